@@ -1,0 +1,91 @@
+"""The fixed parts of the script that `netlab.plan.shell` writes."""
+
+from __future__ import annotations
+
+HEADER = """\
+#!/bin/sh
+# The lab "{title}": {count} namespaces, made with ip, bridge and nft alone.
+#
+#   sh FILE                 a shell inside the lab; leaving it removes the lab
+#   sh FILE COMMAND ARG…    runs a command inside the lab and ends with its exit status
+#
+# In the lab, `ip netns` lists nodes and pods; `ip netns exec POD COMMAND` runs one there.
+# Nothing outside is changed: everything is made in namespaces of the script's own, which the
+# kernel frees, with all that is in them, when the command ends.
+set -eu
+"""
+
+SANDBOX = """\
+for tool in {tools}; do
+    command -v "$tool" > /dev/null || {{ echo "$tool is not installed." >&2; exit 3; }}
+done
+
+# Outside, start this file again in namespaces of its own. Inside is only who is process 1 there
+# and has another network namespace than the one that was noted.
+network=$(readlink /proc/self/ns/net)
+if [ "$$" != 1 ] || [ "${{LAB_OUTSIDE:-$network}}" = "$network" ]; then
+    [ -f "$0" ] || {{ echo "Save this script in a file, and run that." >&2; exit 2; }}
+    LAB_OUTSIDE=$network
+    export LAB_OUTSIDE
+    as_root=
+    [ "$(id -u)" = 0 ] || as_root="--user --map-root-user"
+    # shellcheck disable=SC2086
+    exec unshare $as_root --mount --net --pid --fork --kill-child --mount-proc sh "$0" "$@"
+fi
+unset LAB_OUTSIDE
+
+# A private /run, for the names of namespaces and the script's own files.
+mount -t tmpfs tmpfs /run
+dir=/run/lab
+mkdir /run/netns "$dir"
+"""
+
+SETTINGS = """\
+# settings NAMESPACE PATH=VALUE…: write files under /proc/sys in a namespace. Those of IPv6 do not
+# exist on a kernel without it, and for devices whose MTU is below IPv6's minimum of 1280.
+settings() {
+    ip netns exec "$1" sh -euc 'shift
+        for setting in "$@"; do
+            file=/proc/sys/${setting%%=*}
+            case $file in /proc/sys/net/ipv6/*) [ -e "$file" ] || continue ;; esac
+            echo "${setting#*=}" > "$file"
+        done' sh "$@"
+}
+"""
+
+SERVER = """\
+# ==== The server that containers without a command of their own run
+
+"""
+
+CONTAINERS = """\
+# ==== The containers: processes with PID, mount and UTS namespaces of their own in a pod's network
+
+# container NAMESPACE NAME HOSTNAME COMMAND…: start one; its output goes to a file in $dir.
+container() {
+    space=$1 name=$2 host=$3
+    shift 3
+    ip netns exec "$space" unshare --pid --mount --uts --fork --kill-child --mount-proc \\
+        sh -c 'hostname "$0" && exec "$@"' "$host" "$@" \\
+        < /dev/null > "$dir/$space.$name.log" 2>&1 &
+}
+
+# listening NAMESPACE PORT: wait until something listens on the TCP port, which is in hexadecimal.
+listening() {
+    ip netns exec "$1" sh -c 'for _ in $(seq 300); do
+            grep -qs ":$0 0*:0000 0A" /proc/net/tcp /proc/net/tcp6 && exit
+            sleep 0.1
+        done
+        exit 1' "$2" || { echo "Nothing listens in $1; see $dir/$1.*.log." >&2; exit 1; }
+}
+"""
+
+FINISH = """\
+# ==== Ready: run the command, or a shell. Not by exec: process 1 would ignore Ctrl-C.
+
+if [ $# = 0 ]; then
+    echo "The lab is ready; try: ip netns exec {hint} ip route" >&2
+    set -- "${{SHELL:-sh}}"
+fi
+"$@"
+"""

@@ -1,0 +1,100 @@
+"""The address plan of a cluster in figures: what is assigned, and how much there is room for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from netlab.topology.layout import Layout, NodeSpec, usable_pods
+
+KUBELET_MAX_PODS = 110  # the kubelet's default `maxPods`, whatever the node's CIDR holds
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAddresses:
+    """`first` and `last` are the pod addresses at the ends of the node's CIDR."""
+
+    name: str
+    pod_cidr: str
+    gateway: str
+    first: str
+    last: str
+    usable_pods: int
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Service addresses from `first` to `last`; both are None where `size` is 0."""
+
+    first: str | None
+    last: str | None
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPlan:
+    """The figures of `netlab addresses`; its fields are the keys of the command's JSON.
+
+    `kubernetes_service_ip` is that of the API server, always the first. An address for a Service
+    comes from the dynamic band unless the user names one, best from the static band.
+    `kubelet_max_pods` is the kubelet's own default limit for a node.
+    """
+
+    cluster_cidr: str
+    node_mask: int
+    max_nodes: int
+    service_cidr: str
+    service_addresses: int
+    kubernetes_service_ip: str
+    static_band: Band
+    dynamic_band: Band
+    node_port_range: str
+    kubelet_max_pods: int
+    nodes: tuple[NodeAddresses, ...]
+
+
+def address_plan(layout: Layout) -> AddressPlan:
+    """Work the figures out."""
+    services = layout.service_cidr
+    static = static_band_size(services)
+    first_port, last_port = layout.node_port_range
+    return AddressPlan(
+        cluster_cidr=str(layout.cluster_cidr),
+        node_mask=layout.node_mask,
+        max_nodes=2 ** (layout.node_mask - layout.cluster_cidr.prefixlen),
+        service_cidr=str(services),
+        service_addresses=services.num_addresses - 2,
+        kubernetes_service_ip=str(services[1]),
+        static_band=_band(services, 1, static),
+        dynamic_band=_band(services, 1 + static, services.num_addresses - 2 - static),
+        node_port_range=f"{first_port}-{last_port}",
+        kubelet_max_pods=KUBELET_MAX_PODS,
+        nodes=tuple(_node(node) for node in layout.nodes),
+    )
+
+
+def static_band_size(services: IPv4Network) -> int:
+    """The number of addresses at the start of a service CIDR kept for Services that name theirs.
+
+    min(max(16, size/16), 256), none in a CIDR of 16 or fewer (calculateRangeOffset in Kubernetes'
+    pkg/registry/core/service/ipallocator).
+    """
+    size: int = services.num_addresses
+    return 0 if size <= 16 else min(max(16, size // 16), 256)
+
+
+def _band(services: IPv4Network, start: int, size: int) -> Band:
+    if size <= 0:
+        return Band(None, None, 0)
+    return Band(str(services[start]), str(services[start + size - 1]), size)
+
+
+def _node(node: NodeSpec) -> NodeAddresses:
+    return NodeAddresses(
+        name=node.name,
+        pod_cidr=str(node.pod_cidr),
+        gateway=str(node.gateway),
+        first=str(node.pod_cidr[2]),
+        last=str(node.pod_cidr[-2]),
+        usable_pods=usable_pods(node.pod_cidr),
+    )

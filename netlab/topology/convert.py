@@ -1,0 +1,100 @@
+"""Text that a user gave (`--set KEY=VALUE`) to the type that an option has."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from netlab.errors import BadInput
+
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+NUMBERS: dict[type[Any], str] = {int: "a whole number", float: "a number"}
+
+
+def convert(text: str, wanted: Any, option: str) -> Any:
+    """Turn the text given for `option` into a value of the type `wanted`.
+
+    Types are str, int, float, bool, a Literal, a list, tuple or Sequence of them (by commas), and a
+    union (a sequence where there are commas). Raises BadInput for other types and other text.
+    """
+    origin = typing.get_origin(wanted)
+    if origin in (typing.Union, types.UnionType):
+        return convert(text, _member(text, wanted), option)
+    if origin is Literal:
+        return _choose(text, typing.get_args(wanted), option)
+    if _is_sequence(wanted):
+        kinds = [kind for kind in typing.get_args(wanted) if kind is not Ellipsis] or [str]
+        parts = [convert(part.strip(), kinds[0], option) for part in text.split(",") if part]
+        return tuple(parts) if (origin or wanted) is tuple else parts
+    if wanted is bool:
+        return _boolean(text, option)
+    if wanted is str:
+        return text
+    if wanted in NUMBERS:
+        try:
+            return wanted(text)
+        except ValueError:
+            raise BadInput(f"The option {option} is {NUMBERS[wanted]}, not '{text}'.") from None
+    raise BadInput(f"The option {option} cannot be given as text; set it in a topology file.")
+
+
+def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters of a function which can be given by name."""
+    by_name = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    everything = inspect.signature(function).parameters
+    return {name: value for name, value in everything.items() if value.kind in by_name}
+
+
+def parameter_types(function: Callable[..., Any]) -> dict[str, Any]:
+    """The type of each of those parameters: what its annotation says, or else its default."""
+    hints = _hints(function)
+    return {
+        name: hints.get(name, _type_of(parameter.default))
+        for name, parameter in parameters(function).items()
+    }
+
+
+def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """The annotations, but for those which name something that only type checkers see."""
+    hints = {}
+    for name, kind in inspect.get_annotations(function).items():
+        try:
+            names = getattr(function, "__globals__", {})
+            hints[name] = eval(kind, names) if isinstance(kind, str) else kind
+        except (NameError, AttributeError, TypeError, SyntaxError):
+            continue
+    return hints
+
+
+def _type_of(default: Any) -> Any:
+    """The type of a parameter without annotation. One with no or an odd default takes text."""
+    return type(default) if isinstance(default, bool | int | float | list | tuple) else str
+
+
+def _is_sequence(wanted: Any) -> bool:
+    return (typing.get_origin(wanted) or wanted) in (list, tuple, Sequence)
+
+
+def _member(text: str, union: Any) -> Any:
+    """The member of a union that the text is for: a sequence where it has commas."""
+    kinds = [kind for kind in typing.get_args(union) if kind is not types.NoneType]
+    single = [kind for kind in kinds if not _is_sequence(kind)]
+    several = [kind for kind in kinds if _is_sequence(kind)]
+    return (several + single if "," in text else single + several)[0]
+
+
+def _boolean(text: str, option: str) -> bool:
+    if text.lower() not in TRUE + FALSE:
+        raise BadInput(f"The option {option} is true or false, not '{text}'.")
+    return text.lower() in TRUE
+
+
+def _choose(text: str, choices: tuple[Any, ...], option: str) -> Any:
+    for choice in choices:
+        if str(choice) == text:
+            return choice
+    names = ", ".join(str(choice) for choice in choices)
+    raise BadInput(f"The option {option} is one of {names}, not '{text}'.")

@@ -1,0 +1,208 @@
+"""Finding topology files, and running one to get the `Cluster` it describes.
+
+A file defines `topology`: a Cluster, or a function whose parameters are options and which returns
+one. Files are the user's own programs; every way in which one can fail becomes one sentence.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+from netlab.errors import BadInput, NetlabError, unknown
+from netlab.topology.convert import convert, parameter_types, parameters
+from netlab.topology.model import Cluster, Node
+
+FOLDERS = "NETLAB_TOPOLOGIES"
+PACKAGE = Path(__file__).parent.parent
+# The fields of a Cluster that text can express; every topology has these options.
+CLUSTER_OPTIONS: dict[str, Any] = {
+    "nodes": int,
+    "pods_per_node": int,
+    "containers": int,
+    "cluster_cidr": str,
+    "node_mask": int,
+    "service_cidr": str,
+    "underlay": str | Sequence[str],
+    "underlay_mtu": int,
+    "external": bool,
+    "dataplane": str,
+}
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+
+
+def available() -> dict[str, Path]:
+    """The topologies that can be named, by name. The user's own come before shipped ones."""
+    found: dict[str, Path] = {}
+    for folder in _folders():
+        for path in sorted(folder.glob("*.py")):
+            if not path.name.startswith(("_", ".")) and path.is_file():
+                found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def summary(path: Path) -> str:
+    """The first line of the file's docstring, without running the file; empty if there is none."""
+    try:
+        docstring = ast.get_docstring(ast.parse(path.read_bytes()))
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    return (docstring or "").partition("\n")[0].strip()
+
+
+def find(name: str) -> Path:
+    """The file of a topology, given by name or (with a `/` or ending in `.py`) by path."""
+    if "/" not in name and not name.endswith(".py"):
+        known = available()
+        if name not in known:
+            raise unknown("topology", name, known)
+        return known[name]
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise BadInput(f"There is no topology file {name}.")
+    return path
+
+
+def load(
+    name: str,
+    *,
+    nodes: int | None = None,
+    pods_per_node: int | None = None,
+    settings: Mapping[str, str] = NO_SETTINGS,
+    more_options: Callable[[Cluster], Iterable[str]] = lambda _: (),
+) -> Cluster:
+    """Run a topology's file and apply the user's settings.
+
+    A setting is for the function's parameter of that name, else for that field of the Cluster;
+    `nodes` and `pods_per_node` are settings with an option of their own on the command line.
+    `more_options` names what the caller can set on the result, for the error about an unknown one.
+    Raises BadInput.
+    """
+    path = find(name)
+    given = dict(settings)
+    for key, count in (("nodes", nodes), ("pods_per_node", pods_per_node)):
+        if count is not None:
+            given[key] = str(count)
+    topology = _run(path)
+    if isinstance(topology, Cluster):
+        cluster, options = topology, {}
+    else:
+        options = parameter_types(topology)
+        cluster = _call(path, topology, given)
+    rest = {key: text for key, text in given.items() if key not in options}
+    for key in rest:
+        if key not in CLUSTER_OPTIONS and not _takes_any(topology):
+            known = {*options, *CLUSTER_OPTIONS, *more_options(cluster)}
+            raise unknown(f"option of the topology {path.stem}", key, known)
+    return _with_fields(path, cluster, rest)
+
+
+def _folders() -> list[Path]:
+    own = [Path(text) for text in os.environ.get(FOLDERS, "").split(os.pathsep) if text]
+    in_wheel, in_checkout = PACKAGE / "_topologies", PACKAGE.parent / "topologies"
+    return [*own, Path("topologies"), in_wheel if in_wheel.is_dir() else in_checkout]
+
+
+def _run(path: Path) -> Any:
+    """What the file calls `topology`, a Cluster or a function.
+
+    Not by importlib: it would leave `__pycache__` in the user's folder, and reuse it when a file is
+    changed twice in a second.
+    """
+    module = ModuleType(f"netlab_topology_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # a dataclass in the file looks its module up there
+    _guard(path, lambda: exec(compile(path.read_bytes(), path, "exec"), module.__dict__))
+    if not hasattr(module, "topology"):
+        raise BadInput(f"{path} defines no 'topology', a Cluster or a function returning one.")
+    topology = module.topology
+    if not isinstance(topology, Cluster) and (not callable(topology) or isinstance(topology, type)):
+        raise BadInput(
+            f"'topology' in {path} is {_article(topology)}, neither a Cluster nor a function."
+        )
+    return topology
+
+
+def _call(path: Path, function: Callable[..., Any], given: Mapping[str, str]) -> Cluster:
+    types = parameter_types(function)
+    arguments = {key: convert(given[key], types[key], key) for key in types if key in given}
+    if _takes_any(function):
+        others = given.keys() - types.keys() - CLUSTER_OPTIONS.keys()
+        arguments.update({key: given[key] for key in others})
+    lacking = [
+        name
+        for name, parameter in parameters(function).items()
+        if parameter.default is parameter.empty and name not in arguments
+    ]
+    if lacking:
+        settings = " ".join(f"--set {name}=…" for name in lacking)
+        raise BadInput(f"The topology {path.stem} needs {settings}.")
+    cluster = _guard(path, lambda: function(**arguments))
+    if not isinstance(cluster, Cluster):
+        raise BadInput(f"topology() in {path} returned {_article(cluster)}, not a Cluster.")
+    return cluster
+
+
+def _takes_any(topology: Any) -> bool:
+    """Whether it is a function with `**options`: it gets every other setting, as text."""
+    return not isinstance(topology, Cluster) and any(
+        parameter.kind is inspect.Parameter.VAR_KEYWORD
+        for parameter in inspect.signature(topology).parameters.values()
+    )
+
+
+def _with_fields(path: Path, cluster: Cluster, given: Mapping[str, str]) -> Cluster:
+    if not isinstance(cluster.nodes, int):
+        _refuse_counts(path, cluster.nodes, given)
+    values = {
+        key: convert(text, CLUSTER_OPTIONS[key], key)
+        for key, text in given.items()
+        if key in CLUSTER_OPTIONS
+    }
+    return dataclasses.replace(cluster, **values)
+
+
+def _refuse_counts(path: Path, nodes: Sequence[Node], given: Mapping[str, str]) -> None:
+    """A count that would have no effect is an error, not a silent nothing."""
+    if "nodes" in given:
+        raise BadInput(f"The topology {path.stem} names its nodes; their number cannot be set.")
+    if "pods_per_node" in given and all(node.pods is not None for node in nodes):
+        raise BadInput(f"The topology {path.stem} gives each node its pods; no number can be set.")
+
+
+def _guard(path: Path, action: Callable[[], Any]) -> Any:
+    """Do what runs the user's code; whatever it raises becomes a sentence with file and line."""
+    try:
+        return action()
+    except NetlabError:
+        raise
+    except OSError as error:
+        if error.filename is not None and Path(os.fsdecode(error.filename)) == path:
+            raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
+        raise BadInput(_failure(path, error)) from error
+    except (Exception, SystemExit) as error:
+        raise BadInput(_failure(path, error)) from error
+
+
+def _failure(path: Path, error: BaseException) -> str:
+    """`FILE line N raised TYPE: MESSAGE`; the line is the innermost one of the user's file."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f"{path} line {error.lineno}: {error.msg}."
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    where = f" line {lines[-1]}" if lines else ""
+    message = " ".join(str(error).split()).rstrip(".")
+    return f"{path}{where} raised {type(error).__name__}{': ' if message else ''}{message}."
+
+
+def _article(value: Any) -> str:
+    kind = "class" if isinstance(value, type) else type(value).__name__
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

@@ -1,0 +1,64 @@
+"""The values a topology file is made of. They say what is wanted; `layout` works out the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netlab.plan.dataplane import Dataplane
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One process of a pod, in PID, mount and UTS namespaces of its own.
+
+    Without a `command` it runs netlab's server, which answers TCP, UDP and HTTP on its port with
+    the pod's name. With one, that command is run as it is; its output goes to the lab's log folder.
+    """
+
+    name: str
+    command: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A network namespace shared by `containers`; without any, `Cluster.containers` defaults."""
+
+    name: str | None = None
+    containers: tuple[Container, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine of the cluster. What is None is given by the cluster's address plan."""
+
+    name: str | None = None
+    pods: int | Sequence[Pod] | None = None
+    address: str | None = None
+    pod_cidr: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A whole topology.
+
+    `nodes` and `pods_per_node` are counts, or `nodes` is a sequence of `Node`. `underlay` is one
+    subnet (all nodes on one switch) or several (nodes are spread over them, a router between).
+    `dataplane` is a dataplane value such as `flannel.Vxlan()`, or the name of one with its default
+    options. CIDR defaults are those of kubeadm with flannel (10.244.0.0/16, a /24 a node,
+    services 10.96.0.0/12, NodePorts 30000-32767); `underlay_mtu` is in bytes.
+    """
+
+    nodes: int | Sequence[Node] = 3
+    pods_per_node: int = 2
+    containers: int = 2
+    cluster_cidr: str = "10.244.0.0/16"
+    node_mask: int = 24
+    service_cidr: str = "10.96.0.0/12"
+    node_port_range: tuple[int, int] = (30000, 32767)
+    underlay: str | Sequence[str] = "192.168.0.0/24"
+    underlay_mtu: int = 1500
+    external: bool = True
+    dataplane: Dataplane | str = "flannel-vxlan"
