@@ -1,0 +1,94 @@
+"""Named network namespaces of the sandbox: `/run/netns/NAME`, as `ip netns` has them.
+
+Sockets are opened inside a namespace by a short setns of the calling thread and can be used from
+anywhere afterwards; no process is started to work in a namespace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import socket
+from collections.abc import Iterator
+
+from netlab.kernel.syscalls import CLONE_NEWNET, MS_BIND, mount, setns, unmount, unshare
+
+FOLDER = "/run/netns"
+
+
+@functools.cache
+def _home() -> int:
+    """The namespace this process started to work in; opened before the first unshare."""
+    return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def path(name: str) -> str:
+    return f"{FOLDER}/{name}"
+
+
+def existing() -> list[str]:
+    """The names there are; a name whose mount was taken away is not one."""
+    try:
+        names = os.listdir(FOLDER)
+    except FileNotFoundError:
+        return []
+    folder = os.stat(FOLDER).st_dev
+    return [name for name in names if os.stat(path(name)).st_dev != folder]
+
+
+def open_namespace(name: str) -> int:
+    return os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
+
+
+@contextlib.contextmanager
+def inside(name: str) -> Iterator[None]:
+    """Run the block inside the named namespace; raises FileNotFoundError if there is none."""
+    home = _home()
+    fd = open_namespace(name)
+    try:
+        setns(fd, CLONE_NEWNET)
+    finally:
+        os.close(fd)
+    try:
+        yield
+    finally:
+        setns(home, CLONE_NEWNET)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[None]:
+    """Run the block inside a new, nameless network namespace, gone afterwards."""
+    home = _home()
+    unshare(CLONE_NEWNET)
+    try:
+        yield
+    finally:
+        setns(home, CLONE_NEWNET)
+
+
+def open_socket(namespace: str, family: int, kind: int, protocol: int = 0) -> socket.socket:
+    """A socket of the named namespace. It keeps the namespace alive until it is closed."""
+    with inside(namespace):
+        return socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+
+
+def create(name: str) -> socket.socket:
+    """Make and name a network namespace; returns a route netlink socket in it."""
+    home = _home()
+    target = path(name)
+    os.close(os.open(target, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o444))
+    unshare(CLONE_NEWNET)
+    try:
+        mount("/proc/self/ns/net", target, flags=MS_BIND)
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    finally:
+        setns(home, CLONE_NEWNET)
+
+
+def remove(name: str) -> None:
+    """Take the name away; the kernel frees the namespace when nothing is left in it."""
+    with contextlib.suppress(OSError):
+        unmount(path(name))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path(name))

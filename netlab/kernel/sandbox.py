@@ -1,0 +1,240 @@
+"""The sandbox of a lab: made around a keeper, entered by commands, gone with the keeper.
+
+The keeper is process 1 of new PID, mount, network, UTS and IPC namespaces (and, for a user who is
+not root, of a new user namespace). Nothing of the host's network, mounts or settings changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from netlab.errors import LabUnavailable, Unmet
+from netlab.kernel import keeper as keeper_program
+from netlab.kernel import namespaces
+from netlab.kernel import syscalls as sys_
+
+_NAMESPACES = (
+    sys_.CLONE_NEWNS
+    | sys_.CLONE_NEWNET
+    | sys_.CLONE_NEWPID
+    | sys_.CLONE_NEWUTS
+    | sys_.CLONE_NEWIPC
+)
+_SAFE = sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC
+ROOTLESS_REMEDY = (
+    "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1, "
+    "kernel.apparmor_restrict_unprivileged_userns=0) or use sudo"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """A keeper's identity: its process id on the host, and its start in clock ticks after boot."""
+
+    pid: int
+    start: int
+
+    @property
+    def alive(self) -> bool:
+        return start_of(self.pid) == self.start
+
+
+@dataclass(slots=True)
+class Sandbox:
+    """A new sandbox. It falls unless `gate` is told that the lab is whole before it is closed."""
+
+    keeper: Keeper
+    gate: int
+
+    def whole(self) -> None:
+        os.write(self.gate, keeper_program.WHOLE)
+
+
+def rootless() -> bool:
+    return os.geteuid() != 0
+
+
+def start_of(pid: int) -> int | None:
+    """When a process started, in clock ticks after boot; None when it is gone or a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def create(state: Path) -> Sandbox:
+    """Start a keeper in a new sandbox, in which the lab's folder `state` stays visible.
+
+    Raises Unmet when the kernel or its settings do not allow it.
+    """
+    gate_out, gate = os.pipe()
+    report_out, report = os.pipe()
+    helper = os.fork()
+    if helper == 0:
+        os.close(gate)
+        os.close(report_out)
+        _become_keeper(state, gate_out, report)
+    os.close(gate_out)
+    os.close(report)
+    with os.fdopen(report_out) as lines:
+        answer = lines.read().split("\n", 1)
+    os.waitpid(helper, 0)
+    pid = int(answer[0]) if answer[0].isdigit() else 0
+    problem = answer[1] if pid and len(answer) > 1 else answer[0] if not pid else ""
+    start = start_of(pid) if pid else None
+    if problem or start is None:
+        os.close(gate)
+        raise Unmet(f"No sandbox can be made here ({problem or 'its keeper died'}); {_remedy()}.")
+    return Sandbox(Keeper(pid, start), gate)
+
+
+def _remedy() -> str:
+    return ROOTLESS_REMEDY if rootless() else "netlab needs CAP_SYS_ADMIN, as a full root has it"
+
+
+def _become_keeper(state: Path, gate: int, report: int) -> NoReturn:
+    """In a forked process: make the namespaces, fork process 1 and have it become the keeper."""
+    try:
+        os.setsid()
+        _unshare()
+        pid = os.fork()
+        if pid:
+            os.write(report, f"{pid}\n".encode())
+            os._exit(0)
+        _furnish(state)
+        os.set_inheritable(gate, True)
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        os.chdir("/")
+        program = [sys.executable, "-I", "-S", keeper_program.__file__, str(gate)]
+        os.execv(sys.executable, program)
+    except OSError as error:
+        os.write(report, (error.strerror or str(error)).encode())
+    finally:
+        os._exit(1)
+
+
+def _unshare() -> None:
+    if not rootless():
+        sys_.unshare(_NAMESPACES)
+        return
+    uid, gid = os.geteuid(), os.getegid()
+    sys_.unshare(sys_.CLONE_NEWUSER | _NAMESPACES)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+
+
+def _furnish(state: Path) -> None:
+    """Private mounts: a /proc of the sandbox's processes, and a /run with nothing but netns.
+
+    A private /run, as a user who is not root could not make /run/netns, and for root so that the
+    host's names do not show inside.
+    """
+    sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
+    with contextlib.suppress(OSError):  # refused where a container hides parts of /proc
+        sys_.mount("proc", "/proc", "proc", _SAFE)
+    folder = os.open(state, os.O_PATH | os.O_DIRECTORY)
+    sys_.mount("netlab", "/run", "tmpfs", _SAFE, "mode=755")
+    os.mkdir(namespaces.FOLDER, 0o755)
+    sys_.mount("netlab", namespaces.FOLDER, "tmpfs", _SAFE, "mode=755")
+    if not state.exists():
+        state.mkdir(parents=True)
+        sys_.mount(f"/proc/self/fd/{folder}", str(state), flags=sys_.MS_BIND)
+    os.close(folder)
+    sys_.set_hostname("netlab")
+
+
+def run_inside(keeper: Keeper, work: Callable[[], int], *, keep: tuple[int, ...] = ()) -> int:
+    """Run `work` in a process inside the sandbox, and return its exit code.
+
+    The process is in the sandbox's PID namespace, so it ends with the keeper, and it ends with the
+    caller too. `keep` are descriptors that only that process may have afterwards.
+    Raises LabUnavailable when the lab goes away meanwhile.
+    """
+    _flush()
+    caller = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _step_in(keeper, work, caller)
+    for fd in keep:
+        os.close(fd)
+    status = _wait(pid)
+    if os.WIFSIGNALED(status) or not keeper.alive:
+        raise LabUnavailable("The lab went away during the command: its keeper is gone.")
+    return os.waitstatus_to_exitcode(status)
+
+
+def _step_in(keeper: Keeper, work: Callable[[], int], caller: int) -> NoReturn:
+    """The middle process: enters everything, forks into the PID namespace, hands on the status."""
+    code = 1
+    try:
+        sys_.die_with_parent(caller)
+        _enter(keeper)
+        pid = os.fork()
+        if pid == 0:
+            sys_.die_with_parent(0)  # a parent outside one's own PID namespace shows as 0
+            code = work()
+            _flush()
+            os._exit(code)
+        status = _wait(pid)
+        if os.WIFSIGNALED(status):
+            os.kill(os.getpid(), signal.SIGKILL)
+        code = os.WEXITSTATUS(status)
+    except LabUnavailable:
+        os.kill(os.getpid(), signal.SIGKILL)
+    finally:
+        os._exit(code)
+
+
+def _enter(keeper: Keeper) -> None:
+    try:
+        pidfd = os.pidfd_open(keeper.pid)
+        if not keeper.alive:
+            raise ProcessLookupError
+        user = sys_.CLONE_NEWUSER if rootless() else 0
+        sys_.setns(pidfd, _NAMESPACES | user)
+        os.close(pidfd)
+    except OSError:
+        raise LabUnavailable("The lab is gone: its keeper ended.") from None
+    os.chdir("/")
+
+
+def _wait(pid: int) -> int:
+    """Wait for a child while the terminal's Ctrl-C is the child's to handle."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return os.waitpid(pid, 0)[1]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+
+
+def destroy(keeper: Keeper) -> None:
+    """End the keeper, and with it everything of the lab; returns when it is gone."""
+    try:
+        pidfd = os.pidfd_open(keeper.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if keeper.alive:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            select.select([pidfd], [], [])
+    finally:
+        os.close(pidfd)

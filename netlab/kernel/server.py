@@ -1,0 +1,114 @@
+"""The default container's server: answers TCP, HTTP and UDP with the pod's name.
+
+The answer is one line, `POD CONTAINER CLIENT_ADDRESS:PORT`, so that a probe knows who answered and
+which address the packet came from when it arrived. One port serves TCP (HTTP if the client speaks
+it, else the bare line) and UDP on all addresses, a second one serves TCP on 127.0.0.1 only.
+It is a program of its own, with the standard library alone: `plan --sh` carries it along.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+
+IDLE = 10.0  # seconds a client may take to ask
+LIMIT = 8192  # bytes of a request
+
+
+class Server:
+    """Listening sockets and the clients that have not asked yet."""
+
+    def __init__(self, pod: str, container: str, listeners: list[socket.socket]) -> None:
+        self.name = f"{pod} {container}"
+        self.listeners = {sock.fileno(): sock for sock in listeners}
+        self.clients: dict[int, tuple[socket.socket, str, bytearray]] = {}
+        self.poll = select.epoll()
+        for fd in self.listeners:
+            self.poll.register(fd, select.EPOLLIN)
+
+    def run(self) -> None:
+        while True:
+            events = self.poll.poll(IDLE if self.clients else -1)
+            if not events:
+                for fd in list(self.clients):
+                    self.drop(fd)
+            for fd, _ in events:
+                try:
+                    self.serve(fd)
+                except OSError:
+                    self.drop(fd)
+
+    def serve(self, fd: int) -> None:
+        sock = self.listeners.get(fd)
+        if sock is None:
+            self.read(fd)
+        elif sock.type == socket.SOCK_DGRAM:
+            _, client = sock.recvfrom(LIMIT)
+            sock.sendto(self.answer(client), client)
+        else:
+            connection, client = sock.accept()
+            connection.setblocking(False)
+            self.clients[connection.fileno()] = (connection, client, bytearray())
+            self.poll.register(connection.fileno(), select.EPOLLIN)
+
+    def answer(self, client: tuple[str, int]) -> bytes:
+        return f"{self.name} {client[0]}:{client[1]}\n".encode()
+
+    def read(self, fd: int) -> None:
+        connection, client, asked = self.clients[fd]
+        data = connection.recv(LIMIT)
+        asked += data
+        http = asked[:5] in (b"GET /", b"HEAD ") or b" HTTP/" in asked
+        complete = b"\r\n\r\n" in asked or b"\n\n" in asked if http else b"\n" in asked
+        if data and not complete and len(asked) < LIMIT:
+            return
+        body = self.answer(client)
+        if http:
+            head = (
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+                f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            ).encode()
+            body = head if asked.startswith(b"HEAD ") else head + body
+        if asked:
+            connection.send(body)
+        self.drop(fd)
+
+    def drop(self, fd: int) -> None:
+        client = self.clients.pop(fd, None)
+        if client:
+            self.poll.unregister(fd)
+            client[0].close()
+
+
+def listen(port: int, local_port: int) -> list[socket.socket]:
+    """The server's sockets in the current network namespace. Raises OSError if a port is taken."""
+    result = []
+    for kind, host, number in (
+        (socket.SOCK_STREAM, "0.0.0.0", port),
+        (socket.SOCK_DGRAM, "0.0.0.0", port),
+        (socket.SOCK_STREAM, "127.0.0.1", local_port),
+    ):
+        sock = socket.socket(socket.AF_INET, kind)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, number))
+        if kind == socket.SOCK_STREAM:
+            sock.listen(128)
+        sock.setblocking(False)
+        result.append(sock)
+    return result
+
+
+def main() -> None:
+    options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+    try:
+        sockets = listen(int(options["--port"]), int(options["--local-port"]))
+    except (KeyError, ValueError):
+        sys.exit("usage: server.py --pod NAME --container NAME --port N --local-port N")
+    Server(options["--pod"], options["--container"], sockets).run()
+
+
+if __name__ == "__main__":
+    os.chdir("/")
+    main()
