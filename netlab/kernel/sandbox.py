@@ -170,7 +170,7 @@ def run_inside(keeper: Keeper, work: Callable[[], int], *, keep: tuple[int, ...]
         _step_in(keeper, work, caller)
     for fd in keep:
         os.close(fd)
-    status = _wait(pid)
+    status = wait(pid)
     if os.WIFSIGNALED(status) or not keeper.alive:
         raise LabUnavailable("The lab went away during the command: its keeper is gone.")
     return os.waitstatus_to_exitcode(status)
@@ -188,7 +188,7 @@ def _step_in(keeper: Keeper, work: Callable[[], int], caller: int) -> NoReturn:
             code = work()
             _flush()
             os._exit(code)
-        status = _wait(pid)
+        status = wait(pid)
         if os.WIFSIGNALED(status):
             os.kill(os.getpid(), signal.SIGKILL)
         code = os.WEXITSTATUS(status)
@@ -211,7 +211,7 @@ def _enter(keeper: Keeper) -> None:
     os.chdir("/")
 
 
-def _wait(pid: int) -> int:
+def wait(pid: int) -> int:
     """Wait for a child while the terminal's Ctrl-C is the child's to handle."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

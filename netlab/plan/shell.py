@@ -16,7 +16,7 @@ from netlab.plan.shell_text import CONTAINERS, FINISH, HEADER, SANDBOX, SERVER, 
 from netlab.plan.types import Address, Daemon, Link, Namespace, Plan, Route, Sysctl, Vxlan
 
 # What a word may hold where ip, bridge and nft parse it themselves and quoting does not help.
-PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
+PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./][A-Za-z0-9_@%+=:,./-]*")
 # 1 is IN6_ADDR_GEN_MODE_NONE: a pod's devices get no IPv6 link-local address.
 NO_LINK_LOCAL = Sysctl("net/ipv6/conf/default/addr_gen_mode", "1")
 PER_DEVICE = re.compile(r"net/ipv[46]/(conf|neigh)/(?!all/|default/)")

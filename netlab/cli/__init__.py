@@ -1,0 +1,51 @@
+"""The command line. Thin: each command is a few calls into the rooms."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from netlab import __version__
+from netlab.cli import enter, host, labs, look, topologies
+from netlab.cli.app import App, common, guard
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="netlab")
+@common
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Kubernetes networking on real Linux, without Kubernetes."""
+    context.ensure_object(App)
+
+
+for command in (
+    topologies.list_,
+    topologies.plan,
+    labs.up,
+    look.verify,
+    labs.status,
+    look.diff,
+    enter.exec_,
+    enter.shell,
+    topologies.ipcalc,
+    topologies.addresses,
+    labs.down,
+    labs.gc,
+    host.doctor,
+    host.completion,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """The entry point. Exit codes: 0 as expected, 1 a check failed, 2 to 4 see `netlab.errors`."""
+
+    def work() -> int:
+        if len(sys.argv) == 1:
+            return cli.main(["--help"], standalone_mode=False) or 0
+        result = cli.main(standalone_mode=False)
+        return result if isinstance(result, int) else 0
+
+    sys.exit(guard(work))

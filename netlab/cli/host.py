@@ -1,0 +1,87 @@
+"""Commands about the host: doctor, completion."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from netlab.cli.app import App, common
+
+
+@click.command()
+@common
+@click.pass_obj
+def doctor(app: App) -> int:
+    """What this kernel and host can run, per dataplane, and the remedy for what they can't."""
+    from netlab.report.tables import doctor_table
+
+    document = examine()
+    app.show(document, lambda: doctor_table(document))
+    return 0 if document["ok"] else 3
+
+
+def examine() -> dict[str, Any]:
+    """The doctor's document. `ok` is whether every dataplane can run."""
+    from netlab.dataplane import registry
+    from netlab.kernel import capabilities
+
+    names = capabilities.features()
+    lacking = capabilities.missing(names)
+    base = [capabilities.SANDBOX, "veth", "bridge"]
+    dataplanes = []
+    for name, kind in sorted(registry().items()):
+        missing = [need for need in [*base, *kind.requires] if need in lacking]
+        dataplanes.append({"name": name, "ok": not missing, "missing": missing})
+    return {
+        "ok": all(entry["ok"] for entry in dataplanes),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "rootless": os.geteuid() != 0,
+        "features": [
+            {"name": name, "ok": name not in lacking, "remedy": lacking.get(name)}
+            for name in names
+        ],
+        "dataplanes": dataplanes,
+        "proxies": [],
+        "notes": _notes(),
+    }
+
+
+def _notes() -> list[str]:
+    """What may surprise: another program called netlab, and programs that scripts need."""
+    notes = []
+    first = shutil.which("netlab")
+    here = Path(sys.executable).parent / "netlab"
+    if first and here.exists() and not Path(first).samefile(here):
+        notes.append(
+            f"another 'netlab' is first on PATH ({first}); call {here}, or put {here.parent} first"
+        )
+    for program, package in (("ip", "iproute2"), ("nft", "nftables")):
+        if not shutil.which(program):
+            notes.append(
+                f"the program '{program}' is not installed; only scripts of `plan --sh` need it "
+                f"(package {package})"
+            )
+    return notes
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@common
+@click.pass_obj
+def completion(app: App, shell: str) -> None:
+    """The script that completes netlab's commands: eval "$(netlab completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    import netlab.cli
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    source = kind(netlab.cli.cli, {}, "netlab", "_NETLAB_COMPLETE").source()
+    app.show({"shell": shell, "script": source}, lambda: source)

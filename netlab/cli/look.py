@@ -1,0 +1,76 @@
+"""Commands that compare a running lab with what it should be: verify, diff."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from netlab.cli.app import App, colours, common
+from netlab.cli.running import Running, running
+from netlab.errors import BadInput
+from netlab.kernel.apply import Engine, Progress
+from netlab.kernel.containers import Containers
+from netlab.probe.result import Report
+
+
+def engine(lab: Running, progress: Progress | None = None) -> Engine:
+    """The engine of a lab; to be used inside its sandbox."""
+    return Engine(lab.plan, Containers(lab.lab), progress)
+
+
+def run_verify(lab: Running, *, full: bool, sample: int | None) -> Report:
+    """Probe every expectation, from inside the sandbox."""
+    raise NotImplementedError
+
+
+def show_report(report: Report) -> str:
+    from netlab.report.tables import matrix
+
+    return matrix(report, style=colours())
+
+
+@click.command()
+@click.option("--full", is_flag=True, help="Every pair of pods, however many.")
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="N pairs of pods.")
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
+@common
+@click.pass_obj
+def verify(app: App, full: bool, sample: int | None, junit: Path | None) -> int:
+    """Probe every expectation and show the evidence seen on the wire."""
+    if full and sample:
+        raise BadInput("--full and --sample exclude each other.")
+    if junit and not junit.absolute().parent.is_dir():
+        raise BadInput(f"The folder of {junit} does not exist.")
+    lab = running(app.lab)
+    target = junit.absolute() if junit else None
+
+    def work() -> int:
+        from netlab.probe.result import to_json
+        from netlab.report.junit import junit_xml
+
+        report = run_verify(lab, full=full, sample=sample)
+        if target:
+            target.write_text(junit_xml(report))
+        app.show(to_json(report), lambda: show_report(report))
+        return 0 if report.ok else 1
+
+    return lab.inside(work)
+
+
+@click.command()
+@common
+@click.pass_obj
+def diff(app: App) -> int:
+    """Kernel against plan, object by object."""
+    lab = running(app.lab)
+
+    def work() -> int:
+        from netlab.plan.jsonify import diff_to_json
+        from netlab.report.tables import diff_table
+
+        difference = engine(lab).difference()
+        app.show(diff_to_json(difference), lambda: diff_table(difference))
+        return 0 if difference.ok else 1
+
+    return lab.inside(work)

@@ -1,0 +1,81 @@
+"""A running lab, as commands see it: what is stored of it, and a way inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from netlab.cli.app import guard
+from netlab.errors import LabUnavailable
+from netlab.kernel import lab as labs
+from netlab.kernel.lab import Lab
+from netlab.kernel.sandbox import Keeper, run_inside
+from netlab.plan.dataplane import Dataplane
+from netlab.plan.types import Plan
+from netlab.topology.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A lab whose keeper lives."""
+
+    lab: Lab
+    keeper: Keeper
+    plan: Plan
+    layout: Layout
+    dataplane: Dataplane
+
+    def inside(self, work: Callable[[], int]) -> int:
+        """Run `work` inside the lab's sandbox; returns its exit code."""
+        return run_inside(self.keeper, lambda: guard(work))
+
+
+def running(name: str | None) -> Running:
+    """The lab of that name, or the only one. Raises LabUnavailable; a stale folder is removed."""
+    lab = labs.choose(name)
+    if lab.state == "stale":
+        labs.clear_stale()
+        raise LabUnavailable(
+            f"The lab '{lab.name}' is stale: its keeper is gone, and all of the lab with it; its "
+            "folder is removed."
+        )
+    if lab.state == "partial":
+        raise LabUnavailable(f"The lab '{lab.name}' is still being made by another command.")
+    return stored(lab)
+
+
+def store(
+    lab: Lab, keeper: Keeper, plan: Plan, layout: Layout, dataplane: Dataplane
+) -> Running:
+    """Write what other commands need to know of a lab."""
+    from netlab.plan.jsonify import plan_to_json
+    from netlab.topology.layout_json import layout_to_json
+
+    lab.write("keeper.json", {"pid": keeper.pid, "start": keeper.start})
+    lab.write("plan.json", plan_to_json(plan))
+    options = asdict(cast(Any, dataplane))
+    lab.write(
+        "layout.json",
+        {"layout": layout_to_json(layout), "dataplane": dataplane.name, "options": options},
+    )
+    return Running(lab, keeper, plan, layout, dataplane)
+
+
+def stored(lab: Lab) -> Running:
+    """What is stored of a lab, alive or not."""
+    from netlab.dataplane import make
+    from netlab.plan.jsonify import plan_from_json
+    from netlab.topology.layout_json import layout_from_json
+
+    keeper = lab.keeper
+    if keeper is None:
+        raise LabUnavailable(f"The lab '{lab.name}' was never whole.")
+    data = lab.read("layout.json")
+    return Running(
+        lab,
+        keeper,
+        plan_from_json(lab.read("plan.json")),
+        layout_from_json(data["layout"]),
+        make(data["dataplane"], data["options"]),
+    )

@@ -1,0 +1,184 @@
+"""Many TCP, HTTP and UDP requests at once, by non-blocking sockets and one epoll.
+
+The other end is netlab's server: it answers with one line, `HOSTNAME CONTAINER CLIENT:PORT`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from netlab.probe.sockets import TIMEOUT, Unavailable, descriptors, in_words, open_in
+
+Protocol = Literal["tcp", "http", "udp"]
+
+# Requests under way at once: few enough for a server's accept queue, enough to keep both busy.
+_IN_FLIGHT = 256
+_WORDS_TO_SAY: dict[Protocol, bytes] = {
+    "tcp": b"netlab\n",
+    "http": b"GET / HTTP/1.0\r\n\r\n",
+    "udp": b"netlab\n",
+}
+
+
+class Request(NamedTuple):
+    """Something to ask of `address`:`port` from inside a namespace."""
+
+    namespace: str
+    address: str
+    port: int
+    protocol: Protocol
+
+
+class Answer(NamedTuple):
+    """The answer's body and how many seconds it took, or an error in words."""
+
+    body: str = ""
+    seconds: float = 0.0
+    error: str | None = None
+
+
+def ask_all(requests: Sequence[Request], timeout: float = TIMEOUT) -> list[Answer]:
+    """Ask everything and return the answers in the same order.
+
+    A request has `timeout` seconds from when it is sent; those that get no answer wait together.
+    """
+    answers: list[Answer] = [Answer()] * len(requests)
+    waiting = iter(enumerate(requests))
+    limit = min(_IN_FLIGHT, descriptors())
+    under_way: dict[int, _Exchange] = {}
+    with select.epoll() as poll:
+        try:
+            while _start(waiting, limit, under_way, poll, answers, timeout) or under_way:
+                _advance(under_way, poll, answers)
+        finally:
+            for exchange in under_way.values():
+                exchange.socket.close()
+    return answers
+
+
+class _Exchange:
+    """One request under way. `step` does all that can be done now; it never blocks."""
+
+    def __init__(self, index: int, request: Request, timeout: float) -> None:
+        self.index = index
+        self.request = request
+        self.timeout = timeout
+        self.began = time.monotonic()
+        self.asked = False
+        self.received = bytearray()
+        kind = socket.SOCK_DGRAM if request.protocol == "udp" else socket.SOCK_STREAM
+        self.socket = open_in(request.namespace, socket.AF_INET, kind)
+
+    def connect(self) -> None:
+        # Under way is as good as done: on one machine it mostly is by the time we send.
+        with contextlib.suppress(BlockingIOError):
+            self.socket.connect((self.request.address, self.request.port))
+
+    def step(self) -> Answer | None:
+        """The answer, or None when the kernel has to be waited for."""
+        try:
+            if not self.asked:
+                self.socket.send(_WORDS_TO_SAY[self.request.protocol])
+                self.asked = True
+            while part := self.socket.recv(65536):
+                self.received += part
+                if self.request.protocol == "udp":
+                    break
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            return self._failed(in_words(error))
+        return self._judge()
+
+    def expired(self) -> Answer:
+        return self._failed(f"timed out after {self.timeout:.1f} s")
+
+    def _judge(self) -> Answer:
+        text = self.received.decode(errors="replace")
+        if not text:
+            return self._failed("closed without an answer")
+        if self.request.protocol == "http":
+            head, _, body = text.partition("\r\n\r\n")
+            status = head.split("\r\n", 1)[0]
+            if not status.startswith("HTTP/1.") or " 200" not in status:
+                return self._failed(f"not a good HTTP answer: {status[:60]!r}")
+            text = body
+        return Answer(text.strip(), time.monotonic() - self.began)
+
+    def _failed(self, words: str) -> Answer:
+        return Answer(error=words, seconds=time.monotonic() - self.began)
+
+
+def _start(
+    waiting: Iterator[tuple[int, Request]],
+    limit: int,
+    under_way: dict[int, _Exchange],
+    poll: select.epoll,
+    answers: list[Answer],
+    timeout: float,
+) -> bool:
+    """Begin requests until `limit` are under way; false when there is none left to begin."""
+    while len(under_way) < limit:
+        item = next(waiting, None)
+        if item is None:
+            return False
+        index, request = item
+        try:
+            exchange = _Exchange(index, request, timeout)
+        except Unavailable as error:
+            answers[index] = Answer(error=str(error))
+            continue
+        answer = _begin(exchange)
+        if answer is not None:
+            exchange.socket.close()
+            answers[index] = answer
+            continue
+        under_way[exchange.socket.fileno()] = exchange
+        poll.register(exchange.socket.fileno(), _interest(exchange))
+    return True
+
+
+def _begin(exchange: _Exchange) -> Answer | None:
+    try:
+        exchange.connect()
+    except OSError as error:
+        return Answer(error=in_words(error))
+    return exchange.step()
+
+
+def _interest(exchange: _Exchange) -> int:
+    return select.EPOLLIN if exchange.asked else select.EPOLLOUT
+
+
+def _advance(under_way: dict[int, _Exchange], poll: select.epoll, answers: list[Answer]) -> None:
+    """Wait for the next event or the first deadline, and finish what can be finished."""
+    if not under_way:
+        return
+    first = next(iter(under_way.values()))  # begun first, so over first
+    left = first.began + first.timeout - time.monotonic()
+    for number, _ in poll.poll(max(left, 0)):
+        exchange = under_way[number]
+        asked = exchange.asked
+        answer = exchange.step()
+        if answer is not None:
+            _finish(number, answer, under_way, answers)
+        elif exchange.asked != asked:
+            poll.modify(number, _interest(exchange))
+    now = time.monotonic()
+    for number, exchange in list(under_way.items()):
+        if exchange.began + exchange.timeout > now:
+            break
+        _finish(number, exchange.expired(), under_way, answers)
+
+
+def _finish(
+    number: int, answer: Answer, under_way: dict[int, _Exchange], answers: list[Answer]
+) -> None:
+    exchange = under_way.pop(number)
+    exchange.socket.close()  # which also takes it out of the epoll
+    answers[exchange.index] = answer

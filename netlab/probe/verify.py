@@ -1,0 +1,162 @@
+"""Ask the kernel whether a lab does what its topology promises, with real packets.
+
+The order is: the underlay's evidence first, while nothing else is under way; then reachability and
+MTU in a few batches. Each batch waits at most once for what does not come, whatever its size.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Mapping
+
+from netlab.errors import NetlabError
+from netlab.plan.dataplane import Dataplane
+from netlab.plan.diff import Change, Diff, Item
+from netlab.plan.types import Plan
+from netlab.probe.capture import Capture
+from netlab.probe.expect import Expectations, barriers, expect
+from netlab.probe.icmp import Ping, ping_all
+from netlab.probe.inject import reflect, send_segments
+from netlab.probe.l4 import ask_all
+from netlab.probe.mesh import mesh, too_many
+from netlab.probe.mtu import refusals
+from netlab.probe.pairs import Volume, pod_pairs
+from netlab.probe.paths import Paths, plan_paths
+from netlab.probe.result import Check, Report
+from netlab.probe.sockets import Unavailable, in_words, namespace_inode
+from netlab.probe.wire import carrying
+from netlab.topology.layout import Layout
+
+ContainerNamespaces = Mapping[tuple[str, str], Mapping[str, int]]
+
+
+def verify(
+    layout: Layout,
+    dataplane: Dataplane,
+    plan: Plan,
+    *,
+    containers: ContainerNamespaces,
+    drift: Callable[[], Diff] | None = None,
+    volume: Volume | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Probe every expectation. Never raises for what the lab lacks: that is a failed check.
+
+    `containers` has, for each (pod, container) that runs, the inodes of its `net`, `pid`, `mnt`
+    and `uts` namespaces. `drift` compares the kernel with the plan. `progress` is told, in a few
+    words, what is probed next.
+    """
+    began = time.monotonic()
+    tell = progress or (lambda words: None)
+    volume = volume or Volume()
+    barrier = barriers(layout, dataplane)
+    whole = too_many(layout, volume)
+    pairs = pod_pairs(layout, Volume() if whole else volume)
+    expected = expect(layout, plan, volume, pairs, barrier)
+    paths = plan_paths(layout, dataplane, plan, barrier, os.urandom(2))
+    checks: list[Check] = []
+    if drift:
+        tell("kernel against plan")
+        checks += _state(drift)
+    tell(f"{len(paths.wires)} paths on the underlay")
+    checks += _wires(layout, paths)
+    tell(f"{len(expected.echoes) + len(paths.mtus)} echoes")
+    checks += _echoes_and_mtus(expected, paths)
+    tell(f"{len(expected.talks) + len(expected.siblings)} requests")
+    checks += _talks(expected, containers)
+    if whole:
+        tell("all pairs of pods")
+        checks += mesh(layout, barrier)
+    return Report(time.monotonic() - began, tuple(checks))
+
+
+def _state(drift: Callable[[], Diff]) -> list[Check]:
+    """One check where the kernel equals the plan, else one failed check for each difference."""
+    expected = "the kernel equals the plan"
+    try:
+        found = drift()
+    except (NetlabError, OSError) as error:
+        return [Check("state", "kernel", "plan", expected, f"not comparable: {error}", False)]
+    if found.ok:
+        return [Check("state", "kernel", "plan", expected, expected, True)]
+    words = [("missing", item) for item in found.missing]
+    words += [("unexpected", item) for item in found.unexpected]
+    return [_difference(what, item) for what, item in words] + [
+        _difference("changed", change) for change in found.changed
+    ]
+
+
+def _difference(what: str, item: Item | Change) -> Check:
+    subject = item.want if isinstance(item, Change) else item.object
+    target = str(subject or "the whole namespace")
+    expected = "absent" if what == "unexpected" else "as planned"
+    return Check("state", item.namespace, target, expected, what, False, str(item))
+
+
+def _wires(layout: Layout, paths: Paths) -> list[Check]:
+    """Capture on all ports of the underlay while each path's echo passes."""
+    machines = [(node.subnet.switch, node.name) for node in layout.nodes]
+    if layout.external:
+        machines.append((layout.external.subnet.switch, layout.external.name))
+    with Capture(machines) as capture:
+        ping_all([path.ping for path in paths.wires])
+        frames = capture.drain()
+        lost = capture.lost
+    found = carrying(frames, paths.marks)
+    return [path.judge(found[number], lost) for number, path in enumerate(paths.wires)]
+
+
+def _echoes_and_mtus(expected: Expectations, paths: Paths) -> list[Check]:
+    """Echoes of the limit's size are in the same batch as the others: one waiting for all."""
+    pings: list[Ping] = [echo.ping for echo in expected.echoes]
+    pongs = iter(ping_all(pings + [path.ping for path in paths.mtus]))
+    checks = [echo.judge(next(pongs)) for echo in expected.echoes]
+    told = refusals(paths.mtus)
+    checks += [
+        path.judge(pong, refusal)
+        for path, pong, refusal in zip(paths.mtus, pongs, told, strict=True)
+    ]
+    packets = list(itertools.chain(*((path.fits, path.oversize) for path in paths.forwards)))
+    outcomes = send_segments(packets)
+    checks += [
+        path.judge(outcomes[2 * number], outcomes[2 * number + 1])
+        for number, path in enumerate(paths.forwards)
+    ]
+    came_back = reflect(paths.mirrors)
+    for mirror, error in zip(paths.mirrors, came_back, strict=True):
+        wanted = "a frame to its own MAC comes back from the bridge (hairpin)"
+        checks.append(
+            Check(
+                "wire",
+                mirror.namespace,
+                mirror.namespace,
+                wanted,
+                error or wanted,
+                error is None,
+                f"{mirror.device}: {mirror.mac} > {mirror.mac}",
+            )
+        )
+    return checks
+
+
+def _talks(expected: Expectations, containers: ContainerNamespaces) -> list[Check]:
+    requests = [talk.request for talk in expected.talks]
+    local = [sibling.request for sibling in expected.siblings if sibling.request]
+    answers = iter(ask_all(requests + local))
+    checks = [talk.judge(next(answers)) for talk in expected.talks]
+    inodes = {name: _inode(name) for name in {sibling.pod for sibling in expected.siblings}}
+    for sibling in expected.siblings:
+        answer = next(answers) if sibling.request else None
+        checks.append(sibling.judge(answer, containers, inodes[sibling.pod]))
+    return checks
+
+
+def _inode(namespace: str) -> int | None:
+    try:
+        return namespace_inode(namespace)
+    except Unavailable:
+        return None
+    except OSError as error:
+        raise NetlabError(f"Cannot look at namespace {namespace}: {in_words(error)}.") from error
