@@ -44,8 +44,7 @@ def examine() -> dict[str, Any]:
         "python": platform.python_version(),
         "rootless": os.geteuid() != 0,
         "features": [
-            {"name": name, "ok": name not in lacking, "remedy": lacking.get(name)}
-            for name in names
+            {"name": name, "ok": name not in lacking, "remedy": lacking.get(name)} for name in names
         ],
         "dataplanes": dataplanes,
         "proxies": [],

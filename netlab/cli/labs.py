@@ -24,7 +24,7 @@ from netlab.kernel.lab import Lab
 @click.option("--no-verify", is_flag=True, help="Do not verify after building.")
 @common
 @click.pass_obj
-def up(app: App, no_verify: bool, **options: Any) -> int:
+def up(app: App, /, no_verify: bool, **options: Any) -> int:
     """Make the kernel equal to the plan, then verify; run again: repair what differs."""
     from netlab.kernel import capabilities, containers
 

@@ -21,7 +21,18 @@ def engine(lab: Running, progress: Progress | None = None) -> Engine:
 
 def run_verify(lab: Running, *, full: bool, sample: int | None) -> Report:
     """Probe every expectation, from inside the sandbox."""
-    raise NotImplementedError
+    from netlab.probe.pairs import Volume
+    from netlab.probe.verify import verify as probe
+
+    work = engine(lab)
+    return probe(
+        lab.layout,
+        lab.dataplane,
+        lab.plan,
+        containers=work.containers.namespaces(),
+        drift=work.difference,
+        volume=Volume(full=full, sample=sample),
+    )
 
 
 def show_report(report: Report) -> str:

@@ -45,9 +45,7 @@ def running(name: str | None) -> Running:
     return stored(lab)
 
 
-def store(
-    lab: Lab, keeper: Keeper, plan: Plan, layout: Layout, dataplane: Dataplane
-) -> Running:
+def store(lab: Lab, keeper: Keeper, plan: Plan, layout: Layout, dataplane: Dataplane) -> Running:
     """Write what other commands need to know of a lab."""
     from netlab.plan.jsonify import plan_to_json
     from netlab.topology.layout_json import layout_to_json

@@ -93,7 +93,7 @@ def list_(app: App) -> None:
 @click.option("--sh", is_flag=True, help="A stand-alone script that builds the same lab.")
 @common
 @click.pass_obj
-def plan(app: App, sh: bool, **options: Any) -> None:
+def plan(app: App, /, sh: bool, **options: Any) -> None:
     """What would be made, without root."""
     from netlab.plan.jsonify import plan_to_json
     from netlab.plan.shell import render
@@ -114,7 +114,7 @@ def plan(app: App, sh: bool, **options: Any) -> None:
 @topology_options
 @common
 @click.pass_obj
-def addresses(app: App, topology: str | None, **options: Any) -> None:
+def addresses(app: App, /, topology: str | None, **options: Any) -> None:
     """A cluster's address plan and capacities: of a topology, or of the running lab."""
     from netlab.report.tables import addresses_table
     from netlab.topology.addresses import address_plan

@@ -112,7 +112,7 @@ def _with_options(dataplane: Dataplane, given: Mapping[str, str]) -> Dataplane:
     values = {}
     for key, text in given.items():
         if key not in options:
-            raise unknown(f"option of {dataplane.name}", key, options)
+            raise unknown("option", key, options)
         values[key.removeprefix(PREFIX)] = convert(text, options[key], key)
     changed: Dataplane = dataclasses.replace(typing.cast(Any, dataplane), **values)
     return changed

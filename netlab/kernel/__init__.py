@@ -1,1 +1,1 @@
-"""The only room that touches Linux: sandbox, namespaces, netlink, rulesets, containers, observer."""
+"""The only room that touches Linux: sandbox, netlink, rulesets, containers, observer."""

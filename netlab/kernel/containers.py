@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +38,8 @@ class Containers:
         with contextlib.suppress(FileNotFoundError):
             self._known = lab.read(_FILE)
         self._process: subprocess.Popen[str] | None = None
+        self._worker: threading.Thread | None = None
+        self._problems: list[str] = []
 
     def warm_up(self) -> None:
         """Start the zygote, so that it is ready by the time it is needed."""
@@ -49,40 +52,55 @@ class Containers:
                 cwd="/",
             )
 
-    def start(self, wanted: Sequence[tuple[str, Daemon]]) -> list[str]:
-        """Start containers, each given with its namespace; returns what failed, in words."""
-        if not wanted:
-            return []
-        self.warm_up()
+    def begin(self, wanted: Sequence[tuple[str, Daemon]]) -> None:
+        """Start containers, each given with its namespace, while the caller does something else."""
+        if wanted:
+            self.warm_up()
+            self._worker = threading.Thread(target=self._start, args=(list(wanted),))
+            self._worker.start()
+
+    def finish(self) -> list[str]:
+        """Wait for what `begin` began; returns what failed, in words."""
+        if self._worker:
+            self._worker.join()
+            self._worker = None
+            self._lab.write(_FILE, self._known)
+        problems, self._problems = self._problems, []
+        return problems
+
+    def _start(self, wanted: list[tuple[str, Daemon]]) -> None:
         process, self._process = self._process, None
-        assert process and process.stdin and process.stdout
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         logs = self._lab.folder / "logs"
         if any(daemon.command for _, daemon in wanted):
             logs.mkdir(exist_ok=True)
-        problems = []
-        # One line, one answer: the pipe never fills, whatever the number of containers.
+        # One order, one answer: the pipes never fill, whatever the number of containers.
         for namespace, daemon in wanted:
             order = asdict(daemon) | {
                 "namespace": namespace,
                 "log": str(logs / f"{namespace}.{daemon.name}.log"),
             }
-            process.stdin.write(json.dumps(order) + "\n")
-            process.stdin.flush()
-            answer = json.loads(process.stdout.readline() or '{"error": "the zygote ended"}')
+            answer = {"error": "the zygote ended"}
+            with contextlib.suppress(BrokenPipeError, ValueError):
+                process.stdin.write(json.dumps(order) + "\n")
+                process.stdin.flush()
+                answer = json.loads(process.stdout.readline())
             if "pid" in answer:
-                self._remember(namespace, daemon, answer["pid"])
+                self._remember(namespace, daemon, int(answer["pid"]))
             else:
-                problems.append(f"{namespace}: {daemon}: {answer['error']}")
-        process.stdin.close()
+                self._problems.append(f"{namespace}: {daemon}: {answer['error']}")
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        process.stdout.close()
         process.wait()
-        self._lab.write(_FILE, self._known)
-        return problems
 
     def close(self) -> None:
         """End a zygote that was warmed up for nothing."""
         if self._process:
             self._process.kill()
-            self._process.wait()
+            self._process.communicate()
             self._process = None
 
     def _remember(self, namespace: str, daemon: Daemon, pid: int) -> None:
@@ -92,12 +110,14 @@ class Containers:
     def stop(self, namespace: str, name: str | None = None) -> None:
         """End a namespace's containers, or one of them."""
         entries = self._known.get(namespace, {})
-        for key in [name] if name else list(entries):
-            entry = entries.pop(key, None)
-            if entry and _alive(entry):
+        ended = [key for key in entries if name in (None, key)]
+        for key in ended:
+            entry = entries.pop(key)
+            if _alive(entry):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(entry["pid"], signal.SIGKILL)
-        self._lab.write(_FILE, self._known)
+        if ended:
+            self._lab.write(_FILE, self._known)
 
     def running(self, namespace: str) -> list[Daemon]:
         """The containers that live, in the namespace that has that name now."""

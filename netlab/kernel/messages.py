@@ -171,16 +171,14 @@ def bring_up(index: int, about: str) -> Request:
 
 
 def add(item: Object, indexes: Indexes, *, replace: bool = False) -> Request:
-    """The request that makes an address, route, neighbour or FDB entry. KeyError: no such device."""
+    """The request that makes an address, route, neighbour or FDB entry on a device there is."""
     flags = NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL)
     if isinstance(item, Address):
         return Request(RTM_NEWADDR, flags, _address(item, indexes, new=True), f"{item}")
     if isinstance(item, Route):
         return Request(RTM_NEWROUTE, flags, _route(item, indexes), f"{item}")
     # Neighbours are always replaced: the kernel may have learned one where a permanent one lacks.
-    return Request(
-        RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, _neighbour(item, indexes), f"{item}"
-    )
+    return Request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, _neighbour(item, indexes), f"{item}")
 
 
 def remove(item: Object, indexes: Indexes) -> Request:
@@ -230,4 +228,3 @@ def _neighbour(item: Object, indexes: Indexes) -> bytes:
     assert isinstance(item, Neighbour)
     head = _NEIGHBOUR.pack(socket.AF_INET, indexes[item.link], NUD_PERMANENT, 0, RTN_UNICAST)
     return head + ipv4(NDA_DST, item.address) + mac(NDA_LLADDR, item.mac)
-

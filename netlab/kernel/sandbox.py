@@ -22,11 +22,7 @@ from netlab.kernel import namespaces
 from netlab.kernel import syscalls as sys_
 
 _NAMESPACES = (
-    sys_.CLONE_NEWNS
-    | sys_.CLONE_NEWNET
-    | sys_.CLONE_NEWPID
-    | sys_.CLONE_NEWUTS
-    | sys_.CLONE_NEWIPC
+    sys_.CLONE_NEWNS | sys_.CLONE_NEWNET | sys_.CLONE_NEWPID | sys_.CLONE_NEWUTS | sys_.CLONE_NEWIPC
 )
 _SAFE = sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC
 ROOTLESS_REMEDY = (

@@ -23,7 +23,7 @@ class Server:
     def __init__(self, pod: str, container: str, listeners: list[socket.socket]) -> None:
         self.name = f"{pod} {container}"
         self.listeners = {sock.fileno(): sock for sock in listeners}
-        self.clients: dict[int, tuple[socket.socket, str, bytearray]] = {}
+        self.clients: dict[int, tuple[socket.socket, tuple[str, int], bytearray]] = {}
         self.poll = select.epoll()
         for fd in self.listeners:
             self.poll.register(fd, select.EPOLLIN)
@@ -60,8 +60,8 @@ class Server:
         connection, client, asked = self.clients[fd]
         data = connection.recv(LIMIT)
         asked += data
-        http = asked[:5] in (b"GET /", b"HEAD ") or b" HTTP/" in asked
-        complete = b"\r\n\r\n" in asked or b"\n\n" in asked if http else b"\n" in asked
+        http = asked.find(b" HTTP/") > 0
+        complete = asked.endswith((b"\r\n\r\n", b"\n\n")) if http else asked.endswith(b"\n")
         if data and not complete and len(asked) < LIMIT:
             return
         body = self.answer(client)
@@ -101,7 +101,7 @@ def listen(port: int, local_port: int) -> list[socket.socket]:
 
 
 def main() -> None:
-    options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+    options = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=False))
     try:
         sockets = listen(int(options["--port"]), int(options["--local-port"]))
     except (KeyError, ValueError):

@@ -8,6 +8,7 @@ the network namespace of its pod. Run as a program inside the sandbox; see `cont
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import sys
@@ -47,10 +48,11 @@ def start(container: dict[str, Any], own_pids: int) -> int:
     for sock in sockets:
         sock.close()
     with os.fdopen(outcome) as lines:
-        problem = lines.read()
+        # Whether a program can be run is known when the pipe closes; the server can be.
+        problem = lines.read() if container["command"] else ""
     if problem:
         os.waitpid(pid, 0)
-        raise OSError(problem)
+        raise OSError(0, problem)
     return pid
 
 
@@ -84,6 +86,8 @@ def main() -> None:
     call("unshare", CLONE_NEWNS)
     call("umount2", b"/run/netns", MNT_DETACH)
     own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    gc.freeze()  # so that a container shares the interpreter's memory as long as it can
+    gc.disable()
     for line in sys.stdin:
         try:
             answer: dict[str, Any] = {"pid": start(json.loads(line), own_pids)}

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from netlab.probe.sockets import Unavailable, close_all, open_packet
+from netlab.probe.sockets import Unavailable, close_aside, open_in, widen
 
 Direction = Literal["in", "out"]
-_EVERY_PROTOCOL = 0x0003  # ETH_P_ALL
+_EVERY_PROTOCOL = socket.htons(0x0003)  # ETH_P_ALL
 _FRAME = 65536 + 14  # bytes; a frame that the kernel has yet to segment may be this long
 
 
@@ -24,16 +24,19 @@ class Captured(NamedTuple):
 
 
 class Capture:
-    """Captures on several devices at once. `lost` says why a device could not be captured on."""
+    """Captures on all devices of some namespaces, one socket each; `lost` says why one is not."""
 
-    def __init__(self, devices: Iterable[tuple[str, str]]) -> None:
-        self.lost: dict[tuple[str, str], str] = {}
-        self._sockets: dict[tuple[str, str], socket.socket] = {}
-        for device in devices:
+    def __init__(self, namespaces: Iterable[str]) -> None:
+        self.lost: dict[str, str] = {}
+        self._sockets: dict[str, socket.socket] = {}
+        for namespace in namespaces:
             try:
-                self._sockets[device] = open_packet(*device, _EVERY_PROTOCOL)
+                opened = open_in(namespace, socket.AF_PACKET, socket.SOCK_RAW, _EVERY_PROTOCOL)
             except Unavailable as error:
-                self.lost[device] = str(error)
+                self.lost[namespace] = str(error)
+                continue
+            widen(opened)
+            self._sockets[namespace] = opened
 
     def __enter__(self) -> Self:
         return self
@@ -44,17 +47,17 @@ class Capture:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        close_all(self._sockets.values())
+        close_aside(self._sockets.values())
 
     def drain(self) -> list[Captured]:
-        """All frames that have passed so far, device by device in their order."""
+        """All frames that have passed so far, namespace by namespace in their order."""
         frames = []
-        for (namespace, device), opened in self._sockets.items():
+        for namespace, opened in self._sockets.items():
             while True:
                 try:
                     frame, sender = opened.recvfrom(_FRAME)
                 except OSError:
                     break
                 direction: Direction = "out" if sender[2] == socket.PACKET_OUTGOING else "in"
-                frames.append(Captured(namespace, device, direction, frame))
+                frames.append(Captured(namespace, sender[0], direction, frame))
         return frames

@@ -116,7 +116,7 @@ class Siblings:
         mine, others = namespaces.get((self.pod, self.one)), namespaces.get((self.pod, self.other))
         for name, known in ((self.one, mine), (self.other, others)):
             if not known:
-                problems.append(f"container {name} is not running")
+                problems.append(f"{name} is not running")
         if mine and others:
             problems += _namespace_problems(mine, others, pod_inode)
         evidence = ""

@@ -20,13 +20,13 @@ from netlab.probe.sockets import (
     Unavailable,
     checksum,
     chunks,
-    close_all,
     descriptors,
     in_words,
     open_in,
     widen,
 )
 
+UNEXPECTED = 0.3  # seconds to wait for replies that should not come, when all others are there
 HEADERS = 28  # bytes of an IPv4 header without options and an ICMP echo header
 
 _ECHO_REPLY, _UNREACHABLE, _ECHO, _TIME_EXCEEDED = 0, 3, 8, 11
@@ -74,8 +74,8 @@ class Pong(NamedTuple):
 def ping_all(pings: Sequence[Ping], timeout: float = TIMEOUT) -> list[Pong]:
     """Send all echoes and return their outcomes in the same order.
 
-    Waiting is for all at once: one `timeout` (seconds) where some are lost, a second one where
-    some of these are to be retried.
+    Waiting is for all at once: one `timeout` (seconds) where some are lost, a second one for those
+    of them that are retried; and only UNEXPECTED where nothing lacks that should come.
     """
     outcomes: list[Pong | None] = [None] * len(pings)
     by_source: dict[str, list[int]] = {}
@@ -93,6 +93,7 @@ class _Round:
         self.pings = pings
         self.outcomes = outcomes
         self.timeout = timeout
+        self.waited = 0.0
         self.identifier = int.from_bytes(os.urandom(2), "big")
         self.buffer = memoryview(bytearray(65536))
         self.sources: dict[int, _Source] = {}
@@ -102,14 +103,16 @@ class _Round:
             for name, indexes in by_source.items():
                 self._open_and_send(name, indexes)
             self._wait()
-            self._retry()
-            self._wait()
+            if self._retry():
+                self._wait()
         finally:
-            close_all(source.socket for source in self.sources.values())
+            for source in self.sources.values():
+                source.socket.close()
         for source in self.sources.values():
             for index in source.unanswered():
-                again = ", asked twice" if self.pings[index].retry else ""
-                self.outcomes[index] = Pong(error=f"no reply in {self.timeout:.1f} s{again}")
+                retry = self.pings[index].retry
+                words = f"{self.timeout:.1f} s, asked twice" if retry else f"{self.waited:.1f} s"
+                self.outcomes[index] = Pong(error=f"no reply in {words}")
 
     def _open_and_send(self, name: str, indexes: list[int]) -> None:
         try:
@@ -127,7 +130,11 @@ class _Round:
     def _wait(self) -> None:
         """Read what comes until nothing is awaited or the time is over."""
         late = {number: source for number, source in self.sources.items() if source.awaited}
-        deadline = time.monotonic() + self.timeout
+        dear = any(
+            self.pings[index].retry for source in late.values() for index in source.unanswered()
+        )
+        self.waited = self.timeout if dear else min(self.timeout, UNEXPECTED)
+        deadline = time.monotonic() + self.waited
         with select.epoll() as poll:
             for number in late:
                 poll.register(number, select.EPOLLIN)
@@ -142,9 +149,15 @@ class _Round:
                         poll.unregister(number)
                         del late[number]
 
-    def _retry(self) -> None:
-        for source in self.sources.values():
-            source.send([index for index in source.unanswered() if self.pings[index].retry])
+    def _retry(self) -> bool:
+        """Send once more what is lost and should not be; false when that is nothing."""
+        again = {
+            source: [index for index in source.unanswered() if self.pings[index].retry]
+            for source in self.sources.values()
+        }
+        for source, indexes in again.items():
+            source.send(indexes)
+        return any(again.values())
 
 
 class _Source:

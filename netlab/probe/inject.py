@@ -25,7 +25,7 @@ from netlab.probe.sockets import (
     TIMEOUT,
     Unavailable,
     checksum,
-    close_all,
+    close_aside,
     in_words,
     open_packet,
 )
@@ -96,7 +96,7 @@ def send_segments(packets: Sequence[Segments], timeout: float = TIMEOUT) -> list
     try:
         _collect(stations, timeout)
     finally:
-        close_all(station.socket for station in stations.values())
+        close_aside(station.socket for station in stations.values())
     lost = Outcome(error=f"no answer in {timeout:.1f} s")
     return [outcome or lost for outcome in outcomes]
 
@@ -123,7 +123,7 @@ def reflect(mirrors: Sequence[Mirror], timeout: float = TIMEOUT) -> list[str | N
 
         _until(list(waiting), came_back, timeout)
     finally:
-        close_all(opened for _, opened in waiting.values())
+        close_aside(opened for _, opened in waiting.values())
     return outcomes
 
 

@@ -16,8 +16,8 @@ from netlab.probe.sockets import TIMEOUT, Unavailable, descriptors, in_words, op
 
 Protocol = Literal["tcp", "http", "udp"]
 
-# Requests under way at once: few enough for a server's accept queue, enough to keep both busy.
-_IN_FLIGHT = 256
+# Requests under way at once. Many, as those that get no answer are to wait for it together.
+_IN_FLIGHT = 2048
 _WORDS_TO_SAY: dict[Protocol, bytes] = {
     "tcp": b"netlab\n",
     "http": b"GET / HTTP/1.0\r\n\r\n",

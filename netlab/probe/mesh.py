@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 
 from netlab.probe.expect import Barrier, Echo
 from netlab.probe.icmp import Ping, Pong, ping_all
+from netlab.probe.neighbours import Neighbours
 from netlab.probe.pairs import Volume
 from netlab.probe.result import Check, Kind
+from netlab.probe.sockets import chunks
 from netlab.topology.layout import Layout, NodeSpec, PodSpec
 
 LISTED = 20_000  # pairs that are still listed one by one
-_BATCH = 50_000  # echoes
+_BLOCK = 100  # pods
 
 
 def too_many(layout: Layout, volume: Volume) -> bool:
@@ -23,36 +25,41 @@ def too_many(layout: Layout, volume: Volume) -> bool:
     return volume.full and len(layout.pods) * (len(layout.pods) - 1) > LISTED
 
 
-def mesh(layout: Layout, barrier: Barrier) -> Iterator[Check]:
-    """Send an echo from every pod to every other pod."""
-    batch: list[tuple[PodSpec, NodeSpec]] = []
-    size = 0
-    for source in layout.pods:
-        for node in layout.nodes:
-            if node.pods and barrier(source.node, node.name) is None:
-                batch.append((source, node))
-                size += len(node.pods)
-        if size >= _BATCH:
-            yield from _probe(batch)
-            batch, size = [], 0
-    yield from _probe(batch)
+def mesh(layout: Layout, barrier: Barrier, neighbours: Neighbours) -> Iterator[Check]:
+    """Send an echo from every pod to every other pod.
+
+    Block by block of sources and targets, so that the pods of a block are few enough for the
+    kernel's neighbour table.
+    """
+    parts = [(node, pods) for node in layout.nodes for pods in chunks(node.pods, _BLOCK) if pods]
+    for source, sources in parts:
+        for target, targets in parts:
+            if barrier(source.name, target.name) is None:
+                yield from _block(sources, target, targets, neighbours)
 
 
-def _probe(batch: Sequence[tuple[PodSpec, NodeSpec]]) -> Iterator[Check]:
+def _block(
+    sources: Sequence[PodSpec],
+    node: NodeSpec,
+    targets: Sequence[PodSpec],
+    neighbours: Neighbours,
+) -> Iterator[Check]:
     pings = [
-        Ping(source.name, str(pod.address))
-        for source, node in batch
-        for pod in node.pods
-        if pod is not source
+        Ping(source.name, str(target.address))
+        for source in sources
+        for target in targets
+        if target is not source
     ]
-    pongs = iter(ping_all(pings))
-    for source, node in batch:
-        yield from _judge(source, node, pongs)
+    pongs = iter(neighbours.batches(pings, lambda ping: (ping.namespace, ping.target), ping_all))
+    for source in sources:
+        yield from _judge(source, node, targets, pongs)
 
 
-def _judge(source: PodSpec, node: NodeSpec, pongs: Iterator[Pong]) -> Iterator[Check]:
+def _judge(
+    source: PodSpec, node: NodeSpec, pods: Sequence[PodSpec], pongs: Iterator[Pong]
+) -> Iterator[Check]:
     kind: Kind = "pod-same-node" if node.name == source.node else "pod-cross-node"
-    targets = [pod for pod in node.pods if pod is not source]
+    targets = [pod for pod in pods if pod is not source]
     slowest, replies = 0.0, 0
     for pod, pong in zip(targets, pongs, strict=False):
         if pong.error:

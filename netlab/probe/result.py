@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Kind = Literal[
@@ -38,10 +39,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All checks of one `verify`; `seconds` is how long it took."""
+    """All checks of one `verify`; `seconds` is how long it took; `places` are the pods' nodes."""
 
     seconds: float
     checks: tuple[Check, ...]
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

@@ -22,10 +22,11 @@ from netlab.probe.inject import reflect, send_segments
 from netlab.probe.l4 import ask_all
 from netlab.probe.mesh import mesh, too_many
 from netlab.probe.mtu import refusals
+from netlab.probe.neighbours import Neighbours
 from netlab.probe.pairs import Volume, pod_pairs
 from netlab.probe.paths import Paths, plan_paths
 from netlab.probe.result import Check, Report
-from netlab.probe.sockets import Unavailable, in_words, namespace_inode
+from netlab.probe.sockets import Unavailable, await_closing, in_words, namespace_inode
 from netlab.probe.wire import carrying
 from netlab.topology.layout import Layout
 
@@ -56,20 +57,23 @@ def verify(
     pairs = pod_pairs(layout, Volume() if whole else volume)
     expected = expect(layout, plan, volume, pairs, barrier)
     paths = plan_paths(layout, dataplane, plan, barrier, os.urandom(2))
+    neighbours = Neighbours(layout, plan)
     checks: list[Check] = []
     if drift:
         tell("kernel against plan")
         checks += _state(drift)
     tell(f"{len(paths.wires)} paths on the underlay")
-    checks += _wires(layout, paths)
+    checks += _wires(layout, paths, neighbours)
     tell(f"{len(expected.echoes) + len(paths.mtus)} echoes")
-    checks += _echoes_and_mtus(expected, paths)
+    checks += _echoes_and_mtus(expected, paths, neighbours)
     tell(f"{len(expected.talks) + len(expected.siblings)} requests")
-    checks += _talks(expected, containers)
+    checks += _talks(expected, containers, neighbours)
     if whole:
         tell("all pairs of pods")
-        checks += mesh(layout, barrier)
-    return Report(time.monotonic() - began, tuple(checks))
+        checks += mesh(layout, barrier, neighbours)
+    await_closing()
+    places = {pod.name: pod.node for pod in layout.pods}
+    return Report(time.monotonic() - began, tuple(checks), places)
 
 
 def _state(drift: Callable[[], Diff]) -> list[Check]:
@@ -95,23 +99,21 @@ def _difference(what: str, item: Item | Change) -> Check:
     return Check("state", item.namespace, target, expected, what, False, str(item))
 
 
-def _wires(layout: Layout, paths: Paths) -> list[Check]:
+def _wires(layout: Layout, paths: Paths, neighbours: Neighbours) -> list[Check]:
     """Capture on all ports of the underlay while each path's echo passes."""
-    machines = [(node.subnet.switch, node.name) for node in layout.nodes]
-    if layout.external:
-        machines.append((layout.external.subnet.switch, layout.external.name))
-    with Capture(machines) as capture:
-        ping_all([path.ping for path in paths.wires])
+    with Capture(subnet.switch for subnet in layout.subnets) as capture:
+        neighbours.batches([path.ping for path in paths.wires], _ping_ends, ping_all)
         frames = capture.drain()
         lost = capture.lost
     found = carrying(frames, paths.marks)
     return [path.judge(found[number], lost) for number, path in enumerate(paths.wires)]
 
 
-def _echoes_and_mtus(expected: Expectations, paths: Paths) -> list[Check]:
+def _echoes_and_mtus(expected: Expectations, paths: Paths, neighbours: Neighbours) -> list[Check]:
     """Echoes of the limit's size are in the same batch as the others: one waiting for all."""
     pings: list[Ping] = [echo.ping for echo in expected.echoes]
-    pongs = iter(ping_all(pings + [path.ping for path in paths.mtus]))
+    pings += [path.ping for path in paths.mtus]
+    pongs = iter(neighbours.batches(pings, _ping_ends, ping_all))
     checks = [echo.judge(next(pongs)) for echo in expected.echoes]
     told = refusals(paths.mtus)
     checks += [
@@ -119,7 +121,9 @@ def _echoes_and_mtus(expected: Expectations, paths: Paths) -> list[Check]:
         for path, pong, refusal in zip(paths.mtus, pongs, told, strict=True)
     ]
     packets = list(itertools.chain(*((path.fits, path.oversize) for path in paths.forwards)))
-    outcomes = send_segments(packets)
+    outcomes = neighbours.batches(
+        packets, lambda packet: (packet.namespace, packet.target), send_segments
+    )
     checks += [
         path.judge(outcomes[2 * number], outcomes[2 * number + 1])
         for number, path in enumerate(paths.forwards)
@@ -141,16 +145,26 @@ def _echoes_and_mtus(expected: Expectations, paths: Paths) -> list[Check]:
     return checks
 
 
-def _talks(expected: Expectations, containers: ContainerNamespaces) -> list[Check]:
+def _talks(
+    expected: Expectations, containers: ContainerNamespaces, neighbours: Neighbours
+) -> list[Check]:
     requests = [talk.request for talk in expected.talks]
     local = [sibling.request for sibling in expected.siblings if sibling.request]
-    answers = iter(ask_all(requests + local))
+    answers = iter(
+        neighbours.batches(
+            requests + local, lambda request: (request.namespace, request.address), ask_all
+        )
+    )
     checks = [talk.judge(next(answers)) for talk in expected.talks]
     inodes = {name: _inode(name) for name in {sibling.pod for sibling in expected.siblings}}
     for sibling in expected.siblings:
         answer = next(answers) if sibling.request else None
         checks.append(sibling.judge(answer, containers, inodes[sibling.pod]))
     return checks
+
+
+def _ping_ends(ping: Ping) -> tuple[str, str]:
+    return ping.namespace, ping.target
 
 
 def _inode(namespace: str) -> int | None:

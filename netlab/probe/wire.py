@@ -79,9 +79,11 @@ class WirePath:
         ports = " and ".join(device for _, device in self.points)
         return f"{form}, once at the port of {ports}"
 
-    def judge(self, frames: Sequence[Captured], lost: Mapping[Device, str]) -> Check:
+    def judge(self, frames: Sequence[Captured], lost: Mapping[str, str]) -> Check:
         """The verdict, given all frames that carry this echo's payload."""
-        problems, evidence = self._compare(frames, lost) if self.points else self._none(frames)
+        problems, evidence = (
+            self._compare(frames, lost) if self.points else self._none(frames, lost)
+        )
         return Check(
             "wire",
             self.source,
@@ -93,20 +95,22 @@ class WirePath:
         )
 
     def _compare(
-        self, frames: Sequence[Captured], lost: Mapping[Device, str]
+        self, frames: Sequence[Captured], lost: Mapping[str, str]
     ) -> tuple[list[str], str]:
         problems: list[str] = []
         evidence = ""
         for device, want in self.points.items():
-            if device in lost:
-                problems.append(lost[device])
+            if device[0] in lost:
+                problems.append(lost[device[0]])
                 continue
             seen = [decode(f.frame) for f in frames if (f.namespace, f.device) == device]
             evidence = evidence or next((str(one) for one in seen), "")
             problems += _differences(device[1], want, seen)
         return problems, evidence
 
-    def _none(self, frames: Sequence[Captured]) -> tuple[list[str], str]:
+    def _none(self, frames: Sequence[Captured], lost: Mapping[str, str]) -> tuple[list[str], str]:
+        if lost:
+            return list(lost.values()), ""
         if not frames:
             return [], NOTHING
         where = ", ".join(dict.fromkeys(frame.device for frame in frames))

@@ -101,7 +101,7 @@ def load(
     for key in rest:
         if key not in CLUSTER_OPTIONS and not _takes_any(topology):
             known = {*options, *CLUSTER_OPTIONS, *more_options(cluster)}
-            raise unknown(f"option of the topology {path.stem}", key, known)
+            raise unknown("option", key, known)
     return _with_fields(path, cluster, rest)
 
 

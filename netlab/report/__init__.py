@@ -1,0 +1,1 @@
+"""How results are shown: plain text, and XML for other programs. Pure: values in, text out."""

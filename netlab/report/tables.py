@@ -1,0 +1,205 @@
+"""One function for each command's output as text; each takes plain values and returns the text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from netlab.plan.diff import Diff
+from netlab.plan.types import FIELDS, Plan
+from netlab.report.matrix import matrix
+from netlab.report.text import blocks, count, facts, section, table
+from netlab.topology.addresses import AddressPlan
+from netlab.topology.ipcalc import Calculation
+
+__all__ = [
+    "addresses_table",
+    "diff_table",
+    "doctor_table",
+    "ipcalc_table",
+    "matrix",
+    "plan_table",
+    "status_table",
+    "table",
+]
+
+
+def diff_table(diff: Diff) -> str:
+    """What differs between kernel and plan, a line for each object."""
+    if diff.ok:
+        return "The kernel equals the plan."
+    rows = [
+        ("missing", item.namespace, item.object or "the whole namespace") for item in diff.missing
+    ]
+    rows += [
+        ("unexpected", item.namespace, item.object or "the whole namespace")
+        for item in diff.unexpected
+    ]
+    listed = [(what, name, str(thing)) for what, name, thing in rows]
+    listed += [
+        ("changed", change.namespace, str(change).removeprefix(f"{change.namespace}: "))
+        for change in diff.changed
+    ]
+    return blocks((table(("STATE", "NAMESPACE", "OBJECT"), listed), count(len(diff), "difference")))
+
+
+def plan_table(plan: Plan) -> str:
+    """Every namespace with how many objects of each kind it holds, then the objects."""
+    kinds = list(FIELDS)
+    rows = [
+        (space.name, space.role, *(len(getattr(space, kind)) or "" for kind in kinds))
+        for space in plan.namespaces.values()
+    ]
+    head = ("NAMESPACE", "ROLE", *(kind.upper() for kind in kinds))
+    total = sum(len(getattr(space, kind)) for space in plan.namespaces.values() for kind in kinds)
+    return blocks(
+        (
+            facts((("topology", plan.topology), ("requires", ", ".join(plan.requires)))),
+            table(head, rows),
+            f"{count(len(plan.namespaces), 'namespace')}, {count(total, 'object')}; "
+            "--json and --sh show each.",
+        )
+    )
+
+
+def ipcalc_table(calculation: Calculation) -> str:
+    """The arithmetic with the binary split: the space divides network and host part."""
+    binary = calculation.binary
+    split = table(
+        ("", "DECIMAL", "BINARY"),
+        (
+            ("address", calculation.address, binary.address),
+            ("netmask", calculation.netmask, binary.netmask),
+            ("network", calculation.network, binary.network),
+            ("broadcast", calculation.broadcast, binary.broadcast),
+        ),
+    )
+    rest = facts(
+        (
+            ("prefix length", calculation.prefix_length),
+            ("first host", calculation.first),
+            ("last host", calculation.last),
+            ("usable hosts", calculation.usable),
+        )
+    )
+    return blocks((split, rest))
+
+
+def addresses_table(plan: AddressPlan | Mapping[str, Any]) -> str:
+    """The cluster's address plan; accepts the value or the document of `--json`."""
+    document = asdict(plan) if isinstance(plan, AddressPlan) else plan
+    known = [
+        ("cluster CIDR", document["cluster_cidr"]),
+        ("node mask", f"/{document['node_mask']}, room for {document['max_nodes']} nodes"),
+        ("service CIDR", f"{document['service_cidr']}, {document['service_addresses']} addresses"),
+        *_service_bands(document),
+        ("NodePorts", document["node_port_range"]),
+    ]
+    if "kubelet_max_pods" in document:
+        known.append(("kubelet's limit", f"{document['kubelet_max_pods']} pods per node"))
+    nodes = table(
+        ("NODE", "POD CIDR", "GATEWAY", "FIRST POD", "LAST POD", "PODS"),
+        [
+            tuple(
+                node[key] for key in ("name", "pod_cidr", "gateway", "first", "last", "usable_pods")
+            )
+            for node in document["nodes"]
+        ],
+    )
+    return blocks((facts(known), nodes))
+
+
+def _service_bands(document: Mapping[str, Any]) -> list[tuple[str, object]]:
+    result: list[tuple[str, object]] = []
+    if "kubernetes_service_ip" in document:
+        result.append(("  API server", document["kubernetes_service_ip"]))
+    for key, name in (("static_band", "  static band"), ("dynamic_band", "  dynamic band")):
+        band = document.get(key)
+        if band and band["size"]:
+            result.append((name, f"{band['first']} to {band['last']}, {band['size']} addresses"))
+    return result
+
+
+def status_table(document: Mapping[str, Any]) -> str:
+    """A lab as `status --json` describes it."""
+    proxy = document.get("proxy") or "none"
+    known = [
+        ("lab", f"{document['lab']} ({document['state']})"),
+        ("topology", document["topology"]),
+        ("dataplane", document["dataplane"]),
+        ("proxy", proxy),
+    ]
+    down = document.get("health", {}).get("containers_down", [])
+    if "health" in document:
+        known.append(("health", f"down: {', '.join(down)}" if down else "all containers run"))
+    nodes = table(
+        ("NODE", "UNDERLAY", "POD CIDR", "GATEWAY"),
+        [
+            (node["name"], node["underlay_ip"], node["pod_cidr"], node["gateway"])
+            for node in document["nodes"]
+        ],
+    )
+    return blocks((facts(known), nodes, _pods(document), _services(document)))
+
+
+def _pods(document: Mapping[str, Any]) -> str:
+    if not document["pods"]:
+        return ""
+    return table(
+        ("POD", "NODE", "ADDRESS", "CONTAINERS"),
+        [
+            (pod["name"], pod["node"], pod["ip"], ", ".join(pod["containers"]) or "none")
+            for pod in document["pods"]
+        ],
+    )
+
+
+def _services(document: Mapping[str, Any]) -> str:
+    if not document["services"]:
+        return ""
+    return table(
+        ("SERVICE", "CLUSTER IP", "PORT", "NODE PORT", "ENDPOINTS"),
+        [
+            (
+                service["name"],
+                service["cluster_ip"],
+                service["port"],
+                service["node_port"] or "",
+                ", ".join(service["endpoints"]) or "none",
+            )
+            for service in document["services"]
+        ],
+    )
+
+
+def doctor_table(document: Mapping[str, Any]) -> str:
+    """What host and kernel can run, and the remedy for what they cannot."""
+    runner = "an unprivileged user" if document["rootless"] else "root"
+    known = facts(
+        (
+            ("kernel", document["kernel"]),
+            ("Python", document["python"]),
+            ("runs as", runner),
+        )
+    )
+    features = table(
+        ("FEATURE", "", "REMEDY"),
+        [
+            (entry["name"], "ok" if entry["ok"] else "missing", entry["remedy"] or "")
+            for entry in document["features"]
+        ],
+    )
+    able = [
+        table(
+            (title, "", "LACKS"),
+            [
+                (entry["name"], "ok" if entry["ok"] else "cannot run", ", ".join(entry["missing"]))
+                for entry in document[key]
+            ],
+        )
+        for key, title in (("dataplanes", "DATAPLANE"), ("proxies", "PROXY"))
+        if document.get(key)
+    ]
+    notes = "\n".join(document.get("notes", []))
+    return blocks((known, features, *able, section("Notes", notes) if notes else ""))

@@ -1,0 +1,98 @@
+"""What holds for every test: the three layers, and one single reason to skip.
+
+A test is skipped only because the running kernel lacks a feature, and the run says which at its
+end. Any other skip is a check that silently did not happen, so it counts as a failure.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+REASON = "kernel feature missing: "
+TESTS = Path(__file__).parent
+
+Report = pytest.TestReport | pytest.CollectReport
+
+
+@functools.cache
+def _is_missing(feature: str) -> bool:
+    from netlab.kernel.capabilities import missing
+
+    return bool(missing([feature]))
+
+
+def _need(*features: str) -> None:
+    lacking = [feature for feature in features if _is_missing(feature)]
+    if lacking:
+        pytest.skip(REASON + ", ".join(lacking))
+
+
+@pytest.fixture(scope="session")
+def needs() -> Callable[..., None]:
+    """`needs("ipip")` skips the test on a kernel without ipip; see also the marker `needs`."""
+    return _need
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test's folder says its layer: `-m "not hosts"` needs no marker in any file."""
+    for item in items:
+        layer = item.path.relative_to(TESTS).parts[0]
+        if layer in ("unit", "kernel", "hosts"):
+            item.add_marker(layer)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("kernel") and os.geteuid() != 0:
+        pytest.fail("tests/kernel needs root: run `sudo ./bootstrap tests`", pytrace=False)
+    for marker in item.iter_markers("needs"):
+        _need(*marker.args)
+
+
+def _skip_reason(report: Report) -> str | None:
+    """Why a test or a module was skipped; nothing for one that ran or was expected to fail."""
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return None
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return reason.removeprefix("Skipped: ")
+
+
+def _refuse_other_skips(report: Report) -> None:
+    reason = _skip_reason(report)
+    if reason is not None and not reason.startswith(REASON):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and not for a missing kernel feature: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse_other_skips(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_other_skips(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter,
+) -> Generator[None, None, None]:
+    yield  # so that this is the last thing said before pytest's closing line
+    count: dict[str, int] = {}
+    for report in terminalreporter.getreports("skipped"):
+        for feature in (_skip_reason(report) or "").removeprefix(REASON).split(", "):
+            count[feature] = count.get(feature, 0) + 1
+    if count:
+        features = ", ".join(
+            f"{feature} ({number} test{'s' * (number > 1)})"
+            for feature, number in sorted(count.items())
+        )
+        terminalreporter.line("")
+        terminalreporter.line(f"Skipped for missing kernel features: {features}")

@@ -1,0 +1,76 @@
+"""netlab on the kernel that Debian ships, which has the modules that a CI kernel may lack."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.hosts.vm import DebianVM, Result
+
+NOBODY = 65534
+
+# What every Debian kernel has, whatever the machine that runs the tests was built with.
+FEATURES = ["dummy", "geneve", "gre", "ipip", "ipvs", "netem", "vlan", "vrf", "wireguard"]
+
+
+def outside(vm: DebianVM) -> str:
+    """What a lab must leave as it was: links, addresses, routes, rules, names, mounts, switches."""
+    return vm.run(
+        "ip -j link; ip -j address; ip -j route show table all; ip -j rule; ip netns; "
+        "nft list ruleset; cat /proc/mounts; sysctl -a 2>/dev/null | grep '^net.*forwarding'"
+    ).check()
+
+
+def processes(vm: DebianVM) -> list[str]:
+    """The programs that run; a kernel thread has none."""
+    return sorted(vm.run("readlink /proc/[0-9]*/exe || true").check().splitlines())
+
+
+def verified(result: Result) -> None:
+    """The command ended well, and not because it had nothing to check."""
+    document: dict[str, Any] = json.loads(result.check())["verify"]
+    failed = [check for check in document["checks"] if not check["ok"]]
+    assert document["ok"], failed
+    assert document["summary"]["checks"] == document["summary"]["passed"] > 0
+    assert {"pod-cross-node", "wire"} <= {check["kind"] for check in document["checks"]}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ip link add t0 type ipip local 192.0.2.1 remote 192.0.2.2",
+        "ip link add t0 type geneve id 7 remote 192.0.2.1",
+        "ip link add t0 type wireguard",
+        "tc qdisc add dev lo root netem delay 1ms",
+    ],
+)
+def test_kernel_loads_a_module_when_it_is_first_used(vm: DebianVM, command: str) -> None:
+    # In a namespace that ends with the command, so that the VM's own stays as it was.
+    vm.run(f"unshare -n {command}").check()
+
+
+def test_nothing_is_missing_on_debian(vm: DebianVM) -> None:
+    doctor = json.loads(vm.run("netlab --json doctor").check())
+    found = {feature["name"]: feature["ok"] for feature in doctor["features"]}
+    assert doctor["ok"]
+    assert all(found.values()), found
+    assert set(FEATURES) <= set(found)
+
+
+@pytest.mark.parametrize("topology", ["flannel-vxlan", "flannel-host-gw"])
+def test_lab_works_and_leaves_the_machine_as_it_was(vm: DebianVM, topology: str) -> None:
+    before, running = outside(vm), processes(vm)
+    verified(vm.run(f"netlab --json up {topology}", timeout=120))
+    assert outside(vm) == before
+    vm.run("netlab down").check()
+    assert outside(vm) == before
+    assert processes(vm) == running
+
+
+def test_lab_works_without_root(vm: DebianVM) -> None:
+    vm.add_user(NOBODY)
+    before, running = outside(vm), processes(vm)
+    verified(vm.run("netlab --json up flannel-vxlan", timeout=120, user=NOBODY))
+    vm.run("netlab down", user=NOBODY).check()
+    assert outside(vm) == before
+    assert processes(vm) == running

@@ -1,0 +1,74 @@
+"""The host as a lab must leave it: everything of its network, settings, mounts and processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+COMMANDS = (
+    ("ip", "-d", "-j", "link"),
+    ("ip", "-j", "address"),
+    ("ip", "-j", "route", "show", "table", "all"),
+    ("ip", "-6", "-j", "route", "show", "table", "all"),
+    ("ip", "-j", "rule"),
+    ("nft", "list", "ruleset"),
+)
+# Clocks and counters that change by themselves, with or without a lab.
+PASSING = re.compile(r'"(expires|valid_life_time|preferred_life_time)":\d+,?|\bcounter [^;]*')
+COUNTERS = {"nf_conntrack_count"}
+
+
+def snapshot() -> dict[str, str]:
+    """The root namespace's links, addresses, routes, rules, rulesets, and sysctls; the mounts."""
+    result = {}
+    for command in COMMANDS:
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        result[" ".join(command)] = PASSING.sub("", output)
+    result["sysctl net"] = _settings(Path("/proc/sys/net"))
+    result["mounts"] = Path("/proc/self/mountinfo").read_text()
+    result["netns names"] = json.dumps(_names(Path("/run/netns")))
+    result["hostname"] = os.uname().nodename
+    return result
+
+
+def _settings(folder: Path) -> str:
+    lines = []
+    for path in sorted(folder.rglob("*")):
+        if path.name in COUNTERS or not path.is_file():
+            continue
+        try:
+            lines.append(f"{path} {path.read_text().strip()}")
+        except OSError:  # some settings can only be written, or need a device
+            continue
+    return "\n".join(lines)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+
+
+def processes(state: Path) -> list[int]:
+    """The processes that were started, by whatever chain, with this state folder."""
+    mark = f"NETLAB_STATE={state}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def assert_nothing_left(state: Path, within: float = 5.0) -> None:
+    """No process of a lab in this state folder, and no folder, after a moment for the kernel."""
+    deadline = time.monotonic() + within
+    while processes(state) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert processes(state) == []
+    assert not state.exists() or list(state.iterdir()) == []

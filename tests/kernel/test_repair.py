@@ -1,0 +1,185 @@
+"""`up` on a running lab: no write where nothing differs, and repair of exactly what does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+
+import pytest
+
+from tests.kernel.conftest import COMMAND, Netlab
+
+# What to break, where, and what the diff must call it. VTEP and veth names are node 1's.
+BREAKS = {
+    "route": ("node-1", "ip route del 10.244.1.0/24", "missing", "route 10.244.1.0/24"),
+    "foreign route": ("node-1", "ip route add 10.9.0.0/16 dev eth0", "unexpected", "10.9.0.0/16"),
+    "bare route": (
+        "node-1",
+        "ip route replace 10.244.1.0/24 via 192.168.0.2 dev eth0",
+        "changed",
+        "route 10.244.1.0/24",
+    ),
+    "fdb destination": (
+        "node-1",
+        "bridge fdb replace $(bridge fdb show dev flannel.1 | grep 192.168.0.2 | cut -d' ' -f1)"
+        " dev flannel.1 dst 192.168.0.3 self permanent",
+        "changed",
+        "fdb ",
+    ),
+    "fdb entry": (
+        "node-1",
+        "bridge fdb del $(bridge fdb show dev flannel.1 | grep 192.168.0.2 | cut -d' ' -f1)"
+        " dev flannel.1 self",
+        "missing",
+        "fdb ",
+    ),
+    "neighbour": ("node-1", "ip neigh del 10.244.1.0 dev flannel.1", "missing", "neighbour"),
+    "wrong neighbour": (
+        "node-1",
+        "ip neigh replace 10.244.1.0 lladdr 02:00:00:00:00:01 dev flannel.1 nud permanent",
+        "changed",
+        "neighbour 10.244.1.0",
+    ),
+    "vtep": ("node-1", "ip link del flannel.1", "missing", "link flannel.1"),
+    "vtep address": ("node-1", "ip addr del 10.244.0.0/32 dev flannel.1", "missing", "address"),
+    "vtep mac": ("node-1", "ip link set flannel.1 address 02:00:00:00:00:02", "changed", "link"),
+    "vtep down": ("node-1", "ip link set flannel.1 down", "changed", "link flannel.1"),
+    "bridge mtu": ("node-1", "ip link set cni0 mtu 1400", "changed", "link cni0"),
+    "hairpin": (
+        "node-1",
+        "ip link set $(ls /sys/class/net | grep -m1 veth) type bridge_slave hairpin off",
+        "changed",
+        "link veth",
+    ),
+    "unplugged port": (
+        "node-1",
+        "ip link set $(ls /sys/class/net | grep -m1 veth) nomaster",
+        "changed",
+        "link veth",
+    ),
+    "forwarding": ("node-1", "echo 0 > /proc/sys/net/ipv4/ip_forward", "changed", "ip_forward"),
+    "masquerade": ("node-1", "nft flush chain ip flannel-ipv4 postrtg", "changed", "flannel-ipv4"),
+    "ruleset": ("node-1", "nft delete table ip flannel-ipv4", "missing", "flannel-ipv4"),
+    "foreign table": ("node-1", "nft add table inet mine", "unexpected", "inet mine"),
+    "pod route": ("pod-1-1", "ip route del default", "missing", "route 0.0.0.0/0"),
+    "pod address": ("pod-1-1", "ip addr del 10.244.0.2/24 dev eth0", "missing", "address"),
+    "pod device": ("pod-1-1", "ip link del eth0", "missing", "link eth0"),
+    "pod mtu": ("pod-1-1", "ip link set eth0 mtu 1500", "changed", "link eth0"),
+    "arp_notify": (
+        "pod-1-1",
+        "echo 0 > /proc/sys/net/ipv4/conf/eth0/arp_notify",
+        "changed",
+        "arp_notify",
+    ),
+    "container": ("node-1", "", "missing", "container container-1"),
+    "uplink": ("node-1", "ip link del eth0", "missing", "link eth0"),
+    "underlay port": ("underlay", "ip link set node-2 down", "changed", "link node-2"),
+}
+
+
+def break_it(netlab: Netlab, name: str) -> None:
+    where, command, _, _ = BREAKS[name]
+    if name == "container":
+        # `exec` enters the container's PID namespace; the sandbox shell sees it from outside.
+        sandbox(netlab, "kill -9 $(pgrep -f zygote | head -1)")
+        time.sleep(0.05)
+    else:
+        # A node's own tools, as a person would: straight into the namespace, not through netlab.
+        sandbox(netlab, f"ip netns exec {where} sh -ec '{command.replace(chr(39), chr(34))}'")
+
+
+def sandbox(netlab: Netlab, command: str, lab: str | None = None) -> str:
+    """Run a shell command in the lab's sandbox, where `ip netns` shows every namespace."""
+    done = subprocess.run(
+        [*COMMAND, "shell", *(("-l", lab) if lab else ())],
+        env=netlab.environment | {"SHELL": "/bin/sh"},
+        input=f"{command}\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def lab(shared: Netlab) -> Netlab:
+    shared.ok("up", "flannel-vxlan", "--no-verify")
+    return shared
+
+
+def test_up_again_writes_nothing(lab: Netlab) -> None:
+    monitor = subprocess.Popen(
+        [*COMMAND, "exec", "node-1", "--", "timeout", "2", "ip", "monitor", "all"],
+        env=lab.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(0.5)
+    again = lab.ok("up", "flannel-vxlan", "--no-verify")
+    seen, _ = monitor.communicate()
+    assert (again["changes"], again["writes"]) == (0, 0)
+    # An ARP entry that ages is the kernel's own doing; links, addresses and routes are not.
+    assert [line for line in seen.splitlines() if "[NEIGH]" not in line] == []
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_one_broken_object_is_named_shown_and_repaired(lab: Netlab, name: str) -> None:
+    _, _, state, words = BREAKS[name]
+    break_it(lab, name)
+    found = lab.run("--json", "diff")
+    assert found.code == 1
+    assert not found.json["ok"]
+    assert any(words in str(entry) for entry in found.json[state]), found.json
+    verified = lab.run("--json", "verify")
+    assert verified.code == 1
+    assert any(not check["ok"] for check in verified.json["checks"])
+    repaired = lab.ok("up", "flannel-vxlan")
+    assert repaired["changes"] >= 1
+    assert lab.ok("diff")["ok"]
+    assert lab.ok("up", "flannel-vxlan", "--no-verify")["writes"] == 0
+
+
+def test_repair_drops_no_packet_elsewhere(lab: Netlab) -> None:
+    """While node 2 is broken and repaired, pings between nodes 1 and 3 lose nothing."""
+    ping = subprocess.Popen(
+        [*COMMAND, "exec", "pod-1-1", "--", "ping", "-i", "0.002", "-w", "4", "-q", "10.244.2.2"],
+        env=lab.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(0.5)
+    for command in ("ip link del flannel.1", "nft delete table ip flannel-ipv4"):
+        sandbox(lab, f"ip netns exec node-2 {command}")
+    lab.ok("up", "flannel-vxlan")
+    assert ping.poll() is None, "the repair must be over before the pings are"
+    output, _ = ping.communicate()
+    sent, received = map(int, re.findall(r"(\d+) packets transmitted, (\d+) received", output)[0])
+    assert sent > 500
+    assert received == sent
+
+
+def test_lost_namespace_is_made_again(lab: Netlab) -> None:
+    sandbox(lab, "ip netns del pod-2-1")
+    found = lab.run("--json", "diff")
+    assert found.code == 1
+    assert lab.run("verify").code == 1
+    assert lab.ok("up", "flannel-vxlan")["ok"]
+
+
+def test_unknown_namespace_is_removed(lab: Netlab) -> None:
+    sandbox(lab, "ip netns add stray")
+    assert "stray" in str(lab.run("--json", "diff").json["unexpected"])
+    lab.ok("up", "flannel-vxlan", "--no-verify")
+    assert "stray" not in sandbox(lab, "ip netns")
+
+
+def test_a_running_lab_grows_and_shrinks(lab: Netlab) -> None:
+    grown = lab.ok("up", "flannel-vxlan", "--nodes", "4", "--pods-per-node", "3")
+    assert grown["ok"]
+    assert len(lab.ok("status")["pods"]) == 12
+    shrunk = lab.ok("up", "flannel-vxlan")
+    assert shrunk["ok"]
+    assert len(lab.ok("status")["pods"]) == 6
+    assert lab.ok("diff")["ok"]

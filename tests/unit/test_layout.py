@@ -1,0 +1,180 @@
+"""Every name and address of a cluster: who gets which, and what is refused."""
+
+from ipaddress import IPv4Network
+from itertools import combinations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netlab import Cluster, Container, Node, Pod
+from netlab.errors import BadInput
+from netlab.topology.layout import Layout, lay_out, usable_pods
+
+
+def layout(**fields: Any) -> Layout:
+    return lay_out(Cluster(**fields))
+
+
+@st.composite
+def clusters(draw: st.DrawFn) -> Cluster:
+    """Clusters that fit: any node mask, some nodes with a pod CIDR of their own."""
+    prefix = draw(st.integers(8, 26))
+    mask = draw(st.integers(prefix, min(prefix + 8, 30)))
+    cluster_cidr = IPv4Network((10 << 24, prefix))
+    capacity = 2 ** (mask - prefix)
+    count = draw(st.integers(1, min(capacity, 12)))
+    pods = draw(st.integers(0, min(usable_pods(IPv4Network((0, mask))), 6)))
+    own = draw(st.sets(st.integers(0, min(capacity, 12) - 1), max_size=count))
+    pieces = [IPv4Network((int(cluster_cidr[0]) + n * 2 ** (32 - mask), mask)) for n in own]
+    given_cidrs = [str(piece) for piece in pieces] + [None] * (count - len(pieces))
+    return Cluster(
+        nodes=[Node(pod_cidr=cidr) for cidr in draw(st.permutations(given_cidrs))],
+        pods_per_node=pods,
+        cluster_cidr=str(cluster_cidr),
+        node_mask=mask,
+        service_cidr="172.16.0.0/16",
+        external=draw(st.booleans()),
+        underlay=draw(st.sampled_from(["192.168.0.0/24", ["192.168.0.0/26", "192.168.1.0/26"]])),
+    )
+
+
+@given(clusters())
+def test_addresses_are_disjoint_and_where_they_belong(cluster: Cluster) -> None:
+    result = lay_out(cluster)
+    cidrs = [node.pod_cidr for node in result.nodes]
+    assert all(cidr.subnet_of(result.cluster_cidr) for cidr in cidrs)
+    assert not any(a.overlaps(b) for a, b in combinations(cidrs, 2))
+    for node in result.nodes:
+        reserved = {node.pod_cidr[0], node.gateway, node.pod_cidr[-1]}
+        addresses = [pod.address for pod in node.pods]
+        assert all(address in node.pod_cidr for address in addresses)
+        assert not reserved & set(addresses)
+        assert node.address in list(node.subnet.network.hosts())
+    on_underlay = [node.address for node in result.nodes]
+    on_underlay += [subnet.gateway for subnet in result.subnets if subnet.gateway]
+    on_underlay += [result.external.address] if result.external else []
+    everything = [pod.address for pod in result.pods] + on_underlay
+    assert len(everything) == len(set(everything))
+    assert lay_out(cluster) == result
+
+
+@pytest.mark.parametrize(("prefix", "mask"), [(16, 24), (24, 24), (26, 30), (20, 22)])
+def test_node_capacity_ends_exactly_where_it_says(prefix: int, mask: int) -> None:
+    capacity = 2 ** (mask - prefix)
+    fields = {
+        "cluster_cidr": f"10.0.0.0/{prefix}",
+        "node_mask": mask,
+        "pods_per_node": 0,
+        "underlay": "192.168.0.0/22",
+    }
+    nodes = layout(nodes=capacity, **fields).nodes
+    assert nodes[-1].pod_cidr[-1] == IPv4Network(f"10.0.0.0/{prefix}")[-1]
+    with pytest.raises(BadInput, match=f"holds {capacity} nodes of /{mask}, not {capacity + 1};"):
+        layout(nodes=capacity + 1, **fields)
+
+
+@pytest.mark.parametrize(("mask", "capacity"), [(24, 253), (30, 1), (28, 13)])
+def test_pod_capacity_ends_exactly_where_it_says(mask: int, capacity: int) -> None:
+    result = layout(nodes=1, pods_per_node=capacity, node_mask=mask)
+    assert result.pods[-1].address == result.nodes[0].pod_cidr[-2]
+    with pytest.raises(BadInput, match=f"holds {capacity} pods, not {capacity + 1}"):
+        layout(nodes=1, pods_per_node=capacity + 1, node_mask=mask)
+
+
+@pytest.mark.parametrize("external", [True, False])
+def test_underlay_capacity_ends_exactly_where_it_says(external: bool) -> None:
+    capacity = 5 if external else 6
+    fields = {"underlay": "192.168.0.0/29", "external": external, "pods_per_node": 0}
+    result = layout(nodes=capacity, **fields)
+    assert len({node.address for node in result.nodes}) == capacity
+    with pytest.raises(BadInput, match=r"192\.168\.0\.0/29 is too small"):
+        layout(nodes=capacity + 1, **fields)
+
+
+def test_defaults_are_those_of_kubeadm_with_flannel() -> None:
+    result = layout()
+    assert [str(node.pod_cidr) for node in result.nodes] == [
+        "10.244.0.0/24",
+        "10.244.1.0/24",
+        "10.244.2.0/24",
+    ]
+    assert [str(node.address) for node in result.nodes] == [f"192.168.0.{n}" for n in (1, 2, 3)]
+    first = result.pods[0]
+    assert (first.name, str(first.address), first.node) == ("pod-1-1", "10.244.0.2", "node-1")
+    assert [(c.name, c.port) for c in first.containers] == [
+        ("container-1", 8080),
+        ("container-2", 8081),
+    ]
+    assert result.external is not None
+    assert str(result.external.address) == "192.168.0.253"
+
+
+def test_local_ports_differ_between_all_containers() -> None:
+    ports = [c.local_port for pod in layout(nodes=3, pods_per_node=5).pods for c in pod.containers]
+    assert len(ports) == len(set(ports)) == 30
+
+
+def test_several_subnets_get_a_router_each_and_nodes_in_turn() -> None:
+    result = layout(underlay=["192.168.1.0/24", "192.168.2.0/24"])
+    assert [str(subnet.gateway) for subnet in result.subnets] == ["192.168.1.254", "192.168.2.254"]
+    assert [node.subnet.switch for node in result.nodes] == [
+        "underlay-1",
+        "underlay-2",
+        "underlay-1",
+    ]
+
+
+def test_what_the_topology_says_wins() -> None:
+    pods = [Pod("web", (Container("nginx", ("nginx", "-g", "daemon off;")),)), Pod()]
+    result = layout(
+        nodes=[Node("alpha", pods, "192.168.0.9", "10.244.7.0/24"), Node(pods=0), Node()]
+    )
+    alpha, second, third = result.nodes
+    assert (str(alpha.address), str(alpha.gateway)) == ("192.168.0.9", "10.244.7.1")
+    assert [pod.name for pod in alpha.pods] == ["web", "pod-1-2"]
+    assert (alpha.pods[0].containers[0].port, alpha.pods[0].containers[0].local_port) == (0, 0)
+    assert (second.name, second.pods, str(second.address)) == ("node-2", (), "192.168.0.1")
+    assert (len(third.pods), str(third.pod_cidr)) == (2, "10.244.1.0/24")
+    assert result.node("alpha") is alpha
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"cluster_cidr": "10.244.1.0/16"}, "has host bits set; the network is 10.244.0.0/16"),
+        ({"cluster_cidr": "10.244.0.0"}, "lacks its prefix length"),
+        ({"cluster_cidr": "ten/8"}, "is not an IPv4 network"),
+        ({"service_cidr": "10.244.0.0/20"}, "the service CIDR .* overlap"),
+        ({"underlay": "10.96.1.0/24"}, "the underlay subnet .* overlap"),
+        ({"service_cidr": "172.16.0.0/31"}, "service CIDR 172.16.0.0/31 is too small"),
+        ({"underlay": "192.168.0.0/30"}, "is too small; use a /29"),
+        ({"underlay": []}, "at least one subnet"),
+        ({"node_mask": 15}, "between the cluster CIDR's /16 and /30"),
+        ({"node_mask": 31}, "between the cluster CIDR's /16 and /30"),
+        ({"underlay_mtu": 575}, "between 576 and 65535"),
+        ({"node_port_range": (0, 5)}, "NodePort range 0-5"),
+        ({"nodes": 0}, "at least one node"),
+        ({"nodes": []}, "at least one node"),
+        ({"pods_per_node": -1}, "cannot be negative"),
+        ({"nodes": [Node("a"), Node("a")]}, "Two nodes are named 'a'"),
+        ({"nodes": [Node(address="192.168.0.1")] * 2}, "have one address, 192.168.0.1"),
+        ({"nodes": [Node(address="192.168.0.253")]}, "kept for the router or the client"),
+        ({"nodes": [Node(address="192.168.9.1")]}, "is not a host address of the underlay"),
+        ({"nodes": [Node(address="192.168.0.255")]}, "is not a host address of the underlay"),
+        ({"nodes": [Node(address="node")]}, "is not an IPv4 address"),
+        ({"nodes": [Node(pod_cidr="10.1.0.0/24")]}, "outside the cluster 10.244.0.0/16"),
+        ({"nodes": [Node(pods=0, pod_cidr="10.244.0.0/32")]}, "too small; use a /30"),
+        ({"nodes": [Node(pod_cidr="10.244.1.0/24")] * 2}, "overlap"),
+        ({"nodes": [Node("a-name-of-16-chr")]}, "16 characters"),
+        ({"nodes": [Node("Node")]}, "is not a DNS label"),
+        ({"nodes": [Node("underlay")]}, "Two namespaces of the lab would be named 'underlay'"),
+        ({"nodes": [Node(pods=[Pod("node-1")])]}, "Two namespaces .* named 'node-1'"),
+        ({"nodes": [Node(pods=[Pod("p", (Container("c"),) * 2)])]}, "Two containers of p"),
+        ({"nodes": [Node(pods=[Pod("p", (Container("../c"),))])]}, "is not a DNS label"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        layout(**fields)

@@ -1,0 +1,282 @@
+"""What the plans of the flannel dataplanes hold, as the real systems make it."""
+
+from typing import Any
+
+import pytest
+
+from netlab import Cluster, Container, Node, Pod
+from netlab.dataplane import load_topology, make
+from netlab.errors import BadInput
+from netlab.plan.compile import compile_plan
+from netlab.plan.dataplane import Frame
+from netlab.plan.names import host_veth, mac
+from netlab.plan.types import (
+    Address,
+    Daemon,
+    FdbEntry,
+    Link,
+    Namespace,
+    Neighbour,
+    Peer,
+    Plan,
+    Route,
+    Sysctl,
+    Vxlan,
+)
+from netlab.topology.layout import lay_out
+from tests.unit.plans import plan_of
+
+TWO_SUBNETS = ["192.168.1.0/24", "192.168.2.0/24"]
+
+
+def shipped(name: str, **settings: str) -> Plan:
+    loaded = load_topology(name, settings={k.replace("__", "."): v for k, v in settings.items()})
+    return compile_plan(loaded.name, lay_out(loaded.cluster), loaded.dataplane)
+
+
+def by_destination(space: Namespace) -> dict[str, Route]:
+    return {route.destination: route for route in space.routes}
+
+
+def test_vxlan_node_holds_what_flannel_makes() -> None:
+    node = shipped("flannel-vxlan").namespaces["node-1"]
+    assert [link.name for link in node.links] == [
+        "eth0",
+        "flannel.1",
+        "cni0",
+        host_veth("pod-1-1"),
+        host_veth("pod-1-2"),
+    ]
+    assert node.link("eth0").mtu == 1500
+    assert node.link("eth0").peer == Peer("underlay", "node-1")
+    assert node.link("flannel.1") == Link(
+        "flannel.1",
+        "vxlan",
+        mac("node-1", "flannel.1"),
+        1450,
+        txqlen=0,
+        vxlan=Vxlan(1, 8472, "192.168.0.1", "eth0", learning=False),
+    )
+    assert node.link("cni0").mtu == 1450
+    port = node.link(host_veth("pod-1-2"))
+    assert (port.master, port.hairpin, port.mtu) == ("cni0", True, 1450)
+    assert node.addresses == [
+        Address("eth0", "192.168.0.1/24"),
+        Address("flannel.1", "10.244.0.0/32"),
+        Address("cni0", "10.244.0.1/24"),
+    ]
+    assert node.routes == [
+        Route("10.244.1.0/24", "flannel.1", "10.244.1.0", onlink=True),
+        Route("10.244.2.0/24", "flannel.1", "10.244.2.0", onlink=True),
+    ]
+    vteps = {number: mac(f"node-{number}", "flannel.1") for number in (2, 3)}
+    assert node.neighbours == [
+        Neighbour("flannel.1", f"10.244.{number - 1}.0", vteps[number]) for number in vteps
+    ]
+    assert node.fdb == [
+        FdbEntry("flannel.1", vteps[number], f"192.168.0.{number}") for number in vteps
+    ]
+    assert node.sysctls == [
+        Sysctl("net/ipv6/conf/all/disable_ipv6", "1"),
+        Sysctl("net/ipv6/conf/flannel.1/accept_ra", "0"),
+        Sysctl("net/ipv4/ip_forward", "1"),
+        Sysctl("net/ipv6/conf/cni0/accept_ra", "0"),
+    ]
+
+
+def test_pod_holds_what_the_bridge_plugin_makes() -> None:
+    pod = shipped("flannel-vxlan").namespaces["pod-2-1"]
+    assert pod.links == [
+        Link(
+            "eth0",
+            "veth",
+            mac("pod-2-1", "eth0"),
+            1450,
+            peer=Peer("node-2", host_veth("pod-2-1")),
+        )
+    ]
+    assert pod.addresses == [Address("eth0", "10.244.1.2/24")]
+    assert pod.routes == [
+        Route("0.0.0.0/0", "eth0", "10.244.1.1"),
+        Route("10.244.0.0/16", "eth0", "10.244.1.1"),
+    ]
+    assert [daemon.port for daemon in pod.daemons] == [8080, 8081]
+    assert not pod.neighbours + pod.fdb + pod.ruleset
+
+
+def test_flannel_rules_in_the_order_of_its_source() -> None:
+    [table] = shipped("flannel-vxlan").namespaces["node-3"].ruleset
+    assert (table.family, table.name) == ("ip", "flannel-ipv4")
+    lines = [line.strip() for line in table.body.splitlines()]
+    assert lines[4:10] == [
+        "meta mark 0x00004000 return",
+        "ip saddr 10.244.2.0/24 ip daddr 10.244.0.0/16 return",
+        "ip saddr 10.244.0.0/16 ip daddr 10.244.2.0/24 return",
+        "ip saddr != 10.244.2.0/24 ip daddr 10.244.0.0/16 return",
+        "ip saddr 10.244.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random",
+        "ip saddr != 10.244.0.0/16 ip daddr 10.244.0.0/16 masquerade fully-random",
+    ]
+    assert lines[-3:-1] == ["ip saddr 10.244.0.0/16 accept", "ip daddr 10.244.0.0/16 accept"]
+    assert table.script.startswith("table ip flannel-ipv4 {\n")
+    assert table.script.count("{") == table.script.count("}")
+
+
+def test_vni_and_port_are_options() -> None:
+    node = plan_of("flannel-vxlan", {"vni": 4096, "port": 4789}).namespaces["node-1"]
+    vxlan = node.link("flannel.4096").vxlan
+    assert vxlan is not None
+    assert (vxlan.vni, vxlan.port) == (4096, 4789)
+    assert {entry.link for entry in node.fdb} == {"flannel.4096"}
+    assert Sysctl("net/ipv6/conf/flannel.4096/accept_ra", "0") in node.sysctls
+
+
+@pytest.mark.parametrize("options", [{"vni": 0}, {"vni": 2**24}, {"port": 0}, {"port": 65536}])
+def test_vni_and_port_out_of_range_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="must lie between"):
+        plan_of("flannel-vxlan", options)
+
+
+def test_host_gw_has_plain_routes_and_no_tunnel() -> None:
+    plan = shipped("flannel-host-gw")
+    node = plan.namespaces["node-2"]
+    assert node.routes == [
+        Route("10.244.0.0/24", "eth0", "192.168.0.1"),
+        Route("10.244.2.0/24", "eth0", "192.168.0.3"),
+    ]
+    assert not node.neighbours + node.fdb
+    kinds = {link.kind for space in plan.namespaces.values() for link in space.links}
+    assert kinds == {"veth", "bridge"}
+    assert {link.mtu for space in plan.namespaces.values() for link in space.links} == {1500}
+    assert "vxlan" not in plan.requires
+
+
+def test_host_gw_is_refused_across_subnets_unless_forced() -> None:
+    layout = lay_out(Cluster(underlay=TWO_SUBNETS))
+    dataplane = make("flannel-host-gw")
+    with pytest.raises(BadInput, match=r"one segment.*node-1 is in 192\.168\.1\.0/24 and node-2"):
+        compile_plan("x", layout, dataplane)
+    forced = compile_plan("x", layout, dataplane, force=True).namespaces["node-1"]
+    routes = by_destination(forced)
+    assert routes["10.244.1.0/24"] == Route("10.244.1.0/24", "eth0", "192.168.2.1", onlink=True)
+    assert routes["10.244.2.0/24"].onlink is False
+    first, second, third = layout.nodes
+    assert "192.168.2.1 is not on the segment" in (
+        dataplane.unreachable(layout, first, second) or ""
+    )
+    assert dataplane.unreachable(layout, first, third) is None
+
+
+def test_l3_underlay_has_a_router_with_a_leg_in_each_subnet() -> None:
+    spaces = shipped("flannel-vxlan-l3").namespaces
+    router = spaces["router"]
+    assert router.addresses == [
+        Address("eth0", "192.168.1.254/24"),
+        Address("eth1", "192.168.2.254/24"),
+    ]
+    assert [link.peer for link in router.links] == [
+        Peer("underlay-1", "router"),
+        Peer("underlay-2", "router"),
+    ]
+    assert Sysctl("net/ipv4/ip_forward", "1") in router.sysctls
+    assert by_destination(spaces["node-2"])["0.0.0.0/0"] == Route(
+        "0.0.0.0/0", "eth0", "192.168.2.254"
+    )
+    # The tunnel hides the underlay's shape: its routes are those of one segment.
+    assert by_destination(spaces["node-1"])["10.244.1.0/24"].link == "flannel.1"
+    assert {entry.destination for entry in spaces["node-1"].fdb} == {"192.168.2.1", "192.168.1.2"}
+
+
+def test_direct_routing_sends_bare_packets_within_a_segment() -> None:
+    spaces = shipped("flannel-vxlan-l3", dataplane__direct_routing="true").namespaces
+    node = spaces["node-1"]
+    routes = by_destination(node)
+    assert routes["10.244.2.0/24"] == Route("10.244.2.0/24", "eth0", "192.168.1.2")
+    assert routes["10.244.1.0/24"] == Route("10.244.1.0/24", "flannel.1", "10.244.1.0", True)
+    assert [entry.destination for entry in node.fdb] == ["192.168.2.1"]
+    assert [entry.address for entry in node.neighbours] == ["10.244.1.0"]
+
+
+def test_frames_say_what_the_wire_shows() -> None:
+    layout = lay_out(Cluster(underlay=TWO_SUBNETS))
+    first, second, third = layout.nodes
+    vxlan = make("flannel-vxlan", {"direct_routing": True})
+    assert vxlan.frame(layout, first, third) == Frame()
+    assert vxlan.frame(layout, first, second) == Frame(
+        vxlan=True,
+        outer=("192.168.1.1", "192.168.2.1"),
+        udp_port=8472,
+        vni=1,
+        inner_macs=(mac("node-1", "flannel.1"), mac("node-2", "flannel.1")),
+    )
+    assert make("flannel-host-gw").frame(layout, first, third) == Frame()
+
+
+def test_seed_example() -> None:
+    plan = shipped("seed-example")
+    nodes = [space for space in plan.namespaces.values() if space.role == "node"]
+    assert [node.addresses[0].address for node in nodes] == [f"192.168.0.{n}/24" for n in (1, 2, 3)]
+    assert [node.addresses[-1].address for node in nodes] == [
+        "100.12.24.1/24",
+        "100.12.25.1/24",
+        "100.12.26.1/24",
+    ]
+    assert by_destination(nodes[0])["100.12.25.0/24"].gateway == "192.168.0.2"
+    vxlan = shipped("seed-example", dataplane="flannel-vxlan").namespaces["node-1"]
+    assert by_destination(vxlan)["100.12.25.0/24"].link == "flannel.1"
+
+
+def test_every_cable_is_known_by_both_ends_and_every_mac_is_unique() -> None:
+    spaces = shipped("flannel-vxlan-l3").namespaces
+    macs = []
+    for space in spaces.values():
+        for link in space.links:
+            macs.append(link.mac)
+            if link.peer:
+                other = spaces[link.peer.namespace].link(link.peer.link)
+                assert other.peer == Peer(space.name, link.name)
+                assert other.mtu == link.mtu
+    assert len(macs) == len(set(macs))
+    assert all(int(address[:2], 16) & 3 == 2 for address in macs)
+
+
+def test_a_plan_is_a_value() -> None:
+    assert shipped("flannel-vxlan") == shipped("flannel-vxlan")
+
+
+def test_namespaces_come_in_the_order_of_building() -> None:
+    assert list(plan_of("flannel-vxlan", nodes=1, underlay=TWO_SUBNETS).namespaces) == [
+        "underlay-1",
+        "underlay-2",
+        "router",
+        "external",
+        "node-1",
+        "pod-1-1",
+        "pod-1-2",
+    ]
+    assert "external" not in plan_of("flannel-vxlan", external=False).namespaces
+
+
+def test_a_cluster_of_one_node_keeps_the_connected_route() -> None:
+    plan = plan_of("flannel-vxlan", nodes=1, cluster_cidr="10.244.0.0/24")
+    assert [route.destination for route in plan.namespaces["pod-1-1"].routes] == ["0.0.0.0/0"]
+
+
+def test_containers_become_daemons() -> None:
+    pods = [Pod("web", (Container("app", ("sleep", "1")), Container("side")))]
+    plan = plan_of("flannel-vxlan", nodes=[Node(pods=pods)])
+    assert plan.namespaces["web"].daemons == [
+        Daemon("app", "web", ("sleep", "1"), 0, 0),
+        Daemon("side", "web", None, 8081, 10000),
+    ]
+    assert plan.namespaces["external"].daemons == [Daemon("client", "external", None, 8080, 9999)]
+
+
+@pytest.mark.parametrize("name", ["br0", "lo"])
+def test_a_node_cannot_take_a_device_of_its_switch(name: str) -> None:
+    with pytest.raises(BadInput, match=f"Two devices in underlay would be named '{name}'"):
+        plan_of("flannel-vxlan", nodes=[Node(name)])
+
+
+def test_a_device_name_too_long_for_the_kernel_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"'flannel\.16777215' .* 16 characters"):
+        plan_of("flannel-vxlan", {"vni": 2**24 - 1})

@@ -1,0 +1,164 @@
+"""The script of `netlab plan --sh`: its shape, and that nothing in a plan can break out of it."""
+
+import re
+import subprocess
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netlab import Container, Node, Pod
+from netlab.errors import BadInput
+from netlab.plan.shell import render
+from netlab.plan.types import Address, Daemon, Link, Namespace, Plan, Route, Sysctl, Table
+from tests.unit.plans import plan_of
+
+SERVER = "print('server')\n"
+
+
+def script(**fields: Any) -> str:
+    return render(plan_of("flannel-vxlan", **fields), SERVER)
+
+
+def section(text: str, title: str) -> str:
+    return text.split(f"# ==== {title}")[1].split("# ====")[0]
+
+
+def check_syntax(text: str) -> None:
+    subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+
+
+def started(line: str) -> list[str]:
+    """The words that the script's function `container` would get."""
+    function = 'container() { for word in "$@"; do printf \'%s\\0\' "$word"; done; }'
+    result = subprocess.run(
+        ["sh", "-uc", f"dir=/d\n{function}\n{line}"], capture_output=True, check=True
+    )
+    return result.stdout.decode().split("\0")[:-1]
+
+
+def test_it_is_valid_and_goes_into_namespaces_of_its_own_first() -> None:
+    text = script()
+    check_syntax(text)
+    enter = text.index("exec unshare $as_root --mount --net --pid --fork --kill-child --mount-proc")
+    assert text.startswith("#!/bin/sh\n")
+    assert "set -eu\n" in text[:enter]
+    for command in ("\nmount ", "\nip -batch", "\nip -n", "\nbridge", "nft -f", "\nsettings "):
+        assert text.index(command) > enter
+
+
+def test_a_node_is_a_section_in_plain_commands() -> None:
+    node = section(script(nodes=2, pods_per_node=1), "node-1 (node)")
+    mac = r"([0-9a-f]{2}:){5}[0-9a-f]{2}"
+    for line in (
+        "ip -n node-1 -batch - <<'END'",
+        "link set lo up",
+        f"link add cni0 address {mac} mtu 1450 txqueuelen 1000 type bridge",
+        f"link add flannel[.]1 address {mac} mtu 1450 txqueuelen 0 type vxlan id 1 dstport 8472 "
+        "local 192.168.0.1 dev eth0 nolearning",
+        "link set veth[0-9a-f]{8} master cni0",
+        "link set veth[0-9a-f]{8} type bridge_slave hairpin on",
+        "addr add 10.244.0.0/32 dev flannel.1",
+        "addr add 10.244.0.1/24 brd [+] dev cni0",
+        f"neigh add 10.244.1.0 lladdr {mac} dev flannel.1 nud permanent",
+        "route add 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink",
+        f"fdb add {mac} dev flannel.1 dst 192.168.0.2 self permanent",
+        "settings node-1 net/ipv6/conf/flannel.1/accept_ra=0 net/ipv6/conf/cni0/accept_ra=0",
+        "ip netns exec node-1 nft -f - <<'END'",
+        "table ip flannel-ipv4 {",
+    ):
+        assert re.search(f"^{line}$", node, re.MULTILINE), line
+
+
+def test_settings_which_are_not_a_device_s_come_before_any_device() -> None:
+    text = script()
+    first = text.index("\nlink add ")
+    for setting in ("net/ipv6/conf/all/disable_ipv6=1", "net/ipv4/ip_forward=1"):
+        assert text.rindex(setting) < first
+    for setting in ("conf/cni0/accept_ra=0", "conf/eth0/arp_notify=1"):
+        assert text.index(setting) > first
+
+
+def test_every_cable_is_made_once() -> None:
+    plan = plan_of("flannel-vxlan", underlay=["10.1.0.0/24", "10.2.0.0/24"])
+    cables = section(render(plan, SERVER), "The cables")
+    ends = [(s.name, x.name) for s in plan.namespaces.values() for x in s.links if x.peer]
+    assert cables.count("\nlink add ") * 2 == len(ends)
+    for space, device in ends:
+        assert len(re.findall(rf"(?:add|name) {device} netns {space} ", cables)) == 1
+
+
+def test_routes_in_every_form() -> None:
+    routes = [
+        Route("0.0.0.0/0", "eth0", "10.0.0.1"),
+        Route("10.1.0.0/24", "eth0"),
+        Route("10.2.0.0/24", "eth0", "10.0.0.9", onlink=True, metric=50),
+    ]
+    text = render(Plan("x", (), {"a": Namespace("a", "node", routes=routes)}), "")
+    assert section(text, "a (node)").splitlines()[4:7] == [
+        "route add default via 10.0.0.1 dev eth0",
+        "route add 10.1.0.0/24 dev eth0",
+        "route add 10.2.0.0/24 via 10.0.0.9 dev eth0 metric 50 onlink",
+    ]
+
+
+@pytest.mark.parametrize(("length", "broadcast"), [(24, True), (30, True), (31, False)])
+def test_broadcast_address(length: int, broadcast: bool) -> None:
+    space = Namespace("a", "node", addresses=[Address("eth0", f"10.0.0.0/{length}")])
+    text = render(Plan("x", (), {"a": space}), "")
+    assert (f"addr add 10.0.0.0/{length} brd + dev eth0" in text) is broadcast
+
+
+def test_only_what_is_needed_is_asked_for() -> None:
+    assert "for tool in ip bridge unshare nft hostname python3; do" in script()
+    bare = script(containers=0, external=False)
+    assert "for tool in ip bridge unshare nft; do" in bare
+    assert "server.py" not in bare
+    assert "container()" not in bare
+
+
+def test_the_server_is_embedded_as_it_is() -> None:
+    source = "a = '$HOME `id` \\\\'\nEND\nEND_\nprint(a)\n"
+    text = render(plan_of("flannel-vxlan", nodes=1), source)
+    check_syntax(text)
+    assert f"cat > \"$dir/server.py\" <<'END__'\n{source}END__\n" in text
+
+
+def test_a_default_container_runs_the_server_with_its_names_and_ports() -> None:
+    lines = [line for line in script(nodes=1).splitlines() if line.startswith("container pod-1-2 ")]
+    assert started(lines[1]) == [
+        *("pod-1-2", "container-2", "pod-1-2", "python3", "/d/server.py"),
+        *("--pod", "pod-1-2", "--container", "container-2"),
+        *("--port", "8081", "--local-port", "10003"),
+    ]
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), min_size=1))
+def test_any_command_arrives_word_by_word(command: list[str]) -> None:
+    pods = [Pod("p", (Container("c", tuple(command)),))]
+    text = script(nodes=[Node(pods=pods)])
+    start = text.index("\ncontainer p ") + 1
+    assert started(text[start : text.index("\nlistening external")]) == ["p", "c", "p", *command]
+
+
+@pytest.mark.parametrize("text", ["$(id)", "a\nb", "'", "#", "END\nid", "a b", "-a", ""])
+def test_odd_text_is_quoted_or_refused(text: str) -> None:
+    quoted = Namespace(
+        "a",
+        "node",
+        sysctls=[Sysctl("net/x", text)],
+        daemons=[Daemon("d", text, (text,))],
+        ruleset=[Table("ip", "t", "# END\nEND\n")],
+    )
+    rendered = render(Plan(text, (), {"a": quoted}), "")
+    check_syntax(rendered)
+    start = rendered.index("\ncontainer a ") + 1
+    assert started(rendered[start : rendered.index("\n# ==== Ready")]) == ["a", "d", text, text]
+    for space in (
+        Namespace(text, "node"),
+        Namespace("a", "node", links=[Link(text, "bridge", "02:00:00:00:00:01", 1500)]),
+        Namespace("a", "node", daemons=[Daemon(text, "h", ("true",))]),
+    ):
+        with pytest.raises(BadInput, match="cannot be put into a script"):
+            render(Plan("x", (), {space.name: space}), "")
