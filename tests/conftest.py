@@ -32,23 +32,43 @@ def _need(*features: str) -> None:
 
 @pytest.fixture(scope="session")
 def needs() -> Callable[..., None]:
-    """`needs("ipip")` skips the test on a kernel without ipip; see also the marker `needs`."""
+    """`needs("ipip")` skips the test on a kernel without ipip.
+
+    Where it can be, use `@pytest.mark.needs("ipip")`: tests/hosts finds these tests by their mark
+    and runs them on Debian's kernel, so that they are skipped nowhere.
+    """
     return _need
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--only-needing",
+        default="",
+        metavar="FEATURES",
+        help="only tests marked as needing one of these kernel features (names with commas)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A test's folder says its layer: `-m "not hosts"` needs no marker in any file."""
     for item in items:
         layer = item.path.relative_to(TESTS).parts[0]
         if layer in ("unit", "kernel", "hosts"):
             item.add_marker(layer)
+    if only := set(config.getoption("--only-needing").split(",")) - {""}:
+        chosen = [item for item in items if only & _marked_needs(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
+def _marked_needs(item: pytest.Item) -> set[str]:
+    return {feature for marker in item.iter_markers("needs") for feature in marker.args}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("kernel") and os.geteuid() != 0:
         pytest.fail("tests/kernel needs root: run `sudo ./bootstrap tests`", pytrace=False)
-    for marker in item.iter_markers("needs"):
-        _need(*marker.args)
+    _need(*sorted(_marked_needs(item)))
 
 
 def _skip_reason(report: Report) -> str | None:

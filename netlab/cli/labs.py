@@ -45,11 +45,9 @@ def _build(app: App, lab: Lab, chosen: Chosen, no_verify: bool) -> int:
     """Build in a new sandbox, which falls with everything in it unless the lab becomes whole."""
     from netlab.kernel import sandbox
 
-    keeper = None
     try:
         fresh = sandbox.create(lab.folder)
-        keeper = fresh.keeper
-        lab_running = store(lab, keeper, chosen.plan, chosen.layout, chosen.dataplane)
+        lab_running = store(lab, fresh.keeper, chosen.plan, chosen.layout, chosen.dataplane)
 
         def work() -> int:
             started = time.perf_counter()
@@ -61,12 +59,10 @@ def _build(app: App, lab: Lab, chosen: Chosen, no_verify: bool) -> int:
             fresh.whole()
             return _report(app, lab_running, changes, changes, seconds, no_verify)
 
-        return sandbox.run_inside(keeper, lambda: guard(work), keep=(fresh.gate,))
+        return sandbox.run_inside(fresh.keeper, lambda: guard(work), keep=(fresh.gate,))
     finally:
         if lab.state != "running":
-            if keeper:
-                sandbox.destroy(keeper)
-            lab.remove()
+            lab.end()
 
 
 def _repair(app: App, lab: Lab, chosen: Chosen, no_verify: bool) -> int:
@@ -142,9 +138,13 @@ def status(app: App) -> int:
     from netlab.report.tables import status_table
 
     lab = state.choose(app.lab)
-    if lab.state != "running":
-        return _show_dead(app, lab)
-    alive = running(lab.name)
+    what = lab.state
+    if what != "running":
+        with contextlib.suppress(NetlabError, OSError):
+            document = _status(stored(lab)) | {"state": what}
+            app.show(document, lambda: f"{lab.name}: {what}")
+    alive = running(lab.name)  # has the words for one that does not run
+    known = _status(alive)
 
     def work() -> int:
         from netlab.kernel.containers import Containers
@@ -157,22 +157,11 @@ def status(app: App) -> int:
             for daemon in space.daemons
             if daemon not in live[space.name]
         ]
-        document = _status(alive) | {"health": {"ok": not dead, "containers_down": dead}}
+        document = known | {"health": {"ok": not dead, "containers_down": dead}}
         app.show(document, lambda: status_table(document))
         return 1 if dead else 0
 
     return alive.inside(work)
-
-
-def _show_dead(app: App, lab: Lab) -> int:
-    """Say that a lab is stale or partial; a stale folder is removed."""
-    what = lab.state
-    with contextlib.suppress(NetlabError, OSError):
-        document = _status(stored(lab)) | {"state": what}
-        app.show(document, lambda: f"{lab.name}: {what}")
-    removed = state.clear_stale()
-    words = "its keeper is gone; its folder is removed" if removed else "a command is making it"
-    raise LabUnavailable(f"The lab '{lab.name}' is {what}: {words}.")
 
 
 def _status(lab: Running) -> dict[str, Any]:
@@ -212,15 +201,11 @@ def _status(lab: Running) -> dict[str, Any]:
 @click.pass_obj
 def down(app: App, every: bool) -> None:
     """Remove a lab: end its keeper, and the kernel frees everything of it."""
-    from netlab.kernel import sandbox
-
     targets = state.labs() if every else [state.choose(app.lab)]
     removed = []
     for lab in targets:
         with lab.locked():
-            if keeper := lab.keeper:
-                sandbox.destroy(keeper)
-            lab.remove()
+            lab.end()
         removed.append(lab.name)
     app.show({"removed": removed}, lambda: "".join(f"{name}: removed\n" for name in removed))
 

@@ -36,7 +36,7 @@ def run_verify(lab: Running, *, full: bool, sample: int | None) -> Report:
 
 
 def show_report(report: Report) -> str:
-    from netlab.report.tables import matrix
+    from netlab.report.matrix import matrix
 
     return matrix(report, style=colours())
 

@@ -34,15 +34,14 @@ class Running:
 def running(name: str | None) -> Running:
     """The lab of that name, or the only one. Raises LabUnavailable; a stale folder is removed."""
     lab = labs.choose(name)
-    if lab.state == "stale":
-        labs.clear_stale()
+    if lab.state == "running":
+        return stored(lab)
+    if lab.name in labs.clear_stale():
         raise LabUnavailable(
             f"The lab '{lab.name}' is stale: its keeper is gone, and all of the lab with it; its "
             "folder is removed."
         )
-    if lab.state == "partial":
-        raise LabUnavailable(f"The lab '{lab.name}' is still being made by another command.")
-    return stored(lab)
+    raise LabUnavailable(f"The lab '{lab.name}' is still being made by another command.")
 
 
 def store(lab: Lab, keeper: Keeper, plan: Plan, layout: Layout, dataplane: Dataplane) -> Running:

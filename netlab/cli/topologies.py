@@ -79,7 +79,7 @@ def choose(
 @click.pass_obj
 def list_(app: App) -> None:
     """The topologies that can be named."""
-    from netlab.report.tables import table
+    from netlab.report.text import table
     from netlab.topology.loader import available, summary
 
     rows = [(name, summary(path), str(path)) for name, path in available().items()]

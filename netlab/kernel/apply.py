@@ -99,6 +99,8 @@ class Engine:
             if remaining.ok:
                 return first, Netlink.writes - before
             self._apply(remaining)
+            if any("mtu" in change.fields for change in remaining.changed):
+                self._forget_path_mtus()
             remaining = self.difference()
         if not remaining.ok:
             left = [*remaining.missing, *remaining.unexpected, *remaining.changed]
@@ -107,6 +109,12 @@ class Engine:
 
     def difference(self) -> Diff:
         return diff(self.plan.namespaces, observe.observe(self.plan, self.containers))
+
+    def _forget_path_mtus(self) -> None:
+        """A wrong MTU may have taught any namespace a path MTU, kept for ten minutes."""
+        for name in self.plan.namespaces:
+            with namespaces.inside(name):
+                Path("/proc/sys/net/ipv4/route/flush").write_text("1")
 
     def _apply(self, difference: Diff) -> None:
         try:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from netlab.errors import BadInput, LabUnavailable, unknown
-from netlab.kernel.sandbox import Keeper, rootless
+from netlab.kernel.sandbox import Keeper, destroy, rootless
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -104,6 +104,12 @@ class Lab:
             f"The lab '{self.name}' is in use by another netlab command; wait for it to end."
         )
 
+    def end(self) -> None:
+        """End the keeper, and everything of the lab with it; then remove the folder."""
+        if keeper := self.keeper:
+            destroy(keeper)
+        self.remove()
+
     def remove(self) -> None:
         """Remove the folder, and that of all labs after the last."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -127,13 +133,16 @@ def labs() -> list[Lab]:
 
 
 def clear_stale() -> list[str]:
-    """Remove the folders whose keeper is gone, unless a command is at work on them; their names."""
+    """Remove the labs that are not whole, unless a command is at work on them; their names.
+
+    A keeper can still be on its way out: with many processes below it that takes a while.
+    """
     removed = []
     for lab in labs():
-        if lab.state == "stale":
+        if lab.state != "running":
             with contextlib.suppress(LabUnavailable), lab.locked():
-                if lab.state == "stale":
-                    lab.remove()
+                if lab.state != "running":
+                    lab.end()
                     removed.append(lab.name)
     return removed
 

@@ -35,6 +35,7 @@ _SKIP_STATISTICS = u32(29, 1 << 3)  # IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS
 _LINK_DUMP = m.link_header() + _SKIP_STATISTICS
 _KINDS = {"veth": "veth", "bridge": "bridge", "vxlan": "vxlan"}
 _NUD_NOARP, _NTF_EXT_LEARNED = 0x40, 0x10
+_RTPROT_KERNEL, _RTM_F_CLONED = 2, 0x200
 
 
 @dataclass(slots=True)
@@ -191,7 +192,9 @@ def _routes(netlink: Netlink, names: Mapping[int, str]) -> Iterable[Route]:
     for body in netlink.dump(m.RTM_GETROUTE, struct.pack("=B11x", socket.AF_INET)):
         head = struct.unpack_from("=BBBBBBBBI", body)
         length, table, protocol, kind, flags = head[1], head[4], head[5], head[7], head[8]
-        if table != m.RT_TABLE_MAIN or protocol == 2 or kind != m.RTN_UNICAST:  # 2: kernel's own
+        if table != m.RT_TABLE_MAIN or kind != m.RTN_UNICAST:
+            continue
+        if protocol == _RTPROT_KERNEL or flags & _RTM_F_CLONED:  # a path MTU it has learned
             continue
         attrs = attributes(body, 12)
         gateway = attrs.get(m.RTA_GATEWAY)

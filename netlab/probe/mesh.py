@@ -17,7 +17,7 @@ from netlab.probe.sockets import chunks
 from netlab.topology.layout import Layout, NodeSpec, PodSpec
 
 LISTED = 20_000  # pairs that are still listed one by one
-_BLOCK = 100  # pods
+_BLOCK = 70  # pods
 
 
 def too_many(layout: Layout, volume: Volume) -> bool:
