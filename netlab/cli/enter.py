@@ -157,6 +157,7 @@ def _enter_namespace(space: str) -> None:
     fd = namespaces.open_namespace(space)
     sys_.setns(fd, sys_.CLONE_NEWNET)
     sys_.unshare(sys_.CLONE_NEWNS | sys_.CLONE_NEWUTS)
+    sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
     sys_.set_hostname(space)
     with contextlib.suppress(OSError):
         sys_.mount("sysfs", "/sys", "sysfs")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import socket
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -20,6 +20,7 @@ from netlab.kernel import messages as m
 from netlab.kernel import namespaces, nft, observe
 from netlab.kernel.containers import Containers
 from netlab.kernel.netlink import GONE, Netlink, Refusal, Request
+from netlab.kernel.space import Space
 from netlab.plan.diff import Change, Diff, diff
 from netlab.plan.types import (
     Address,
@@ -34,7 +35,7 @@ from netlab.plan.types import (
     Table,
 )
 
-FIRST_INDEX = 16  # above the fallback tunnel devices that some kernels put into every namespace
+LINKS_SECONDS = 2.5
 ROUNDS = 4  # a repair can uncover another: a device made again has lost its routes
 Progress = Callable[[int, int], None]
 Groups = Mapping[str, list[Object]]
@@ -42,27 +43,6 @@ Groups = Mapping[str, list[Object]]
 
 class ApplyError(NetlabError):
     """The kernel refused a part of the plan."""
-
-
-class Space:
-    """A namespace at work: its netlink socket, and its devices' indexes by name."""
-
-    def __init__(self, name: str, sock: socket.socket | None = None) -> None:
-        self.name = name
-        fresh = sock is not None
-        self.netlink = Netlink(sock or namespaces.open_socket(name, socket.AF_NETLINK, 3))
-        self.indexes: dict[str, int] = {"lo": m.LOOPBACK}
-        self._next = FIRST_INDEX
-        if not fresh:
-            known = observe.links(self.netlink)
-            self.indexes |= {item.link.name: index for index, item in known.items()}
-            self._next = max([FIRST_INDEX - 1, *known]) + 1
-
-    def new_index(self, device: str) -> int:
-        """An index for a new device, chosen here so that requests can refer to it at once."""
-        index = self.indexes[device] = self._next
-        self._next += 1
-        return index
 
 
 class Engine:
@@ -200,8 +180,12 @@ class Engine:
         self._create_links(groups)
         for name, changes in settings.items():
             self._change_links(name, changes)
+        waiting = {name for name in groups if self._has_bridge(name)}
+        for changes in settings.values():
+            waiting |= {space for change in changes for space in _both_ends(change)}
         for name in [*groups, *(name for name in replaced if name not in groups)]:
             self._fill(name, groups.get(name, []), replaced.get(name, []))
+        self._wait_for_links(waiting)
         self._start_containers(groups, commands=True)
 
     def _create_namespaces(self, difference: Diff) -> None:
@@ -276,6 +260,24 @@ class Engine:
             index = space.indexes[change.want.name]
             requests += m.set_link(change.want, index, change.fields, space.indexes)
         self._send(space, requests)
+
+    def _has_bridge(self, name: str) -> bool:
+        return any(link.kind == "bridge" for link in self.plan.namespaces[name].links)
+
+    def _wait_for_links(self, names: Iterable[str]) -> None:
+        """Wait until veths are operational, as the CNI plugin does: the kernel's link watch may
+        take a second to see that a device is up. What is not then, a check will show."""
+        deadline = time.monotonic() + LINKS_SECONDS
+        for name in names:
+            netlink = self._space(name).netlink
+            while not all(
+                raw.operational
+                for raw in observe.links(netlink).values()
+                if raw.link.kind == "veth" and raw.link.up
+            ):
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(0.005)
 
     def _fill(self, name: str, missing: list[Object], replaced: list[Object]) -> None:
         """Addresses, neighbours, FDB entries, routes, device settings and rulesets."""
@@ -354,6 +356,13 @@ class Engine:
         )
         if commands:
             self._problems += self.containers.finish()
+
+
+def _both_ends(change: Change) -> Iterable[str]:
+    """The namespaces that a link is in, where its peer is too if it is a veth."""
+    yield change.namespace
+    if isinstance(change.want, Link) and change.want.peer:
+        yield change.want.peer.namespace
 
 
 def _must_be_made_again(change: Change) -> bool:

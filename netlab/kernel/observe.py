@@ -47,6 +47,7 @@ class RawLink:
     other: int  # index of the veth's peer, or of the device below
     master: int
     settings: dict[str, int]
+    operational: bool
 
 
 def observe(plan: Plan, containers: Containers) -> dict[str, Namespace]:
@@ -128,7 +129,8 @@ def _decode_link(body: bytes) -> RawLink | None:
         vxlan=vxlan,
     )
     master = _u32(attrs.get(m.IFLA_MASTER))
-    return RawLink(link, index, other, master, _settings(attrs))
+    operational = attrs.get(m.IFLA_OPERSTATE) == bytes((m.OPERSTATE_UP,))
+    return RawLink(link, index, other, master, _settings(attrs), operational)
 
 
 def _settings(attrs: Mapping[int, bytes]) -> dict[str, int]:

@@ -15,7 +15,7 @@ import sys
 from typing import Any, NoReturn
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x4000000, 0x20000000, 0x40000000
-NOSUID_NODEV_NOEXEC, MNT_DETACH, PR_SET_NAME = 0xE, 2, 15
+NOSUID_NODEV_NOEXEC, REC_PRIVATE, MNT_DETACH, PR_SET_NAME = 0xE, 0x44000, 2, 15
 # Names are bind mounts in the keeper's mount namespace; this process keeps none of them in its
 # own, since every container's mount namespace is a copy of it.
 NAMES = "/proc/1/root/run/netns"
@@ -84,6 +84,8 @@ def become(container: dict[str, Any], sockets: list[Any], failure: int) -> NoRet
 
 def main() -> None:
     call("unshare", CLONE_NEWNS)
+    # `ip netns add` shares its folder with all copies; what is unmounted here must stay there.
+    call("mount", b"none", b"/", None, REC_PRIVATE, None)
     call("umount2", b"/run/netns", MNT_DETACH)
     own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
     gc.freeze()  # so that a container shares the interpreter's memory as long as it can

@@ -107,10 +107,18 @@ def _covering_pairs(layout: Layout, budget: int) -> list[PodPair]:
     to_these = [pod for pod in layout.pods if pod.name not in targets]
     chance.shuffle(from_these)
     chance.shuffle(to_these)
-    length = max(len(from_these), len(to_these))
-    for index in range(length):
-        source = from_these[index] if index < len(from_these) else chance.choice(layout.pods)
-        target = to_these[index] if index < len(to_these) else chance.choice(layout.pods)
-        if source is not target:
+    for source, target in itertools.zip_longest(from_these, to_these):
+        if source is target or target is None:
+            pairs.append((source, _other(source, layout.pods, chance)))
+        if source is target or source is None:
+            pairs.append((_other(target, layout.pods, chance), target))
+        elif target is not None:
             pairs.append((source, target))
     return list(dict.fromkeys(pairs))[:budget]
+
+
+def _other(pod: PodSpec, pods: Sequence[PodSpec], chance: random.Random) -> PodSpec:
+    """Any pod but this one; there are many."""
+    while (chosen := chance.choice(pods)) is pod:
+        pass
+    return chosen

@@ -20,6 +20,6 @@ def test_what_is_skipped_here_passes_on_debian(vm: DebianVM) -> None:
         f"python3 -m pytest -p no:cacheprovider --only-needing={lacking} tests/kernel",
         timeout=300,
     )
-    assert "Skipped for missing kernel features" not in result.stdout
+    assert "Skipped for missing kernel features" not in result.stdout, result.stdout
     if result.returncode != pytest.ExitCode.NO_TESTS_COLLECTED:
         result.check()

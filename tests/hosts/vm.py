@@ -38,11 +38,9 @@ class Result:
 
     def check(self) -> str:
         """Standard output; fails, showing what was said, if the command failed."""
-        assert self.returncode == 0, f"exit {self.returncode}\n{self.stdout}\n{self.stderr}"
+        said = f"{self.stdout[-8000:]}\n{self.stderr[-8000:]}"
+        assert self.returncode == 0, f"exit {self.returncode}\n{said}"
         return self.stdout
-
-    def json(self) -> Any:
-        return json.loads(self.stdout)
 
 
 def cache_folder() -> Path:

@@ -30,6 +30,14 @@ class Result:
         return json.loads(self.out)
 
 
+def failed(result: Result) -> str:
+    """What a command's output says went wrong: the failed checks of a report, else all of it."""
+    if '"checks"' not in result.out:
+        return result.out
+    report = result.json.get("verify") or result.json
+    return "\n".join(str(check) for check in report["checks"] if not check["ok"])
+
+
 @dataclass(frozen=True)
 class Netlab:
     """The netlab command, with a state folder that no other lab of this machine is in."""
@@ -63,7 +71,7 @@ class Netlab:
     def ok(self, *arguments: str) -> Any:
         """Run with --json, insist on exit code 0, and return the document."""
         result = self.run("--json", *arguments)
-        assert result.code == 0, f"{arguments}: exit code {result.code}: {result.err}{result.out}"
+        assert result.code == 0, f"{arguments}: exit code {result.code}: {result.err}{failed(result)}"
         return result.json
 
     def inside(self, target: str, command: str, lab: str | None = None) -> str:

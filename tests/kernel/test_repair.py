@@ -82,7 +82,7 @@ def break_it(netlab: Netlab, name: str) -> None:
     where, command, _, _ = BREAKS[name]
     if name == "container":
         # `exec` enters the container's PID namespace; the sandbox shell sees it from outside.
-        sandbox(netlab, "kill -9 $(pgrep -f zygote | head -1)")
+        sandbox(netlab, "kill -9 $(pgrep -f zygote | sed -n 2p)")
         time.sleep(0.05)
     else:
         # A node's own tools, as a person would: straight into the namespace, not through netlab.
@@ -110,6 +110,7 @@ def lab(shared: Netlab) -> Netlab:
 
 
 def test_up_again_writes_nothing(lab: Netlab) -> None:
+    time.sleep(1.5)  # the kernel's link watch reports new devices up to a second later
     monitor = subprocess.Popen(
         [*COMMAND, "exec", "node-1", "--", "timeout", "2", "ip", "monitor", "all"],
         env=lab.environment,

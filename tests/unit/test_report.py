@@ -1,0 +1,245 @@
+"""Tables, the matrix and JUnit XML: what a person or a CI system is given to read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from xml.etree import ElementTree
+
+import pytest
+
+from netlab import Cluster
+from netlab.plan.diff import Change, Diff, Item
+from netlab.plan.types import Route
+from netlab.probe.result import Check, Kind, Report
+from netlab.report.junit import junit_xml
+from netlab.report.tables import (
+    addresses_table,
+    diff_table,
+    doctor_table,
+    ipcalc_table,
+    matrix,
+    plan_table,
+    status_table,
+    table,
+)
+from netlab.topology.addresses import address_plan
+from netlab.topology.ipcalc import calculate
+from netlab.topology.layout import lay_out
+from tests.unit.plans import plan_of
+
+ESCAPE = "\x1b["
+PLACES = {"pod-1-1": "node-1", "pod-2-1": "node-2"}
+
+
+def check(
+    kind: Kind, source: str, target: str, ok: bool = True, expected: str = "echo reply"
+) -> Check:
+    return Check(kind, source, target, expected, expected if ok else "no reply", ok, "the facts")
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """A table's rows by their first cell."""
+    return {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.split()}
+
+
+def test_columns_are_aligned() -> None:
+    assert table(("A", "LONG"), [("wide cell", 1), ("x", "y")]) == (
+        "A          LONG\nwide cell  1\nx          y"
+    )
+
+
+def test_a_table_may_be_empty() -> None:
+    assert table(("A", "B"), []) == "A  B"
+
+
+REACHED = [
+    check("pod-cross-node", "pod-1-1", "pod-2-1"),
+    check("pod-cross-node", "pod-2-1", "pod-1-1", ok=False),
+    check("pod-cross-node", "pod-2-1", "pod-1-1"),
+    check("node-pod", "node-1", "pod-1-1", ok=False),
+    check("pod-external", "pod-1-1", "external"),
+    check("negative", "external", "pod-1-1"),
+    check("negative", "pod-1-1", "pod-2-1/container-1"),
+]
+
+
+def test_the_matrix_shows_who_reaches_whom() -> None:
+    shown = rows(matrix(Report(0.1, tuple(REACHED), PLACES)))
+    assert shown["from"] == ["\\", "to", "pod-1-1", "pod-2-1", "external"]
+    assert shown["pod-1-1"] == ["ok", "ok"]
+    assert shown["pod-2-1"] == ["FAIL", "1/2", "."]
+    assert shown["node-1"] == ["FAIL", ".", "."]
+    assert shown["external"] == ["no", "."]
+
+
+def test_the_matrix_is_by_node_when_there_are_many_pods() -> None:
+    places = {f"pod-{number}": f"node-{number % 2}" for number in range(20)}
+    checks = [
+        check("pod-cross-node", "pod-0", "pod-1"),
+        check("pod-cross-node", "pod-2", "pod-3", ok=False),
+        check("node-pod", "node-0", "pod-1"),
+    ]
+    shown = rows(matrix(Report(0.1, tuple(checks), places)))
+    assert shown["node-0"] == ["FAIL", "1/3"]
+    assert "pod-0" not in shown
+
+
+def test_the_evidence_is_one_example_for_each_class_of_paths() -> None:
+    checks = [
+        check("wire", "pod-1-1", "pod-2-1", expected="VXLAN, once at the port of node-1"),
+        check("wire", "pod-2-1", "pod-1-1", expected="VXLAN, once at the port of node-2"),
+        check("mtu", "pod-1-1", "pod-2-1", expected="1451 refused by 10.244.0.1"),
+        check("mtu", "pod-2-1", "pod-1-1", expected="1451 refused by 10.244.1.1"),
+    ]
+    text = matrix(Report(0.1, tuple(checks), PLACES))
+    assert "wire: across nodes: VXLAN: 2 of 2 ok" in text
+    assert "mtu: 1451 refused by …: 2 of 2 ok" in text
+    assert text.count("the facts") == 2
+
+
+def test_failed_checks_are_written_out_and_counted() -> None:
+    failed = [check("wire", f"pod-{number}", "x", ok=False) for number in range(50)]
+    text = matrix(Report(1.234, (*failed, REACHED[0])))
+    assert "Failed checks: 50" in text
+    assert "wire  pod-0 > x\n    expected  echo reply\n    observed  no reply" in text
+    assert "and 10 more; --json lists them all" in text
+    assert text.endswith("51 checks in 1.23 s: 50 failed")
+
+
+def test_all_passed_is_said() -> None:
+    text = matrix(Report(0.5, (REACHED[0],)))
+    assert text.endswith("1 checks in 0.50 s: all passed") or text.endswith("all passed")
+    assert "Failed" not in text
+
+
+@pytest.mark.parametrize("style", [False, True])
+def test_colours_are_only_where_wanted(style: bool) -> None:
+    assert (ESCAPE in matrix(Report(0.1, tuple(REACHED), PLACES), style=style)) is style
+
+
+def test_colours_do_not_move_columns() -> None:
+    report = Report(0.1, tuple(REACHED), PLACES)
+    plain, coloured = matrix(report), matrix(report, style=True)
+    import re
+
+    assert re.sub("\x1b\\[[0-9;]*m", "", coloured).split() == plain.split()
+
+
+def test_an_empty_report_is_no_error() -> None:
+    assert matrix(Report(0.0, ())) == "0 checks in 0.00 s: all passed"
+
+
+def test_junit_has_a_case_for_each_check_and_survives_any_text() -> None:
+    odd = Check("wire", "a<b>", "c&d", '"x"', "no\x00pe", False, "é")
+    suite = ElementTree.fromstring(junit_xml(Report(0.25, (REACHED[0], odd))).encode())
+    assert suite.attrib["tests"] == "2"
+    assert suite.attrib["failures"] == "1"
+    good, bad = suite.findall("testcase")
+    assert good.attrib["classname"] == "netlab.pod-cross-node"
+    assert good.find("failure") is None
+    assert bad.attrib["name"] == 'a<b> > c&d: "x"'
+    failure = bad.find("failure")
+    assert failure is not None
+    assert failure.text is not None
+    assert "observed: " in failure.text
+
+
+ROUTE = Route("10.244.1.0/24", "flannel.1", "10.244.1.0", onlink=True)
+
+
+def test_a_diff_names_state_namespace_and_object() -> None:
+    diff = Diff(
+        missing=[Item("node-1", ROUTE)],
+        unexpected=[Item("stray", None)],
+        changed=[Change("node-2", ROUTE, Route("10.244.1.0/24", "eth0", "10.244.1.0", True))],
+    )
+    text = diff_table(diff)
+    assert "missing     node-1     route 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink" in text
+    assert "unexpected  stray      the whole namespace" in text
+    assert "link is eth0, not flannel.1" in text
+    assert text.endswith("3 differences")
+
+
+def test_no_difference_is_said() -> None:
+    assert diff_table(Diff()) == "The kernel equals the plan."
+
+
+def test_a_plan_is_counted_by_namespace() -> None:
+    text = plan_table(plan_of("flannel-vxlan"))
+    assert rows(text)["pod-1-1"][0] == "pod"
+    assert "11 namespaces" in text
+
+
+def test_the_binary_split_is_aligned() -> None:
+    lines = ipcalc_table(calculate("10.244.1.7/22")).splitlines()
+    gaps = {line.rindex(" ") for line in lines[1:5]}
+    assert len(gaps) == 1, "network and host part divide in one column"
+    assert "1022" in ipcalc_table(calculate("10.244.1.7/22"))
+
+
+def test_addresses_are_shown_from_the_value_or_its_document() -> None:
+    plan = address_plan(lay_out(Cluster()))
+    text = addresses_table(plan)
+    assert text == addresses_table(asdict(plan))
+    assert rows(text)["node-2"][:2] == ["10.244.1.0/24", "10.244.1.1"]
+
+
+def test_status_shows_nodes_pods_services_and_what_is_down() -> None:
+    document = {
+        "lab": "mine",
+        "topology": "flannel-vxlan",
+        "state": "running",
+        "nodes": [
+            {
+                "name": "node-1",
+                "netns": "node-1",
+                "underlay_ip": "192.168.0.1",
+                "pod_cidr": "10.244.0.0/24",
+                "gateway": "10.244.0.1",
+            }
+        ],
+        "pods": [
+            {
+                "name": "web",
+                "node": "node-1",
+                "netns": "web",
+                "ip": "10.244.0.2",
+                "containers": ["a", "b"],
+            }
+        ],
+        "services": [
+            {
+                "name": "svc",
+                "cluster_ip": "10.96.0.9",
+                "port": 80,
+                "node_port": None,
+                "endpoints": ["10.244.0.2:8080"],
+            }
+        ],
+        "dataplane": "flannel-vxlan",
+        "proxy": None,
+        "health": {"ok": False, "containers_down": ["web/b"]},
+    }
+    shown = rows(status_table(document))
+    assert shown["lab"] == ["mine", "(running)"]
+    assert shown["web"] == ["node-1", "10.244.0.2", "a,", "b"]
+    assert shown["svc"] == ["10.96.0.9", "80", "10.244.0.2:8080"]
+    assert shown["health"] == ["down:", "web/b"]
+    assert "SERVICE" not in status_table(document | {"services": []})
+
+
+def test_the_doctor_tells_what_is_missing_and_the_remedy() -> None:
+    document = {
+        "ok": False,
+        "kernel": "6.1",
+        "python": "3.11",
+        "rootless": True,
+        "features": [{"name": "ipip", "ok": False, "remedy": "load the module"}],
+        "dataplanes": [{"name": "calico", "ok": False, "missing": ["ipip"]}],
+        "proxies": [],
+        "notes": ["a note"],
+    }
+    text = doctor_table(document)
+    assert "missing  load the module" in text
+    assert "cannot run  ipip" in text
+    assert "a note" in text
