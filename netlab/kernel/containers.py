@@ -71,30 +71,22 @@ class Containers:
     def _start(self, wanted: list[tuple[str, Daemon]]) -> None:
         process, self._process = self._process, None
         assert process is not None
-        assert process.stdin is not None
-        assert process.stdout is not None
         logs = self._lab.folder / "logs"
         if any(daemon.command for _, daemon in wanted):
             logs.mkdir(exist_ok=True)
-        # One order, one answer: the pipes never fill, whatever the number of containers.
-        for namespace, daemon in wanted:
-            order = asdict(daemon) | {
-                "namespace": namespace,
-                "log": str(logs / f"{namespace}.{daemon.name}.log"),
-            }
-            answer = {"error": "the zygote ended"}
-            with contextlib.suppress(BrokenPipeError, ValueError):
-                process.stdin.write(json.dumps(order) + "\n")
-                process.stdin.flush()
-                answer = json.loads(process.stdout.readline())
+        orders = [
+            asdict(daemon) | {"namespace": space, "log": str(logs / f"{space}.{daemon.name}.log")}
+            for space, daemon in wanted
+        ]
+        # All at once: one by one, each would wait for its turn in this busy process.
+        output, _ = process.communicate("".join(json.dumps(order) + "\n" for order in orders))
+        answers = [json.loads(line) for line in output.splitlines()]
+        answers += [{"error": "the zygote ended"}] * (len(wanted) - len(answers))
+        for (namespace, daemon), answer in zip(wanted, answers, strict=True):
             if "pid" in answer:
-                self._remember(namespace, daemon, int(answer["pid"]))
+                self._remember(namespace, daemon, answer["pid"])
             else:
                 self._problems.append(f"{namespace}: {daemon}: {answer['error']}")
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        process.stdout.close()
-        process.wait()
 
     def close(self) -> None:
         """End a zygote that was warmed up for nothing."""

@@ -184,7 +184,7 @@ def barriers(layout: Layout, dataplane: Dataplane) -> Barrier:
 
 def _pod_echo(source: PodSpec, target: PodSpec, reason: str | None) -> Echo:
     kind: Kind = "pod-same-node" if source.node == target.node else "pod-cross-node"
-    ping = Ping(source.name, str(target.address), retry=reason is None)
+    ping = Ping(source.name, str(target.address), wanted=reason is None)
     return Echo("negative" if reason else kind, source.name, target.name, ping, reason)
 
 
@@ -306,7 +306,7 @@ def _outside(result: Expectations, layout: Layout, external: ExternalSpec) -> No
             turn += 1
     # A router holds "unreachable" back after the first to one host, and silence costs a timeout.
     for node in spread(nodes, _OUTSIDE_PROBES if len(layout.subnets) == 1 else 1):
-        ping = Ping(external.name, str(node.pods[0].address), retry=False)
+        ping = Ping(external.name, str(node.pods[0].address), wanted=False)
         reason = "outside the cluster there is no route to pods"
         result.echoes.append(Echo("negative", external.name, node.pods[0].name, ping, reason))
 

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from netlab.probe.sockets import (
-    TIMEOUT,
     Unavailable,
     checksum,
     chunks,
@@ -26,6 +25,9 @@ from netlab.probe.sockets import (
     widen,
 )
 
+# Seconds after which an echo is asked again; the last is the end. A device that has just come up
+# may take a second until the kernel's link watch lets it send.
+PATIENCE = (0.6, 0.6, 0.8)
 UNEXPECTED = 0.3  # seconds to wait for replies that should not come, when all others are there
 HEADERS = 28  # bytes of an IPv4 header without options and an ICMP echo header
 
@@ -52,7 +54,7 @@ _IP_MTU_DISCOVER, _IP_PMTUDISC_DO = 10, 2
 
 
 class Ping(NamedTuple):
-    """One echo. A lost one is asked once more, unless `retry` is off (loss is what is expected).
+    """One echo. `wanted` is whether a reply should come: such a one, if lost, is asked again.
 
     A NamedTuple, as `Pong`: a full mesh makes a great many, and they are made fast.
     """
@@ -60,7 +62,7 @@ class Ping(NamedTuple):
     namespace: str
     target: str
     payload: bytes = b""
-    retry: bool = True
+    wanted: bool = True
 
 
 class Pong(NamedTuple):
@@ -71,28 +73,30 @@ class Pong(NamedTuple):
     error: str | None = None
 
 
-def ping_all(pings: Sequence[Ping], timeout: float = TIMEOUT) -> list[Pong]:
+def ping_all(pings: Sequence[Ping], waits: Sequence[float] = PATIENCE) -> list[Pong]:
     """Send all echoes and return their outcomes in the same order.
 
-    Waiting is for all at once: one `timeout` (seconds) where some are lost, a second one for those
-    of them that are retried; and only UNEXPECTED where nothing lacks that should come.
+    Waiting is for all at once: each of `waits` (seconds), after which what is lost and wanted is
+    asked again, except after the last; and only UNEXPECTED where nothing lacks that is wanted.
     """
     outcomes: list[Pong | None] = [None] * len(pings)
     by_source: dict[str, list[int]] = {}
     for index, item in enumerate(pings):
         by_source.setdefault(item.namespace, []).append(index)
     for group in chunks(list(by_source), descriptors()):
-        _Round(pings, outcomes, timeout).run({name: by_source[name] for name in group})
+        _Round(pings, outcomes, waits).run({name: by_source[name] for name in group})
     return [outcome or Pong(error="not sent") for outcome in outcomes]
 
 
 class _Round:
     """The echoes of as many sources as may have a socket open at once."""
 
-    def __init__(self, pings: Sequence[Ping], outcomes: list[Pong | None], timeout: float) -> None:
+    def __init__(
+        self, pings: Sequence[Ping], outcomes: list[Pong | None], waits: Sequence[float]
+    ) -> None:
         self.pings = pings
         self.outcomes = outcomes
-        self.timeout = timeout
+        self.waits = waits
         self.waited = 0.0
         self.identifier = int.from_bytes(os.urandom(2), "big")
         self.buffer = memoryview(bytearray(65536))
@@ -102,17 +106,16 @@ class _Round:
         try:
             for name, indexes in by_source.items():
                 self._open_and_send(name, indexes)
-            self._wait()
-            if self._retry():
-                self._wait()
+            for number, seconds in enumerate(self.waits):
+                if number and not self._ask_again():
+                    break
+                self._wait(seconds)
         finally:
             for source in self.sources.values():
                 source.socket.close()
         for source in self.sources.values():
             for index in source.unanswered():
-                retry = self.pings[index].retry
-                words = f"{self.timeout:.1f} s, asked twice" if retry else f"{self.waited:.1f} s"
-                self.outcomes[index] = Pong(error=f"no reply in {words}")
+                self.outcomes[index] = Pong(error=f"no reply in {self.waited:.1f} s")
 
     def _open_and_send(self, name: str, indexes: list[int]) -> None:
         try:
@@ -127,14 +130,15 @@ class _Round:
         source = self.sources[opened.fileno()] = _Source(self, opened)
         source.send(indexes)
 
-    def _wait(self) -> None:
+    def _wait(self, seconds: float) -> None:
         """Read what comes until nothing is awaited or the time is over."""
         late = {number: source for number, source in self.sources.items() if source.awaited}
-        dear = any(
-            self.pings[index].retry for source in late.values() for index in source.unanswered()
+        wanted = any(
+            self.pings[index].wanted for source in late.values() for index in source.unanswered()
         )
-        self.waited = self.timeout if dear else min(self.timeout, UNEXPECTED)
-        deadline = time.monotonic() + self.waited
+        seconds = seconds if wanted else min(seconds, UNEXPECTED)
+        self.waited += seconds if late else 0
+        deadline = time.monotonic() + seconds
         with select.epoll() as poll:
             for number in late:
                 poll.register(number, select.EPOLLIN)
@@ -149,10 +153,10 @@ class _Round:
                         poll.unregister(number)
                         del late[number]
 
-    def _retry(self) -> bool:
-        """Send once more what is lost and should not be; false when that is nothing."""
+    def _ask_again(self) -> bool:
+        """Send once more what is lost and wanted; false when that is nothing."""
         again = {
-            source: [index for index in source.unanswered() if self.pings[index].retry]
+            source: [index for index in source.unanswered() if self.pings[index].wanted]
             for source in self.sources.values()
         }
         for source, indexes in again.items():

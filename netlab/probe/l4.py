@@ -18,6 +18,7 @@ Protocol = Literal["tcp", "http", "udp"]
 
 # Requests under way at once. Many, as those that get no answer are to wait for it together.
 _IN_FLIGHT = 2048
+_LONGEST = 200  # characters of an answer that are kept
 _WORDS_TO_SAY: dict[Protocol, bytes] = {
     "tcp": b"netlab\n",
     "http": b"GET / HTTP/1.0\r\n\r\n",
@@ -108,7 +109,9 @@ class _Exchange:
             if not status.startswith("HTTP/1.") or " 200" not in status:
                 return self._failed(f"not a good HTTP answer: {status[:60]!r}")
             text = body
-        return Answer(text.strip(), time.monotonic() - self.began)
+        # Any server may answer, with anything; a report is text that a terminal shows.
+        line = "".join(sign if sign.isprintable() else "?" for sign in text.strip()[:_LONGEST])
+        return Answer(line, time.monotonic() - self.began)
 
     def _failed(self, words: str) -> Answer:
         return Answer(error=words, seconds=time.monotonic() - self.began)

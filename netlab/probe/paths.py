@@ -73,7 +73,7 @@ class _Planner:
     def _wire(self, source: str, target: str, address: str, points: dict[Device, Seen]) -> None:
         number = len(self.paths.wires)
         payload = MARK + self.run + number.to_bytes(4, "big")
-        ping = Ping(source, address, payload, retry=False)
+        ping = Ping(source, address, payload)
         self.paths.marks[payload] = number
         self.paths.wires.append(WirePath(source, target, ping, points))
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree
 
 from netlab.probe.result import Report
+
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
 
 
 def junit_xml(report: Report) -> str:
@@ -23,17 +26,22 @@ def junit_xml(report: Report) -> str:
             suite,
             "testcase",
             classname=f"netlab.{check.kind}",
-            name=f"{check.source} > {check.target}: {check.expected}",
+            name=_clean(f"{check.source} > {check.target}: {check.expected}"),
             time="0",
         )
         if not check.ok:
-            failure = ElementTree.SubElement(case, "failure", message=check.observed)
-            failure.text = (
+            failure = ElementTree.SubElement(case, "failure", message=_clean(check.observed))
+            failure.text = _clean(
                 f"expected: {check.expected}\nobserved: {check.observed}\n"
                 f"evidence: {check.evidence}"
             )
         elif check.evidence:
-            ElementTree.SubElement(case, "system-out").text = check.evidence
+            ElementTree.SubElement(case, "system-out").text = _clean(check.evidence)
     ElementTree.indent(suite)
     text: str = ElementTree.tostring(suite, encoding="unicode")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
+
+
+def _clean(text: str) -> str:
+    """Without the characters that no XML may hold; an answer from the lab may have any."""
+    return _FORBIDDEN.sub("?", text)

@@ -110,7 +110,7 @@ class DebianVM:
         argv = ["timeout", "-k", "5", str(timeout), "sh", "-euc", script]
         environment = {
             "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": "/root",
+            "HOME": "/run",
             "LANG": "C.UTF-8",
             "PYTHONDONTWRITEBYTECODE": "1",
         }

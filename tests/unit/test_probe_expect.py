@@ -74,7 +74,7 @@ def test_what_must_not_work_is_expected_not_to() -> None:
     _, found = expectations()
     outside = [echo for echo in found.echoes if echo.source == "external"]
     assert {echo.target for echo in outside} == {"pod-1-1", "pod-2-1", "pod-3-1"}
-    assert all(echo.kind == "negative" and not echo.ping.retry for echo in outside)
+    assert all(echo.kind == "negative" and not echo.ping.wanted for echo in outside)
     local = [talk for talk in found.talks if talk.kind == "negative"]
     assert {talk.source for talk in local} == {f"pod-{n}-{p}" for n in (1, 2, 3) for p in (1, 2)}
     assert all(talk.request.address == "127.0.0.1" and not talk.speaker for talk in local)

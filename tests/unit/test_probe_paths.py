@@ -45,7 +45,6 @@ def test_every_ordered_node_pair_each_node_and_the_outside_are_proved() -> None:
     assert len(found.wires) == 6 + 3 + 3
     assert len(found.marks) == len(found.wires)
     assert [wire.ping.payload for wire in found.wires] == list(found.marks)
-    assert all(not wire.ping.retry for wire in found.wires), "a second echo would be seen twice"
 
 
 def test_vxlan_is_expected_with_all_its_headers() -> None:

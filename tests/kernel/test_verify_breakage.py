@@ -1,0 +1,257 @@
+"""Break one thing of a running lab: the checks that see it turn red, and no others.
+
+A route or an encapsulation that is wrong while ping still works must be seen on the wire.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.kernel.conftest import COMMAND, Netlab
+
+VTEP_2 = "$(bridge fdb show dev flannel.1 | grep 192.168.0.2 | cut -d' ' -f1)"
+PORT_1 = "$(ls /sys/class/net | grep -m1 veth)"
+PODS = ("pod-same-node", "pod-cross-node")
+
+
+@dataclass(frozen=True)
+class Break:
+    """A command in a namespace, the kinds of checks that must fail, and words one must observe."""
+
+    where: str
+    command: str
+    kinds: set[str]
+    words: dict[str, str]
+
+
+VXLAN_BREAKS = {
+    "route deleted": Break(
+        "node-1",
+        "ip route del 10.244.1.0/24",
+        {"pod-cross-node", "node-pod", "wire", "mtu", "state"},
+        {
+            "pod-cross-node": "network unreachable (ICMP from 10.244.0.1)",
+            "wire": "not seen at the port of node-1",
+        },
+    ),
+    "fdb entry to the wrong node": Break(
+        "node-1",
+        f"bridge fdb replace {VTEP_2} dev flannel.1 dst 192.168.0.3 self permanent",
+        {"pod-cross-node", "node-pod", "wire", "mtu", "state"},
+        {"wire": "outer addresses 192.168.0.1 > 192.168.0.3, not 192.168.0.1 > 192.168.0.2"},
+    ),
+    "host-gw instead of vxlan": Break(
+        "node-1",
+        "ip route replace 10.244.1.0/24 via 192.168.0.2 dev eth0",
+        {"wire", "mtu", "state"},
+        {"wire": "bare, not VXLAN, VNI 1, UDP 8472", "mtu": "1451 bytes: sent, not refused"},
+    ),
+    "masquerade removed": Break(
+        "node-1",
+        "nft delete table ip flannel-ipv4",
+        {"pod-external", "wire", "mtu", "state"},
+        {"pod-external": "no reply", "wire": "packet 10.244.0.3 > 192.168.0.253, not 192.168.0.1"},
+    ),
+    "masquerade between pods": Break(
+        "node-1",
+        "nft insert rule ip flannel-ipv4 postrtg ip daddr 10.244.1.0/24 masquerade",
+        {"pod-cross-node", "wire", "state"},
+        {"pod-cross-node": "answers 10.244.0.0", "wire": "packet 10.244.0.0 > 10.244.1.2, not"},
+    ),
+    "hairpin off": Break(
+        "node-1",
+        f"ip link set {PORT_1} type bridge_slave hairpin off",
+        {"wire", "state"},
+        {"wire": "nothing came back"},
+    ),
+    "tunnel's MTU lowered": Break(
+        "node-1",
+        "ip link set flannel.1 mtu 1400",
+        {"mtu", "state"},
+        {"mtu": "1450 bytes: fragmentation needed, MTU 1400 (ICMP from 10.244.0.1)"},
+    ),
+    "bridge's MTU lowered": Break(
+        "node-1",
+        "ip link set cni0 mtu 1300",
+        {"mtu", "state"},
+        {"mtu": "MTU 1300"},
+    ),
+    "pod's MTU raised": Break(
+        "pod-1-1",
+        "ip link set eth0 mtu 1500",
+        {"mtu", "state"},
+        {"mtu": "1451 bytes: sent, not refused"},
+    ),
+    "forwarding off": Break(
+        "node-1",
+        "echo 0 > /proc/sys/net/ipv4/ip_forward",
+        {"pod-cross-node", "node-pod", "pod-external", "wire", "mtu", "state"},
+        {"pod-external": "no reply"},
+    ),
+    "a route from outside to pods": Break(
+        "external",
+        "ip route add 10.244.0.0/24 via 192.168.0.1",
+        {"negative", "state"},
+        {"negative": "echo reply"},
+    ),
+    "switch port down": Break(
+        "underlay",
+        "ip link set node-2 down",
+        {"pod-cross-node", "node-pod", "pod-external", "wire", "mtu", "state"},
+        {"wire": "not seen at the port of node-2"},
+    ),
+    "pod's device gone": Break(
+        "pod-1-1",
+        "ip link del eth0",
+        {*PODS, "node-pod", "pod-external", "wire", "mtu", "state"},
+        {"wire": "device eth0 of pod-1-1 is gone", "pod-same-node": "network unreachable"},
+    ),
+}
+SANDBOX_BREAKS = {
+    "container killed": Break(
+        "",
+        "kill -9 $(ip netns exec pod-1-1 ss -ltnpH 'sport = :8081'"
+        " | grep -o 'pid=[0-9]*' | cut -d= -f2)",
+        {*PODS, "container", "state"},
+        {"container": "container-2 is not running", "pod-cross-node": "connection refused"},
+    ),
+    "namespace gone": Break(
+        "",
+        "ip netns del pod-2-1",
+        {*PODS, "pod-external", "node-pod", "wire", "mtu", "container", "negative", "state"},
+        {"pod-external": "namespace pod-2-1 is gone", "wire": "namespace pod-2-1 is gone"},
+    ),
+    "switch's name gone": Break(
+        "",
+        "ip netns del underlay",
+        {"wire", "state"},
+        {"wire": "namespace underlay is gone"},
+    ),
+}
+
+
+def sandbox(netlab: Netlab, command: str) -> str:
+    done = subprocess.run(
+        [*COMMAND, "shell"],
+        env=netlab.environment | {"SHELL": "/bin/sh"},
+        input=f"{command}\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def verify(netlab: Netlab, *options: str) -> tuple[int, Any]:
+    result = netlab.run("--json", "verify", *options)
+    return result.code, result.json
+
+
+@pytest.fixture(scope="module")
+def lab(shared: Netlab) -> Iterator[Netlab]:
+    assert shared.ok("up", "flannel-vxlan")["ok"]
+    yield shared
+    shared.run("down", "--all")
+
+
+def assert_seen(netlab: Netlab, broken: Break) -> None:
+    code, report = verify(netlab)
+    assert code == 1
+    assert not report["ok"]
+    failed = [check for check in report["checks"] if not check["ok"]]
+    assert report["summary"]["failed"] == len(failed)
+    listed = [(c["kind"], c["from"], c["to"], c["observed"]) for c in failed]
+    assert {check["kind"] for check in failed} <= broken.kinds, listed
+    assert broken.words.keys() | {"state"} <= {check["kind"] for check in failed}, listed
+    for kind, words in broken.words.items():
+        seen = [check["observed"] for check in failed if check["kind"] == kind]
+        assert any(words in text for text in seen), seen
+
+
+@pytest.mark.parametrize("name", VXLAN_BREAKS)
+def test_the_right_checks_turn_red(lab: Netlab, name: str) -> None:
+    broken = VXLAN_BREAKS[name]
+    lab.inside(broken.where, broken.command)
+    assert_seen(lab, broken)
+    assert lab.ok("up", "flannel-vxlan")["ok"], "repaired, everything is green again"
+
+
+@pytest.mark.parametrize("name", SANDBOX_BREAKS)
+def test_what_is_gone_is_a_failed_check_and_no_crash(lab: Netlab, name: str) -> None:
+    broken = SANDBOX_BREAKS[name]
+    sandbox(lab, broken.command)
+    assert_seen(lab, broken)
+    repaired = lab.run("--json", "up", "flannel-vxlan")
+    assert repaired.code == 0, repaired.err
+    assert repaired.json["ok"]
+
+
+def test_every_hop_and_kind_is_in_the_report(lab: Netlab) -> None:
+    code, report = verify(lab)
+    assert code == 0, [check for check in report["checks"] if not check["ok"]]
+    assert {check["kind"] for check in report["checks"]} == {
+        "container",
+        "pod-same-node",
+        "pod-cross-node",
+        "node-pod",
+        "pod-external",
+        "negative",
+        "wire",
+        "mtu",
+        "state",
+    }
+    wires = [c["evidence"] for c in report["checks"] if c["kind"] == "wire"]
+    vxlan = [text for text in wires if "UDP 8472 VNI 1" in text]
+    assert len(vxlan) == 6, "one for every ordered node pair"
+    assert len([text for text in wires if text == "nothing on the underlay"]) == 3
+    refused = "ICMP type 3 code 4 from 10.244.0.1 to 10.244.0.2, next-hop MTU 1450"
+    assert refused in [check["evidence"] for check in report["checks"] if check["kind"] == "mtu"]
+
+
+def test_verifying_changes_nothing(lab: Netlab) -> None:
+    before = lab.ok("plan", "flannel-vxlan"), lab.ok("diff")
+    verify(lab)
+    assert (lab.ok("plan", "flannel-vxlan"), lab.ok("diff")) == before
+    assert lab.ok("up", "flannel-vxlan", "--no-verify")["writes"] == 0
+
+
+def test_verifying_at_once_many_times_disturbs_nobody(lab: Netlab) -> None:
+    """Each run has its own echo identifiers and marks."""
+    running = [lab.start("--json", "verify") for _ in range(4)]
+    for process in running:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, out + err
+
+
+@pytest.mark.parametrize("options", [("--full",), ("--sample", "5")])
+def test_volumes(lab: Netlab, options: tuple[str, ...]) -> None:
+    code, report = verify(lab, *options)
+    assert code == 0
+    echoes = [
+        check
+        for check in report["checks"]
+        if check["kind"] in PODS and check["expected"] == "echo reply"
+    ]
+    assert len(echoes) == (30 if options == ("--full",) else 5)
+
+
+def test_junit_is_written(lab: Netlab, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("junit") / "verify.xml"
+    assert lab.run("verify", "--junit", str(path)).code == 0
+    assert 'failures="0"' in path.read_text()
+
+
+def test_a_large_lab_is_verified_within_the_hosts_neighbour_limit(
+    netlab: Netlab, topology: Callable[[str], str]
+) -> None:
+    """400 pods need about 1,200 entries at once; the kernel has 1,024 for all labs and the host."""
+    path = topology("topology = Cluster(nodes=4, pods_per_node=100, containers=0)")
+    assert netlab.ok("up", path)["ok"]
+    code, report = verify(netlab, "--sample", "3000")
+    assert code == 0, [check for check in report["checks"] if not check["ok"]][:3]
