@@ -44,8 +44,10 @@ def main() -> None:
 
     def work() -> int:
         if len(sys.argv) == 1:
-            return cli.main(["--help"], standalone_mode=False) or 0
-        result = cli.main(standalone_mode=False)
+            return cli.main(["--help"], prog_name="netlab", standalone_mode=False) or 0
+        result = cli.main(
+            prog_name="netlab", complete_var="_NETLAB_COMPLETE", standalone_mode=False
+        )
         return result if isinstance(result, int) else 0
 
     sys.exit(guard(work))

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable, Iterable
 
 from netlab.errors import Unmet
-from netlab.kernel import nft
+from netlab.kernel import nft, sandbox
 from netlab.kernel import syscalls as sys_
 from netlab.kernel.messages import (
     IFLA_IFNAME,
@@ -34,7 +34,7 @@ from netlab.kernel.netlink import (
     nest,
     text,
 )
-from netlab.kernel.sandbox import ROOTLESS_REMEDY, rootless
+from netlab.kernel.sandbox import rootless
 
 LINK_KINDS = (
     "veth",
@@ -77,7 +77,7 @@ def require(names: Iterable[str], what: str) -> None:
 def remedy(name: str) -> str:
     """What a user can do about a feature that lacks."""
     if name == SANDBOX:
-        return ROOTLESS_REMEDY if rootless() else "run it with CAP_SYS_ADMIN, as a full root has it"
+        return sandbox.remedy()
     if name == "libnftables":
         return nft.REMEDY
     if name == "tun":

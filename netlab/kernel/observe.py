@@ -33,7 +33,10 @@ from netlab.plan.types import (
 
 _SKIP_STATISTICS = u32(29, 1 << 3)  # IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS
 _LINK_DUMP = m.link_header() + _SKIP_STATISTICS
-_KINDS = {"veth": "veth", "bridge": "bridge", "vxlan": "vxlan"}
+# What tunnel modules, once loaded, put into every new namespace by themselves.
+FALLBACK_DEVICES = frozenset(
+    "tunl0 gre0 gretap0 erspan0 sit0 ip_vti0 ip6tnl0 ip6gre0 ip6_vti0".split()
+)
 _NUD_NOARP, _NTF_EXT_LEARNED = 0x40, 0x10
 _RTPROT_KERNEL, _RTM_F_CLONED = 2, 0x200
 
@@ -102,7 +105,8 @@ def _decode_link(body: bytes) -> RawLink | None:
     attrs = attributes(body, 16)
     info = attributes(attrs.get(m.IFLA_LINKINFO, b""))
     kind = info.get(m.IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
-    if index == m.LOOPBACK or kind in ("", "ipip", "gre", "sit", "vti", "ip6tnl", "ip6gre", "vti6"):
+    name = attrs[m.IFLA_IFNAME].rstrip(b"\0").decode()
+    if index == m.LOOPBACK or name in FALLBACK_DEVICES:
         return None
     data = attributes(info.get(m.IFLA_INFO_DATA, b""))
     port = attributes(info.get(m.IFLA_INFO_SLAVE_DATA, b""))
@@ -119,7 +123,7 @@ def _decode_link(body: bytes) -> RawLink | None:
             gbp=m.IFLA_VXLAN_GBP in data,
         )
     link = Link(
-        name=attrs[m.IFLA_IFNAME].rstrip(b"\0").decode(),
+        name=name,
         kind=kind,  # type: ignore[arg-type]  # a kind no plan has still shows as what it is
         mac=attrs.get(m.IFLA_ADDRESS, b"").hex(":"),
         mtu=_u32(attrs.get(m.IFLA_MTU)),

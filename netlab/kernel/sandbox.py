@@ -25,10 +25,6 @@ _NAMESPACES = (
     sys_.CLONE_NEWNS | sys_.CLONE_NEWNET | sys_.CLONE_NEWPID | sys_.CLONE_NEWUTS | sys_.CLONE_NEWIPC
 )
 _SAFE = sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC
-ROOTLESS_REMEDY = (
-    "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1, "
-    "kernel.apparmor_restrict_unprivileged_userns=0) or use sudo"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +86,22 @@ def create(state: Path) -> Sandbox:
     start = start_of(pid) if pid else None
     if problem or start is None:
         os.close(gate)
-        raise Unmet(f"No sandbox can be made here ({problem or 'its keeper died'}); {_remedy()}.")
+        raise Unmet(f"No sandbox can be made here ({problem or 'its keeper died'}); {remedy()}.")
     return Sandbox(Keeper(pid, start), gate)
 
 
-def _remedy() -> str:
-    return ROOTLESS_REMEDY if rootless() else "netlab needs CAP_SYS_ADMIN, as a full root has it"
+def remedy() -> str:
+    """What a user can do where no sandbox can be made."""
+    if rootless():
+        return (
+            "allow user namespaces (sysctl user.max_user_namespaces, "
+            "kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0) "
+            "or use sudo"
+        )
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    if not any(line.split()[1] == "/" for line in mounts):
+        return "give the root folder of this chroot a mount of its own (mount --bind DIR DIR)"
+    return "run it with CAP_SYS_ADMIN, as a full root has it"
 
 
 def _become_keeper(state: Path, gate: int, report: int) -> NoReturn:

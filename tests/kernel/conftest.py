@@ -71,7 +71,9 @@ class Netlab:
     def ok(self, *arguments: str) -> Any:
         """Run with --json, insist on exit code 0, and return the document."""
         result = self.run("--json", *arguments)
-        assert result.code == 0, f"{arguments}: exit code {result.code}: {result.err}{failed(result)}"
+        assert result.code == 0, (
+            f"{arguments}: exit code {result.code}: {result.err}{failed(result)}"
+        )
         return result.json
 
     def inside(self, target: str, command: str, lab: str | None = None) -> str:

@@ -63,9 +63,7 @@ def test_the_host_sees_none_of_it(lab: Netlab) -> None:
         urllib.request.urlopen("http://127.0.0.1:8080/", timeout=1)
 
 
-def test_a_container_may_run_any_command(
-    netlab: Netlab, topology: Callable[[str], str]
-) -> None:
+def test_a_container_may_run_any_command(netlab: Netlab, topology: Callable[[str], str]) -> None:
     path = topology(
         "web = Container('web', ('python3', '-m', 'http.server', '80'))\n"
         "echo = Container('echo', ('sh', '-c', 'echo hello; exec sleep 1000'))\n"
@@ -79,7 +77,9 @@ def test_a_container_may_run_any_command(
     assert "Directory listing" in answer
     log = Path(netlab.state, "mine", "logs", "own.echo.log")
     assert log.read_text() == "hello\n"
-    assert netlab.ok("exec", "own", "-c", "echo", "--", "cat", "/proc/1/comm")["stdout"] == "sleep\n"
+    assert (
+        netlab.ok("exec", "own", "-c", "echo", "--", "cat", "/proc/1/comm")["stdout"] == "sleep\n"
+    )
 
 
 def test_exec_hands_on_exit_code_input_and_output(lab: Netlab) -> None:

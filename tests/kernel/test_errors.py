@@ -147,7 +147,9 @@ def test_a_missing_library_is_an_unmet_need(netlab: Netlab, tmp_path: Path) -> N
     empty = tmp_path / "empty"
     empty.touch()
     # Hidden in a mount namespace of its own: the host keeps its file.
-    script = f"mount --bind {empty} {library.resolve()} && exec {' '.join(COMMAND)} up flannel-vxlan"
+    script = (
+        f"mount --bind {empty} {library.resolve()} && exec {' '.join(COMMAND)} up flannel-vxlan"
+    )
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script],
         env=netlab.environment,

@@ -21,6 +21,7 @@ import pytest
 from netlab.dataplane import load_topology
 from netlab.kernel import server
 from netlab.kernel.lab import Lab
+from netlab.kernel.observe import FALLBACK_DEVICES
 from netlab.plan.compile import compile_plan
 from netlab.plan.shell import render
 from netlab.plan.types import Namespace, Plan
@@ -126,7 +127,7 @@ def shown_links(space: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
             link.get("txqlen", 0),
         )
         for link in space["link"]
-        if link["ifname"] != "lo"
+        if link["ifname"] not in {"lo", *FALLBACK_DEVICES}
     }
 
 

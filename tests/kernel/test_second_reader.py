@@ -1,0 +1,124 @@
+"""pyroute2 reads every namespace of a lab; what it sees must be what netlab planned.
+
+netlab packs and reads netlink by itself, so a mistake in how it understands a message could hide
+from its own diff. This reader shares no code with it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.kernel.conftest import COMMAND, Netlab
+
+READER = r"""
+import json, socket, sys
+from pyroute2 import IPRoute
+
+result = {}
+for name in sys.argv[1:]:
+    with IPRoute(netns=name) as ipr:
+        links = {}
+        for link in ipr.get_links():
+            info = link.get_attr("IFLA_LINKINFO")
+            if info is None:
+                continue
+            port = info.get_attr("IFLA_INFO_SLAVE_DATA")
+            entry = {
+                "name": link.get_attr("IFLA_IFNAME"),
+                "kind": info.get_attr("IFLA_INFO_KIND"),
+                "mac": link.get_attr("IFLA_ADDRESS"),
+                "mtu": link.get_attr("IFLA_MTU"),
+                "txqlen": link.get_attr("IFLA_TXQLEN"),
+                "up": bool(link["flags"] & 1),
+                "master": link.get_attr("IFLA_MASTER"),
+                "hairpin": bool(port and port.get_attr("IFLA_BRPORT_MODE")),
+            }
+            if entry["kind"] == "vxlan":
+                data = info.get_attr("IFLA_INFO_DATA")
+                entry["vxlan"] = [
+                    data.get_attr("IFLA_VXLAN_ID"),
+                    data.get_attr("IFLA_VXLAN_PORT"),
+                    data.get_attr("IFLA_VXLAN_LOCAL"),
+                    bool(data.get_attr("IFLA_VXLAN_LEARNING")),
+                ]
+            links[link["index"]] = entry
+        names = {index: entry["name"] for index, entry in links.items()}
+        for entry in links.values():
+            entry["master"] = names.get(entry["master"])
+        result[name] = {
+            "links": list(links.values()),
+            "addresses": [
+                [names[a["index"]], f"{a.get_attr('IFA_ADDRESS')}/{a['prefixlen']}"]
+                for a in ipr.get_addr(family=socket.AF_INET)
+                if a["index"] in names
+            ],
+            "routes": [
+                [
+                    f"{r.get_attr('RTA_DST') or '0.0.0.0'}/{r['dst_len']}",
+                    names[r.get_attr("RTA_OIF")],
+                    r.get_attr("RTA_GATEWAY"),
+                    bool(r["flags"] & 4),
+                ]
+                for r in ipr.get_routes(family=socket.AF_INET, table=254)
+                if r["proto"] != 2 and not r["flags"] & 0x200
+            ],
+            "neighbours": [
+                [names[n["ifindex"]], n.get_attr("NDA_DST"), n.get_attr("NDA_LLADDR")]
+                for n in ipr.get_neighbours(family=socket.AF_INET)
+                if n["state"] & 0x80 and n["ifindex"] in names
+            ],
+            "fdb": [
+                [names[n["ifindex"]], n.get_attr("NDA_LLADDR"), n.get_attr("NDA_DST")]
+                for n in ipr.fdb("dump")
+                if n.get_attr("NDA_DST") and n["ifindex"] in names
+            ],
+        }
+print(json.dumps(result))
+"""
+
+
+@pytest.mark.parametrize("topology", ["flannel-vxlan", "flannel-host-gw", "flannel-vxlan-l3"])
+def test_a_second_reader_sees_the_plan(netlab: Netlab, topology: str) -> None:
+    netlab.ok("up", topology, "--no-verify")
+    planned = netlab.ok("plan", topology)["namespaces"]
+    done = subprocess.run(
+        [*COMMAND, "shell"],
+        env=netlab.environment | {"SHELL": "/bin/sh"},
+        input=f"exec {sys.executable} - {' '.join(planned)} <<'END'\n{READER}\nEND\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    for name, space in planned.items():
+        found = seen[name]
+        assert by_name(found["links"]) == by_name([link(entry) for entry in space["links"]]), name
+        for kind, fields in {
+            "addresses": ("link", "address"),
+            "routes": ("destination", "link", "gateway", "onlink"),
+            "neighbours": ("link", "address", "mac"),
+            "fdb": ("link", "mac", "destination"),
+        }.items():
+            wanted = sorted([entry[field] for field in fields] for entry in space[kind])
+            assert sorted(found[kind], key=str) == sorted(wanted, key=str), (name, kind)
+
+
+def by_name(links: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(links, key=lambda entry: str(entry["name"]))
+
+
+def link(planned: dict[str, Any]) -> dict[str, Any]:
+    """A planned link in the reader's terms."""
+    entry = {
+        key: planned[key]
+        for key in ("name", "kind", "mac", "mtu", "txqlen", "up", "master", "hairpin")
+    }
+    if vxlan := planned["vxlan"]:
+        entry["vxlan"] = [vxlan["vni"], vxlan["port"], vxlan["local"], vxlan["learning"]]
+    return entry
