@@ -20,6 +20,7 @@ TIMEOUT = 1.0  # seconds an answer may take; on one machine it takes well under 
 T = TypeVar("T")
 
 _SPARE_DESCRIPTORS = 128  # for what else the process has open
+_MANY_DESCRIPTORS = 100_000
 _SIOCGSKNS = 0x894C  # linux/sockios.h: a descriptor of the socket's network namespace
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
@@ -110,7 +111,9 @@ def descriptors() -> int:
     """How many sockets may be open at once; the soft limit is first raised to the hard one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return max(hard - _SPARE_DESCRIPTORS, 16)
+    if hard == resource.RLIM_INFINITY:
+        return _MANY_DESCRIPTORS
+    return min(max(hard - _SPARE_DESCRIPTORS, 16), _MANY_DESCRIPTORS)
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

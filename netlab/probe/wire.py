@@ -196,7 +196,7 @@ def _differences(where: str, want: Seen, seen: Sequence[Seen | None]) -> list[st
     if not seen:
         return [f"not seen at the port of {where}"]
     if len(seen) > 1:
-        forms = ", ".join(one.form if one else "undecodable" for one in seen)
+        forms = " and ".join(one.form if one else "undecodable" for one in seen)
         return [f"seen {len(seen)} times at the port of {where} ({forms})"]
     one = seen[0]
     if one is None:

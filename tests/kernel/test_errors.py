@@ -184,7 +184,7 @@ def test_not_root_and_no_user_namespaces(netlab: Netlab, tmp_path: Path) -> None
 
 
 def world_readable(folder: Path) -> Path:
-    """A copy of netlab and what it needs which every user may read, whatever the checkout's mode."""
+    """A copy of netlab and what it needs, which every user may read."""
     import click
     import scapy
 

@@ -51,6 +51,14 @@ VXLAN_BREAKS = {
         {"wire", "mtu", "state"},
         {"wire": "bare, not VXLAN, VNI 1, UDP 8472", "mtu": "1451 bytes: sent, not refused"},
     ),
+    "vxlan and host-gw at once": Break(
+        "node-1",
+        'nft "table netdev x { chain c { type filter hook ingress devices = {'
+        " $(ls /sys/class/net | grep veth | paste -sd,) } priority 0;"
+        ' ip daddr 10.244.1.0/24 icmp type echo-request dup to eth0; }; }"',
+        {"wire", "state"},
+        {"wire": "seen 2 times at the port of node-1 (bare and VXLAN, VNI 1, UDP 8472)"},
+    ),
     "masquerade removed": Break(
         "node-1",
         "nft delete table ip flannel-ipv4",

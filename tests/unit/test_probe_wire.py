@@ -110,7 +110,7 @@ def test_a_packet_seen_in_both_forms_fails() -> None:
     frames = [captured(PORT_A, vxlan()), captured(PORT_A, bare()), captured(PORT_B, vxlan())]
     check = path(VXLAN_SEEN).judge(frames, {})
     assert not check.ok
-    assert "seen 2 times at the port of node-1 (VXLAN, VNI 1, UDP 8472, bare)" in check.observed
+    assert "seen 2 times at the port of node-1 (VXLAN, VNI 1, UDP 8472 and bare)" in check.observed
 
 
 def test_a_packet_not_seen_fails() -> None:
