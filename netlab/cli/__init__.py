@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
-import click
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules load ends without a traceback
 
-from netlab import __version__
-from netlab.cli import enter, host, labs, look, topologies
-from netlab.cli.app import App, common, guard
+import click  # noqa: E402
+
+from netlab import __version__  # noqa: E402
+from netlab.cli import enter, host, labs, look, topologies  # noqa: E402
+from netlab.cli.app import App, common, guard  # noqa: E402
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,4 +53,5 @@ def main() -> None:
         )
         return result if isinstance(result, int) else 0
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(guard(work))

@@ -17,7 +17,6 @@ from netlab.errors import BadInput, LabUnavailable, unknown
 from netlab.kernel import namespaces
 from netlab.kernel import syscalls as sys_
 from netlab.kernel.containers import Containers
-from netlab.kernel.sandbox import wait
 
 
 def _complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -92,7 +91,7 @@ def _execute(
             os.dup2(output[0], 1)
             os.dup2(output[1], 2)
         _become(space, process, command)
-    code = os.waitstatus_to_exitcode(wait(pid))
+    code = os.waitstatus_to_exitcode(_wait(pid))
     code = code if code >= 0 else 128 - code  # as a shell reports a signal
     if output:
         texts = [os.pread(fd, os.fstat(fd).st_size, 0).decode(errors="replace") for fd in output]
@@ -105,6 +104,15 @@ def _execute(
         }
         app.show(document, str)
     return code
+
+
+def _wait(pid: int) -> int:
+    """Wait for a child while the terminal's Ctrl-C is the child's to handle."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return os.waitpid(pid, 0)[1]
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _container_process(lab: Running, space: str | None, container: str | None) -> int | None:
@@ -145,7 +153,7 @@ def _enter_container(process: int) -> None:
     # Only a child is in the PID namespace just entered.
     pid = os.fork()
     if pid:
-        code = os.waitstatus_to_exitcode(wait(pid))
+        code = os.waitstatus_to_exitcode(_wait(pid))
         if code < 0:
             signal.signal(-code, signal.SIG_DFL)
             os.kill(os.getpid(), -code)

@@ -50,6 +50,7 @@ class Containers:
                 stdout=subprocess.PIPE,
                 text=True,
                 cwd="/",
+                start_new_session=True,  # Ctrl-C is for the command, which ends this one
             )
 
     def begin(self, wanted: Sequence[tuple[str, Daemon]]) -> None:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from netlab.errors import LabUnavailable, Unmet
 from netlab.kernel import keeper as keeper_program
@@ -167,18 +167,22 @@ def run_inside(keeper: Keeper, work: Callable[[], int], *, keep: tuple[int, ...]
     """
     _flush()
     caller = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        _step_in(keeper, work, caller)
-    for fd in keep:
-        os.close(fd)
-    status = wait(pid)
-    if os.WIFSIGNALED(status) or not keeper.alive:
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process inside
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _step_in(keeper, work, caller, interrupt)
+        for fd in keep:
+            os.close(fd)
+        status = os.waitpid(pid, 0)[1]
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+    if os.WIFSIGNALED(status):
         raise LabUnavailable("The lab went away during the command: its keeper is gone.")
     return os.waitstatus_to_exitcode(status)
 
 
-def _step_in(keeper: Keeper, work: Callable[[], int], caller: int) -> NoReturn:
+def _step_in(keeper: Keeper, work: Callable[[], int], caller: int, interrupt: Any) -> NoReturn:
     """The middle process: enters everything, forks into the PID namespace, hands on the status."""
     code = 1
     try:
@@ -186,11 +190,12 @@ def _step_in(keeper: Keeper, work: Callable[[], int], caller: int) -> NoReturn:
         _enter(keeper)
         pid = os.fork()
         if pid == 0:
+            signal.signal(signal.SIGINT, interrupt)
             sys_.die_with_parent(0)  # a parent outside one's own PID namespace shows as 0
             code = work()
             _flush()
             os._exit(code)
-        status = wait(pid)
+        status = os.waitpid(pid, 0)[1]
         if os.WIFSIGNALED(status):
             os.kill(os.getpid(), signal.SIGKILL)
         code = os.WEXITSTATUS(status)
@@ -211,15 +216,6 @@ def _enter(keeper: Keeper) -> None:
     except OSError:
         raise LabUnavailable("The lab is gone: its keeper ended.") from None
     os.chdir("/")
-
-
-def wait(pid: int) -> int:
-    """Wait for a child while the terminal's Ctrl-C is the child's to handle."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        return os.waitpid(pid, 0)[1]
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _flush() -> None:

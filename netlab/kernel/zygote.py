@@ -103,4 +103,7 @@ if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     import server  # type: ignore[import-not-found, unused-ignore]
 
-    main()
+    try:
+        main()
+    except BrokenPipeError:
+        os._exit(1)  # the command that wanted containers was ended

@@ -27,12 +27,12 @@ from netlab.probe.sockets import (
 
 # Seconds after which an echo is asked again; the last is the end. A device that has just come up
 # may take a second until the kernel's link watch lets it send.
-PATIENCE = (0.6, 0.6, 0.8)
+PATIENCE = (0.5, 0.7, 0.8, 1.0)
 UNEXPECTED = 0.3  # seconds to wait for replies that should not come, when all others are there
 HEADERS = 28  # bytes of an IPv4 header without options and an ICMP echo header
 
 _ECHO_REPLY, _UNREACHABLE, _ECHO, _TIME_EXCEEDED = 0, 3, 8, 11
-_FRAGMENTATION_NEEDED = 4
+_HOST, _FRAGMENTATION_NEEDED = 1, 4
 _CODES = {
     0: "network unreachable",
     1: "host unreachable",
@@ -98,6 +98,7 @@ class _Round:
         self.outcomes = outcomes
         self.waits = waits
         self.waited = 0.0
+        self.doubts: dict[int, str] = {}  # errors that may pass, by index
         self.identifier = int.from_bytes(os.urandom(2), "big")
         self.buffer = memoryview(bytearray(65536))
         self.sources: dict[int, _Source] = {}
@@ -115,7 +116,8 @@ class _Round:
                 source.socket.close()
         for source in self.sources.values():
             for index in source.unanswered():
-                self.outcomes[index] = Pong(error=f"no reply in {self.waited:.1f} s")
+                words = self.doubts.get(index) or f"no reply in {self.waited:.1f} s"
+                self.outcomes[index] = Pong(error=words)
 
     def _open_and_send(self, name: str, indexes: list[int]) -> None:
         try:
@@ -211,8 +213,17 @@ class _Source:
             entry = sent.pop(answer[0], None) if answer else None
             if answer is None or entry is None or outcomes[entry[0]] is not None:
                 continue
-            outcomes[entry[0]] = Pong(now - entry[1], buffer[8], answer[1])
+            index, error = entry[0], answer[1]
+            if error and self._may_pass(index, error):
+                sent[answer[0]] = entry
+                self.round.doubts[index] = error
+                continue
+            outcomes[index] = Pong(now - entry[1], buffer[8], error)
             self.awaited -= 1
+
+    def _may_pass(self, index: int, error: str) -> bool:
+        """Whether to go on asking: the error may be the end of an ARP request from before."""
+        return self.round.pings[index].wanted and error.startswith(_CODES[_HOST])
 
     def unanswered(self) -> list[int]:
         outcomes = self.round.outcomes

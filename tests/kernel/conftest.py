@@ -66,6 +66,7 @@ class Netlab:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     def ok(self, *arguments: str) -> Any:

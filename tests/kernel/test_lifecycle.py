@@ -123,12 +123,10 @@ def test_killed_up_leaves_nothing(netlab: Netlab, seed: int) -> None:
 def test_interrupted_up_says_so_and_leaves_nothing(netlab: Netlab) -> None:
     process = netlab.start(*LARGE)
     folder = netlab.state / "flannel-vxlan"
-    while not (folder / "plan.json").exists():
+    while not (folder / "layout.json").exists():
         time.sleep(0.005)
-    for pid in host.processes(netlab.state):
-        if pid != process.pid:  # as Ctrl-C does: every process of the terminal's group
-            os.kill(pid, signal.SIGINT)
-    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to the whole group
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 130
     assert "Traceback" not in errors
