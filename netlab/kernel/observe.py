@@ -35,7 +35,7 @@ _SKIP_STATISTICS = u32(29, 1 << 3)  # IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS
 _LINK_DUMP = m.link_header() + _SKIP_STATISTICS
 # What tunnel modules, once loaded, put into every new namespace by themselves.
 FALLBACK_DEVICES = frozenset(
-    "tunl0 gre0 gretap0 erspan0 sit0 ip_vti0 ip6tnl0 ip6gre0 ip6_vti0".split()
+    ["tunl0", "gre0", "gretap0", "erspan0", "sit0", "ip_vti0", "ip6tnl0", "ip6gre0", "ip6_vti0"]
 )
 _NUD_NOARP, _NTF_EXT_LEARNED = 0x40, 0x10
 _RTPROT_KERNEL, _RTM_F_CLONED = 2, 0x200
