@@ -244,7 +244,7 @@ class Engine:
                 requests.append(m.create_vxlan(link, index, space.indexes))
                 continue
             index = space.indexes[link.name]
-            if pod:
+            if pod and link.mtu >= m.IPV6_MTU:
                 requests.append(m.without_ipv6(index))
             if link.kind == "veth" and not link.master:
                 requests += m.set_link(link, index, ["up"], space.indexes)

@@ -49,6 +49,7 @@ NUD_PERMANENT, NTF_SELF = 0x80, 0x02
 AF_BRIDGE = 7
 LOOPBACK = 1
 OPERSTATE_UP = 6
+IPV6_MTU = 1280  # bytes; a device with a smaller MTU has no IPv6 at all
 
 # Settings of /proc/sys/net/ipv4/conf/DEVICE that netlink sets too (linux/ip.h, IPV4_DEVCONF_*):
 # a write under /proc gets slower with every namespace there is, netlink does not.
