@@ -147,3 +147,11 @@ def test_a_lab_of_another_topology_is_not_overwritten(netlab: Netlab) -> None:
     assert other.code == 4
     assert "runs the topology flannel-vxlan" in other.err
     assert netlab.ok("verify")["ok"]
+
+
+@pytest.mark.parametrize("mtu", [1000, 9000])
+def test_other_underlay_mtus(netlab: Netlab, mtu: int) -> None:
+    """Below IPv6's minimum of 1280 the kernel has no IPv6 settings for a device; above is jumbo."""
+    document = netlab.ok("up", "flannel-vxlan", "--set", f"underlay_mtu={mtu}")
+    expected = {c["expected"] for c in document["verify"]["checks"] if c["kind"] == "mtu"}
+    assert any(f"{mtu - 50} bytes pass whole, {mtu - 49} are refused" in words for words in expected)
