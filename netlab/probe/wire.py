@@ -6,6 +6,10 @@ frame; and only the layers in use are imported.
 
 from __future__ import annotations
 
+import functools
+import importlib
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -137,8 +141,25 @@ def carrying(frames: Iterable[Captured], marks: Mapping[bytes, int]) -> dict[int
     return found
 
 
+@functools.cache
+def _load_scapy() -> None:
+    """Import the layers in use.
+
+    scapy keeps a cache in the user's home. Where it cannot, or root left files there that this user
+    cannot read, the sandbox's own /run serves.
+    """
+    try:
+        importlib.import_module("scapy.layers.vxlan")
+    except OSError:
+        os.environ["XDG_CACHE_HOME"] = "/run"
+        for name in [name for name in sys.modules if name.partition(".")[0] == "scapy"]:
+            del sys.modules[name]
+        importlib.import_module("scapy.layers.vxlan")
+
+
 def decode(frame: bytes) -> Seen | None:
     """Take a frame apart down to the pod's IP header; None where there is none in it."""
+    _load_scapy()
     from scapy.layers.inet import IP, UDP
     from scapy.layers.l2 import Ether
 

@@ -7,22 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 from netlab.plan.diff import Diff
-from netlab.plan.types import FIELDS, Plan
-from netlab.report.matrix import matrix
+from netlab.plan.types import FIELDS, Link, Namespace, Object, Plan, Table
 from netlab.report.text import blocks, count, facts, section, table
 from netlab.topology.addresses import AddressPlan
 from netlab.topology.ipcalc import Calculation
 
-__all__ = [
-    "addresses_table",
-    "diff_table",
-    "doctor_table",
-    "ipcalc_table",
-    "matrix",
-    "plan_table",
-    "status_table",
-    "table",
-]
+_LISTED_NAMESPACES = 30  # a longer list of objects nobody reads
 
 
 def diff_table(diff: Diff) -> str:
@@ -45,7 +35,7 @@ def diff_table(diff: Diff) -> str:
 
 
 def plan_table(plan: Plan) -> str:
-    """Every namespace with how many objects of each kind it holds, then the objects."""
+    """Every namespace with how many objects of each kind it holds; in a small plan, each object."""
     kinds = list(FIELDS)
     rows = [
         (space.name, space.role, *(len(getattr(space, kind)) or "" for kind in kinds))
@@ -53,14 +43,38 @@ def plan_table(plan: Plan) -> str:
     ]
     head = ("NAMESPACE", "ROLE", *(kind.upper() for kind in kinds))
     total = sum(len(getattr(space, kind)) for space in plan.namespaces.values() for kind in kinds)
+    sums = f"{count(len(plan.namespaces), 'namespace')}, {count(total, 'object')}"
+    listed = len(plan.namespaces) <= _LISTED_NAMESPACES
     return blocks(
         (
             facts((("topology", plan.topology), ("requires", ", ".join(plan.requires)))),
             table(head, rows),
-            f"{count(len(plan.namespaces), 'namespace')}, {count(total, 'object')}; "
-            "--json and --sh show each.",
+            *(_objects(space) for space in plan.namespaces.values() if listed),
+            sums if listed else f"{sums}; --json and --sh show each.",
         )
     )
+
+
+def _objects(space: Namespace) -> str:
+    """Every object of a namespace in words, under its name."""
+    items = [item for kind in FIELDS for item in getattr(space, kind)]
+    lines = [_words(item) for item in items]
+    return "\n".join([space.name, *(f"    {line}" for text in lines for line in text.splitlines())])
+
+
+def _words(item: Object) -> str:
+    if isinstance(item, Table):
+        return item.script.replace("\t", "    ").rstrip()
+    if not isinstance(item, Link):
+        return str(item)
+    words = [f"{item} {item.kind} mac {item.mac} mtu {item.mtu}"]
+    if item.master:
+        words.append(f"master {item.master}{' hairpin' if item.hairpin else ''}")
+    if item.peer:
+        words.append(f"peer {item.peer.namespace}/{item.peer.link}")
+    if vxlan := item.vxlan:
+        words.append(f"id {vxlan.vni} dstport {vxlan.port} local {vxlan.local} dev {vxlan.device}")
+    return " ".join(words)
 
 
 def ipcalc_table(calculation: Calculation) -> str:

@@ -12,16 +12,16 @@ from netlab.plan.diff import Change, Diff, Item
 from netlab.plan.types import Route
 from netlab.probe.result import Check, Kind, Report
 from netlab.report.junit import junit_xml
+from netlab.report.matrix import matrix
 from netlab.report.tables import (
     addresses_table,
     diff_table,
     doctor_table,
     ipcalc_table,
-    matrix,
     plan_table,
     status_table,
-    table,
 )
+from netlab.report.text import table
 from netlab.topology.addresses import address_plan
 from netlab.topology.ipcalc import calculate
 from netlab.topology.layout import lay_out
@@ -164,10 +164,20 @@ def test_no_difference_is_said() -> None:
     assert diff_table(Diff()) == "The kernel equals the plan."
 
 
-def test_a_plan_is_counted_by_namespace() -> None:
+def test_a_plan_is_counted_by_namespace_and_listed() -> None:
     text = plan_table(plan_of("flannel-vxlan"))
-    assert rows(text)["pod-1-1"][0] == "pod"
+    assert "pod-1-1    pod " in text
     assert "11 namespaces" in text
+    assert "link flannel.1 vxlan" in text
+    assert "id 1 dstport 8472 local 192.168.0.1 dev eth0" in text
+    assert "route 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink" in text
+    assert "masquerade fully-random" in text
+
+
+def test_a_large_plan_is_only_counted() -> None:
+    text = plan_table(plan_of("flannel-vxlan", pods_per_node=20))
+    assert "flannel.1" not in text
+    assert "--json and --sh show each" in text
 
 
 def test_the_binary_split_is_aligned() -> None:
