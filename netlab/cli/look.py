@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -25,14 +26,23 @@ def run_verify(lab: Running, *, full: bool, sample: int | None) -> Report:
     from netlab.probe.verify import verify as probe
 
     work = engine(lab)
-    return probe(
+    report = probe(
         lab.layout,
         lab.dataplane,
         lab.plan,
         containers=work.containers.namespaces(),
         drift=work.difference,
         volume=Volume(full=full, sample=sample),
+        progress=_tell,
     )
+    _tell("")
+    return report
+
+
+def _tell(words: str) -> None:
+    """Say on a terminal what is probed, in a line that the next one overwrites."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[Kprobing: {words}" if words else "\r\x1b[K", nl=False, err=True)
 
 
 def show_report(report: Report) -> str:
@@ -44,7 +54,12 @@ def show_report(report: Report) -> str:
 @click.command()
 @click.option("--full", is_flag=True, help="Every pair of pods, however many.")
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="N pairs of pods.")
-@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
+@click.option(
+    "--junit",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write JUnit XML.",
+)
 @common
 @click.pass_obj
 def verify(app: App, full: bool, sample: int | None, junit: Path | None) -> int:

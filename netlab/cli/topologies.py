@@ -42,9 +42,15 @@ def topology_options(function: F) -> F:
     """The options that shape a topology."""
     for option in (
         click.option("--force", is_flag=True, help="Build what the dataplane refuses."),
-        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option."),
-        click.option("--pods-per-node", type=click.IntRange(0), metavar="N"),
-        click.option("--nodes", type=click.IntRange(1), metavar="N"),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="An option of the topology, of any cluster, or dataplane.OPTION; repeatable.",
+        ),
+        click.option("--pods-per-node", type=click.IntRange(0), metavar="N", help="Of each node."),
+        click.option("--nodes", type=click.IntRange(1), metavar="N", help="How many nodes."),
     ):
         function = option(function)
     return function

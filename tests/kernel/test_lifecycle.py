@@ -154,4 +154,6 @@ def test_other_underlay_mtus(netlab: Netlab, mtu: int) -> None:
     """Below IPv6's minimum of 1280 the kernel has no IPv6 settings for a device; above is jumbo."""
     document = netlab.ok("up", "flannel-vxlan", "--set", f"underlay_mtu={mtu}")
     expected = {c["expected"] for c in document["verify"]["checks"] if c["kind"] == "mtu"}
-    assert any(f"{mtu - 50} bytes pass whole, {mtu - 49} are refused" in words for words in expected)
+    assert any(
+        f"{mtu - 50} bytes pass whole, {mtu - 49} are refused" in words for words in expected
+    )

@@ -1,0 +1,166 @@
+"""The commands that need no lab and no root, as a user runs them; and what all commands share."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "netlab", *arguments],
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def document(*arguments: str) -> Any:
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def test_list_names_the_shipped_topologies() -> None:
+    names = [entry["name"] for entry in document("list", "--json")]
+    assert {"flannel-vxlan", "flannel-host-gw", "seed-example"} <= set(names)
+    assert "flannel-vxlan" in run("list").stdout
+
+
+def test_json_and_lab_go_before_and_after_the_command() -> None:
+    assert document("--json", "ipcalc", "10.0.0.1/8") == document("ipcalc", "10.0.0.1/8", "--json")
+    before = run("-l", "nosuch", "status", NETLAB_STATE="/nonexistent")
+    after = run("status", "-l", "nosuch", NETLAB_STATE="/nonexistent")
+    assert before.returncode == after.returncode == 4
+    assert before.stderr == after.stderr
+    assert "'nosuch'" in before.stderr
+
+
+def test_plan_has_the_contracts_shape() -> None:
+    plan = document("plan", "flannel-vxlan", "--json")
+    assert {"topology", "requires", "namespaces"} <= set(plan)
+    for space in plan["namespaces"].values():
+        assert {
+            "links",
+            "addresses",
+            "routes",
+            "neighbours",
+            "fdb",
+            "sysctls",
+            "ruleset",
+            "daemons",
+        } <= set(space)
+    node = plan["namespaces"]["node-1"]
+    assert node["sysctls"]["net/ipv4/ip_forward"] == "1"
+    assert "masquerade fully-random" in node["ruleset"]
+    assert plan["namespaces"]["pod-1-1"]["ruleset"] is None
+
+
+def test_plan_as_a_script_is_a_script() -> None:
+    script = run("plan", "flannel-vxlan", "--sh").stdout
+    assert script.startswith("#!/bin/sh\n")
+    checked = subprocess.run(["sh", "-n"], input=script, text=True, capture_output=True)
+    assert checked.returncode == 0, checked.stderr
+    both = run("plan", "flannel-vxlan", "--sh", "--json")
+    assert both.returncode == 2
+    assert both.stdout == ""
+
+
+def test_addresses_have_the_contracts_keys() -> None:
+    plan = document("addresses", "seed-example", "--json")
+    assert {
+        "cluster_cidr",
+        "node_mask",
+        "max_nodes",
+        "service_cidr",
+        "service_addresses",
+        "node_port_range",
+        "nodes",
+    } <= set(plan)
+    assert plan["max_nodes"] == 4
+    assert plan["nodes"][1] | {} == {
+        "name": "node-2",
+        "pod_cidr": "100.12.25.0/24",
+        "gateway": "100.12.25.1",
+        "first": "100.12.25.2",
+        "last": "100.12.25.254",
+        "usable_pods": 253,
+    }
+
+
+def test_ipcalc_has_the_contracts_keys() -> None:
+    assert document("ipcalc", "10.233.64.7/18", "--json") == {
+        "address": "10.233.64.7",
+        "prefix_length": 18,
+        "netmask": "255.255.192.0",
+        "binary": {
+            "address": "00001010.11101001.01 000000.00000111",
+            "netmask": "11111111.11111111.11 000000.00000000",
+            "network": "00001010.11101001.01 000000.00000000",
+            "broadcast": "00001010.11101001.01 111111.11111111",
+        },
+        "network": "10.233.64.0",
+        "broadcast": "10.233.127.255",
+        "first": "10.233.64.1",
+        "last": "10.233.127.254",
+        "usable": 16382,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("netlab up flannel-v", "flannel-vxlan"),
+        ("netlab plan seed", "seed-example"),
+        ("netlab do", "doctor"),
+        ("netlab up --po", "--pods-per-node"),
+    ],
+)
+def test_completion(words: str, wanted: str) -> None:
+    place = str(len(words.split()) - 1)
+    done = run(_NETLAB_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=place)
+    assert wanted in [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str) -> None:
+    assert "_NETLAB_COMPLETE" in run("completion", shell).stdout
+
+
+def test_every_command_has_help() -> None:
+    overview = run("--help").stdout
+    commands = [line.split()[0] for line in overview.partition("Commands:")[2].splitlines() if line]
+    assert len(commands) == 14
+    for command in commands:
+        assert run(command, "--help").stdout.startswith(f"Usage: netlab {command}")
+
+
+def test_pure_commands_start_lean() -> None:
+    """Heavy imports happen only where they are used: a plan needs neither scapy nor Linux."""
+    code = (
+        "import sys; sys.argv = ['netlab', 'plan', 'flannel-vxlan', '--json']\n"
+        "from netlab.cli import cli\n"
+        "cli.main(standalone_mode=False)\n"
+        "heavy = {'scapy', 'pyroute2', 'ansible_runner'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_output_to_a_pipe_has_no_colours() -> None:
+    for arguments in (["list"], ["plan", "flannel-vxlan"], ["addresses", "flannel-vxlan"]):
+        assert "\x1b[" not in run(*arguments).stdout
