@@ -244,6 +244,8 @@ class Engine:
                 requests.append(m.create_vxlan(link, index, space.indexes))
                 continue
             index = space.indexes[link.name]
+            if link.kind == "loopback":
+                continue  # up since its namespace is there
             if pod and link.mtu >= m.IPV6_MTU:
                 requests.append(m.without_ipv6(index))
             if link.kind == "veth" and not link.master:

@@ -1,7 +1,7 @@
 """The kernel's state as the plan's own values, so that comparing the two is `==`.
 
-What the kernel makes by itself is left out: the loopback device, connected routes, learned
-neighbours and FDB entries, link-local addresses.
+What the kernel makes by itself is left out: tunnels' fallback devices, connected routes, learned
+neighbours and FDB entries, IPv6 addresses.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _planned(table: Table, wanted: Namespace, bodies: Mapping[Table, str]) -> Ta
 
 
 def links(netlink: Netlink) -> dict[int, RawLink]:
-    """The namespace's devices by index, without loopback and tunnels' fallback devices."""
+    """The namespace's devices by index, without tunnels' fallback devices."""
     result = {}
     for body in netlink.dump(m.RTM_GETLINK, _LINK_DUMP):
         raw = _decode_link(body)
@@ -103,9 +103,11 @@ def _decode_link(body: bytes) -> RawLink | None:
     _family, _type, index, flags, _change = struct.unpack_from("=BxHiII", body)
     attrs = attributes(body, 16)
     info = attributes(attrs.get(m.IFLA_LINKINFO, b""))
-    kind = info.get(m.IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
+    kind = info.get(m.IFLA_INFO_KIND, b"").rstrip(b"\0").decode() or "device"
+    if index == m.LOOPBACK:
+        kind = "loopback"
     name = attrs[m.IFLA_IFNAME].rstrip(b"\0").decode()
-    if index == m.LOOPBACK or name in FALLBACK_DEVICES:
+    if name in FALLBACK_DEVICES:
         return None
     data = attributes(info.get(m.IFLA_INFO_DATA, b""))
     port = attributes(info.get(m.IFLA_INFO_SLAVE_DATA, b""))

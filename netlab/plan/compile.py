@@ -10,6 +10,8 @@ from netlab.errors import BadInput
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.names import mac
 from netlab.plan.types import (
+    LOCALHOST,
+    LOOPBACK,
     Address,
     Daemon,
     Link,
@@ -61,6 +63,9 @@ def compile_plan(
         for pod in node.pods:
             _add(spaces, _pod(pod))
         dataplane.configure(layout, node, spaces)
+    for space in spaces.values():  # last, so that the first device is the one that matters
+        space.links.append(LOOPBACK)
+        space.addresses.append(LOCALHOST)
     plan = Plan(topology, ("veth", "bridge", *dataplane.requires), spaces)
     _refuse_bad_devices(plan)
     return plan
@@ -136,7 +141,7 @@ def _daemon(container: ContainerSpec, hostname: str) -> Daemon:
 def _refuse_bad_devices(plan: Plan) -> None:
     """A node may be named like the switch's own devices, and a hash may collide."""
     for space in plan.namespaces.values():
-        seen = {"lo"}
+        seen: set[str] = set()
         for link in space.links:
             if link.name in seen:
                 raise BadInput(f"Two devices in {space.name} would be named '{link.name}'.")

@@ -13,7 +13,18 @@ from collections.abc import Iterable, Iterator
 
 from netlab.errors import BadInput
 from netlab.plan.shell_text import CONTAINERS, FINISH, HEADER, SANDBOX, SERVER, SETTINGS
-from netlab.plan.types import Address, Daemon, Link, Namespace, Plan, Route, Sysctl, Vxlan
+from netlab.plan.types import (
+    LOCALHOST,
+    LOOPBACK,
+    Address,
+    Daemon,
+    Link,
+    Namespace,
+    Plan,
+    Route,
+    Sysctl,
+    Vxlan,
+)
 
 # What a word may hold where ip, bridge and nft parse it themselves and quoting does not help.
 PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./][A-Za-z0-9_@%+=:,./-]*")
@@ -113,7 +124,8 @@ def _space(space: Namespace) -> str:
 def _ip_lines(space: Namespace) -> Iterator[str]:
     yield "link set lo up"
     # Bridges before their ports; a VXLAN device after what it sends through.
-    for link in sorted(space.links, key=lambda link: link.kind != "bridge"):
+    links = [link for link in space.links if link != LOOPBACK]
+    for link in sorted(links, key=lambda link: link.kind != "bridge"):
         if link.kind == "bridge":
             yield f"link add {_word(link.name)} {_basics(link)} type bridge"
         elif link.vxlan:
@@ -124,7 +136,7 @@ def _ip_lines(space: Namespace) -> Iterator[str]:
             yield f"link set {_word(link.name)} type bridge_slave hairpin on"
         if link.up:
             yield f"link set {_word(link.name)} up"
-    yield from map(_address, space.addresses)
+    yield from (_address(item) for item in space.addresses if item != LOCALHOST)
     for entry in space.neighbours:
         mac, device = _word(entry.mac), _word(entry.link)
         yield f"neigh add {_word(entry.address)} lladdr {mac} dev {device} nud permanent"

@@ -57,6 +57,9 @@ class Link:
         return f"link {self.name}"
 
 
+LOOPBACK = Link("lo", "loopback", "00:00:00:00:00:00", 65536)
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """An IPv4 address with its prefix length, as `10.244.0.1/24`, on a device.
@@ -75,6 +78,9 @@ class Address:
 
     def __str__(self) -> str:
         return f"address {self.key}"
+
+
+LOCALHOST = Address("lo", "127.0.0.1/8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +215,7 @@ FIELDS: dict[str, type[Any]] = {
 
 @dataclass(slots=True)
 class Namespace:
-    """Everything one network namespace must hold. `lo` is always up and not listed."""
+    """Everything one network namespace must hold."""
 
     name: str
     role: Role

@@ -11,6 +11,8 @@ from netlab.plan.compile import compile_plan
 from netlab.plan.dataplane import Frame
 from netlab.plan.names import host_veth, mac
 from netlab.plan.types import (
+    LOCALHOST,
+    LOOPBACK,
     Address,
     Daemon,
     FdbEntry,
@@ -24,14 +26,26 @@ from netlab.plan.types import (
     Vxlan,
 )
 from netlab.topology.layout import lay_out
-from tests.unit.plans import plan_of
+from tests.unit import plans
 
 TWO_SUBNETS = ["192.168.1.0/24", "192.168.2.0/24"]
 
 
 def shipped(name: str, **settings: str) -> Plan:
     loaded = load_topology(name, settings={k.replace("__", "."): v for k, v in settings.items()})
-    return compile_plan(loaded.name, lay_out(loaded.cluster), loaded.dataplane)
+    return without_loopback(compile_plan(loaded.name, lay_out(loaded.cluster), loaded.dataplane))
+
+
+def plan_of(dataplane: str, options: dict[str, Any] | None = None, **fields: Any) -> Plan:
+    return without_loopback(plans.plan_of(dataplane, options, **fields))
+
+
+def without_loopback(plan: Plan) -> Plan:
+    """Every namespace has the same loopback device, so that it need not be named in each test."""
+    for space in plan.namespaces.values():
+        assert space.links.pop() == LOOPBACK
+        assert space.addresses.pop() == LOCALHOST
+    return plan
 
 
 def by_destination(space: Namespace) -> dict[str, Route]:
