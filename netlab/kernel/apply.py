@@ -375,7 +375,7 @@ def _must_be_made_again(change: Change) -> bool:
 def _has(space: Space, item: Object) -> bool:
     """Whether the device of an object is there; if not, another repair has to make it first."""
     device = item.name if isinstance(item, Link) else getattr(item, "link", None)
-    return device in space.indexes
+    return device == "" or device in space.indexes
 
 
 def _of_device(path: str) -> bool:

@@ -44,6 +44,7 @@ NDA_DST, NDA_LLADDR = 1, 2
 IFF_UP = 1
 RTNH_F_ONLINK = 4
 RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST = 254, 3, 1
+ROUTE_KINDS = {"unicast": RTN_UNICAST, "blackhole": 6, "unreachable": 7, "prohibit": 8, "throw": 9}
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 NUD_PERMANENT, NTF_SELF = 0x80, 0x02
 AF_BRIDGE = 7
@@ -179,7 +180,7 @@ def add(item: Object, indexes: Indexes, *, replace: bool = False) -> Request:
     if isinstance(item, Address):
         return Request(RTM_NEWADDR, flags, _address(item, indexes, new=True), f"{item}")
     if isinstance(item, Route):
-        return Request(RTM_NEWROUTE, flags, _route(item, indexes), f"{item}")
+        return Request(RTM_NEWROUTE, flags, _route(item, indexes, new=True), f"{item}")
     # Neighbours are always replaced: the kernel may have learned one where a permanent one lacks.
     return Request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, _neighbour(item, indexes), f"{item}")
 
@@ -191,7 +192,7 @@ def remove(item: Object, indexes: Indexes) -> Request:
     if isinstance(item, Address):
         return Request(RTM_DELADDR, 0, _address(item, indexes, new=False), f"{item}")
     if isinstance(item, Route):
-        return Request(RTM_DELROUTE, 0, _route(item, indexes), f"{item}")
+        return Request(RTM_DELROUTE, 0, _route(item, indexes, new=False), f"{item}")
     return Request(RTM_DELNEIGH, 0, _neighbour(item, indexes), f"{item}")
 
 
@@ -208,12 +209,14 @@ def _address(item: Address, indexes: Indexes, *, new: bool) -> bytes:
     return body
 
 
-def _route(item: Route, indexes: Indexes) -> bytes:
+def _route(item: Route, indexes: Indexes, *, new: bool) -> bytes:
     network, _, length_text = item.destination.partition("/")
     length = int(length_text)
     flags = RTNH_F_ONLINK if item.onlink else 0
-    scope = RT_SCOPE_UNIVERSE if item.gateway else RT_SCOPE_LINK
-    head = (length, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, flags)
+    scope = RT_SCOPE_LINK if item.link and not item.gateway else RT_SCOPE_UNIVERSE
+    # To be removed is a route of any origin and scope.
+    origin = (RTPROT_BOOT, scope) if new else (0, RT_SCOPE_NOWHERE)
+    head = (length, 0, 0, RT_TABLE_MAIN, *origin, ROUTE_KINDS[item.kind], flags)
     body = _ROUTE.pack(socket.AF_INET, *head)
     if length:
         body += ipv4(RTA_DST, network)
@@ -221,7 +224,7 @@ def _route(item: Route, indexes: Indexes) -> bytes:
         body += ipv4(RTA_GATEWAY, item.gateway)
     if item.metric:
         body += u32(RTA_PRIORITY, item.metric)
-    return body + u32(RTA_OIF, indexes[item.link])
+    return body + (u32(RTA_OIF, indexes[item.link]) if item.link else b"")
 
 
 def _neighbour(item: Object, indexes: Indexes) -> bytes:

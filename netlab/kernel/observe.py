@@ -37,6 +37,7 @@ FALLBACK_DEVICES = frozenset(
     ["tunl0", "gre0", "gretap0", "erspan0", "sit0", "ip_vti0", "ip6tnl0", "ip6gre0", "ip6_vti0"]
 )
 _NUD_NOARP, _NTF_EXT_LEARNED = 0x40, 0x10
+_ROUTE_KINDS = {number: kind for kind, number in m.ROUTE_KINDS.items()}
 _RTPROT_KERNEL, _RTM_F_CLONED = 2, 0x200
 
 
@@ -199,7 +200,7 @@ def _routes(netlink: Netlink, names: Mapping[int, str]) -> Iterable[Route]:
     for body in netlink.dump(m.RTM_GETROUTE, struct.pack("=B11x", socket.AF_INET)):
         head = struct.unpack_from("=BBBBBBBBI", body)
         length, table, protocol, kind, flags = head[1], head[4], head[5], head[7], head[8]
-        if table != m.RT_TABLE_MAIN or kind != m.RTN_UNICAST:
+        if table != m.RT_TABLE_MAIN or kind not in _ROUTE_KINDS:
             continue
         if protocol == _RTPROT_KERNEL or flags & _RTM_F_CLONED:  # a path MTU it has learned
             continue
@@ -207,10 +208,11 @@ def _routes(netlink: Netlink, names: Mapping[int, str]) -> Iterable[Route]:
         gateway = attrs.get(m.RTA_GATEWAY)
         yield Route(
             destination=f"{_ip(attrs.get(m.RTA_DST))}/{length}",
-            link=names.get(_u32(attrs.get(m.RTA_OIF)), "?"),
+            link=names.get(_u32(attrs.get(m.RTA_OIF)), ""),
             gateway=_ip(gateway) if gateway else None,
             onlink=bool(flags & m.RTNH_F_ONLINK),
             metric=_u32(attrs.get(m.RTA_PRIORITY)),
+            kind=_ROUTE_KINDS[kind],
         )
 
 

@@ -85,7 +85,10 @@ LOCALHOST = Address("lo", "127.0.0.1/8")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A unicast route of the main table. The kernel's own (connected) routes are not in a plan."""
+    """A route of the main table. The kernel's own (connected) routes are not in a plan.
+
+    A `kind` other than unicast, as blackhole, has no device: `link` is empty.
+    """
 
     what: ClassVar[str] = "route"
     destination: str
@@ -93,15 +96,18 @@ class Route:
     gateway: str | None = None
     onlink: bool = False
     metric: int = 0
+    kind: str = "unicast"
 
     @property
     def key(self) -> str:
         return f"{self.destination} metric {self.metric}"
 
     def __str__(self) -> str:
+        kind = "" if self.kind == "unicast" else f"{self.kind} "
         via = f" via {self.gateway}" if self.gateway else ""
+        device = f" dev {self.link}" if self.link else ""
         onlink = " onlink" if self.onlink else ""
-        return f"route {self.destination}{via} dev {self.link}{onlink}"
+        return f"route {kind}{self.destination}{via}{device}{onlink}"
 
 
 @dataclass(frozen=True, slots=True)

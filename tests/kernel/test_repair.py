@@ -13,12 +13,23 @@ from tests.kernel.conftest import COMMAND, Netlab
 # What to break, where, and what the diff must call it. VTEP and veth names are node 1's.
 BREAKS = {
     "route": ("node-1", "ip route del 10.244.1.0/24", "missing", "route 10.244.1.0/24"),
-    "foreign route": ("node-1", "ip route add 10.9.0.0/16 dev eth0", "unexpected", "10.9.0.0/16"),
+    "foreign route": (
+        "node-1",
+        "ip route add 10.9.0.0/16 dev eth0 proto static",
+        "unexpected",
+        "10.9.0.0/16",
+    ),
     "bare route": (
         "node-1",
         "ip route replace 10.244.1.0/24 via 192.168.0.2 dev eth0",
         "changed",
         "route 10.244.1.0/24",
+    ),
+    "blackhole": (
+        "node-1",
+        "ip route add blackhole 10.244.1.0/25",
+        "unexpected",
+        "blackhole 10.244.1.0/25",
     ),
     "fdb destination": (
         "node-1",
