@@ -91,10 +91,11 @@ def _report(
 ) -> int:
     """Say what was done, verify, and show the result of both."""
     from netlab.probe.result import to_json
+    from netlab.report.text import count
 
-    pods, nodes = len(lab.layout.pods), len(lab.layout.nodes)
-    what = f"{changes} changes" if changes else "nothing differed"
-    app.say(f"{lab.lab.name}: {nodes} nodes, {pods} pods; {what} in {seconds:.3f} s")
+    size = f"{count(len(lab.layout.nodes), 'node')}, {count(len(lab.layout.pods), 'pod')}"
+    what = count(changes, "change") if changes else "nothing differed"
+    app.say(f"{lab.lab.name}: {size}; {what} in {seconds:.3f} s")
     report = None if no_verify else look.run_verify(lab, full=False, sample=None)
     document = {
         "lab": lab.lab.name,

@@ -145,8 +145,7 @@ def _furnish(state: Path) -> None:
     host's names do not show inside.
     """
     sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
-    with contextlib.suppress(OSError):  # refused where a container hides parts of /proc
-        sys_.mount("proc", "/proc", "proc", _SAFE)
+    sys_.mount("proc", "/proc", "proc", _SAFE)
     folder = os.open(state, os.O_PATH | os.O_DIRECTORY)
     sys_.mount("netlab", "/run", "tmpfs", _SAFE, "mode=755")
     os.mkdir(namespaces.FOLDER, 0o755)
