@@ -8,9 +8,7 @@ share of a step in one batch.
 from __future__ import annotations
 
 import errno
-import os
 import resource
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,8 +17,9 @@ from netlab.errors import NetlabError
 from netlab.kernel import messages as m
 from netlab.kernel import namespaces, nft, observe
 from netlab.kernel.containers import Containers
-from netlab.kernel.netlink import GONE, Netlink, Refusal, Request
-from netlab.kernel.space import Space
+from netlab.kernel.netlink import GONE, Netlink
+from netlab.kernel.space import Space, Spaces
+from netlab.kernel.wiring import Wiring
 from netlab.plan.diff import Change, Diff, diff
 from netlab.plan.types import (
     Address,
@@ -31,11 +30,11 @@ from netlab.plan.types import (
     Object,
     Plan,
     Route,
+    Rule,
     Sysctl,
     Table,
 )
 
-LINKS_SECONDS = 2.5
 ROUNDS = 4  # a repair can uncover another: a device made again has lost its routes
 Progress = Callable[[int, int], None]
 Groups = Mapping[str, list[Object]]
@@ -54,8 +53,8 @@ class Engine:
         self.plan = plan
         self.containers = containers
         self._progress = progress or (lambda done, total: None)
-        self._spaces: dict[str, Space] = {}
-        self._problems: list[str] = []
+        self._spaces = Spaces()
+        self._writes = 0  # other than by netlink: settings, rulesets, containers
         self._done = self._total = 0
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -68,24 +67,32 @@ class Engine:
     def build(self) -> int:
         """Make everything, in a sandbox that has nothing yet; returns the number of objects."""
         difference = diff(self.plan.namespaces, {})
-        self._apply(difference)
+        if problems := self._apply(difference):
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise ApplyError(f"The kernel refused a part of the lab: {problems[0]}{more}.")
         return len(difference)
 
     def converge(self) -> tuple[Diff, int]:
-        """Repair what differs; returns the first difference and the number of netlink writes."""
-        before = Netlink.writes
+        """Repair what differs; returns the first difference and the number of writes.
+
+        What the kernel refuses in one round may go in the next: a device that was made again has
+        lost what the first difference saw on it.
+        """
+        before = Netlink.writes + self._writes
         first = remaining = self.difference()
+        problems: list[str] = []
         for _ in range(ROUNDS):
             if remaining.ok:
-                return first, Netlink.writes - before
-            self._apply(remaining)
-            if any("mtu" in change.fields for change in remaining.changed):
+                return first, Netlink.writes + self._writes - before
+            problems = self._apply(remaining)
+            if any({"mtu", "metrics"} & set(change.fields) for change in remaining.changed):
                 self._forget_path_mtus()
             remaining = self.difference()
         if not remaining.ok:
             left = [*remaining.missing, *remaining.unexpected, *remaining.changed]
-            raise ApplyError(f"{len(left)} differences remain after repair; the first: {left[0]}.")
-        return first, Netlink.writes - before
+            why = f" ({problems[0]})" if problems else ""
+            raise ApplyError(f"{len(left)} differences remain after repair: {left[0]}{why}.")
+        return first, Netlink.writes + self._writes - before
 
     def difference(self) -> Diff:
         return diff(self.plan.namespaces, observe.observe(self.plan, self.containers))
@@ -96,32 +103,14 @@ class Engine:
             with namespaces.inside(name):
                 Path("/proc/sys/net/ipv4/route/flush").write_text("1")
 
-    def _apply(self, difference: Diff) -> None:
+    def _apply(self, difference: Diff) -> list[str]:
+        """Make one difference good; returns what was refused, in words."""
         try:
             self._remove(difference)
             self._add(difference)
+            return self._spaces.problems
         finally:
-            for space in self._spaces.values():
-                space.netlink.close()
-            self._spaces.clear()
-        if self._problems:
-            problems, self._problems = self._problems, []
-            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            raise ApplyError(f"The kernel refused a part of the lab: {problems[0]}{more}.")
-
-    def _space(self, name: str) -> Space:
-        space = self._spaces.get(name)
-        if space is None:
-            space = self._spaces[name] = Space(name)
-        return space
-
-    def _send(self, space: Space, requests: list[Request], *, tolerate: Iterable[int] = ()) -> None:
-        if requests:
-            refused = space.netlink.send(requests)
-            self._blame(space, [r for r in refused if r.code not in tolerate])
-
-    def _blame(self, space: Space, refusals: Iterable[Refusal]) -> None:
-        self._problems += [f"{space.name}: {refusal}" for refusal in refusals]
+            self._spaces.close()
 
     # Taking away
 
@@ -143,16 +132,18 @@ class Engine:
         for item in items:
             if isinstance(item, Daemon):
                 self.containers.stop(name, item.name)
+                self._writes += 1
         tables = [item for item in items if isinstance(item, Table)]
         if tables:
+            self._writes += len(tables)
             with namespaces.inside(name):
                 nft.replace([], tables)
-        small = [x for x in items if isinstance(x, Address | Route | Neighbour | FdbEntry)]
+        small = [x for x in items if isinstance(x, Address | Route | Rule | Neighbour | FdbEntry)]
         links = [item for item in items if isinstance(item, Link)]
         if small or links:
-            space = self._space(name)
+            space = self._spaces.get(name)
             requests = [m.remove(x, space.indexes) for x in [*small, *links] if _has(space, x)]
-            self._send(space, requests, tolerate=GONE)
+            self._spaces.send(space, requests, tolerate=GONE)
             for link in links:
                 space.indexes.pop(link.name, None)
 
@@ -177,15 +168,13 @@ class Engine:
         self._total, self._done = len(groups) + len(replaced), 0
         for name in {*groups, *replaced}:
             self._write_sysctls(name, [*groups[name], *replaced[name]], of_devices=False)
-        self._create_links(groups)
+        wiring = Wiring(self.plan, self._spaces)
+        wiring.create(groups)
         for name, changes in settings.items():
-            self._change_links(name, changes)
-        waiting = {name for name in groups if self._has_bridge(name)}
-        for changes in settings.values():
-            waiting |= {space for change in changes for space in _both_ends(change)}
+            wiring.change(name, changes)
         for name in [*groups, *(name for name in replaced if name not in groups)]:
             self._fill(name, groups.get(name, []), replaced.get(name, []))
-        self._wait_for_links(waiting)
+        wiring.wait(groups, settings)
         self._start_containers(groups, commands=True)
 
     def _create_namespaces(self, difference: Diff) -> None:
@@ -193,103 +182,17 @@ class Engine:
             if item.object is None:
                 self.containers.stop(item.namespace)
                 namespaces.remove(item.namespace)
-                space = Space(item.namespace, namespaces.create(item.namespace))
-                self._spaces[item.namespace] = space
-                self._send(space, [m.bring_up(m.LOOPBACK, "lo")])
-
-    def _create_links(self, groups: Groups) -> None:
-        """Bridges, then veth pairs from the end that has a master, then what needs a device."""
-        links = {name: [x for x in items if isinstance(x, Link)] for name, items in groups.items()}
-        for name, items in links.items():
-            bridges = [link for link in items if link.kind == "bridge"]
-            if bridges:
-                space = self._space(name)
-                create = [m.create_bridge(link, space.new_index(link.name)) for link in bridges]
-                self._send(space, create)
-        done: set[tuple[str, str]] = set()
-        for name, items in links.items():
-            self._create_veths(name, [link for link in items if link.kind == "veth"], done)
-        for name, items in links.items():
-            self._finish_links(name, items)
-
-    def _create_veths(self, name: str, links: list[Link], done: set[tuple[str, str]]) -> None:
-        if not links:
-            return
-        space = self._space(name)
-        requests: list[Request] = []
-        opened: list[int] = []
-        for link in links:
-            assert link.peer is not None
-            other = self.plan.namespaces[link.peer.namespace].link(link.peer.link)
-            if (name, link.name) in done or (other.master and not link.master):
-                continue  # made, or to be made, from the other end
-            done.add((link.peer.namespace, other.name))
-            peer_space = self._space(link.peer.namespace)
-            fd = namespaces.open_namespace(link.peer.namespace)
-            opened.append(fd)
-            index, peer_index = space.new_index(link.name), peer_space.new_index(other.name)
-            requests.append(m.create_veth(link, index, space.indexes, other, peer_index, fd))
-        self._send(space, requests)
-        for fd in opened:
-            os.close(fd)
-
-    def _finish_links(self, name: str, links: list[Link]) -> None:
-        """VXLAN devices, and what a device cannot be given when it is made."""
-        space = self._space(name)
-        pod = self.plan.namespaces[name].role == "pod"
-        requests: list[Request] = []
-        for link in links:
-            if link.kind == "vxlan":
-                index = space.new_index(link.name)
-                requests.append(m.create_vxlan(link, index, space.indexes))
-                continue
-            index = space.indexes[link.name]
-            if link.kind == "loopback":
-                continue  # up since its namespace is there
-            if pod and link.mtu >= m.IPV6_MTU:
-                requests.append(m.without_ipv6(index))
-            if link.kind == "veth" and not link.master:
-                requests += m.set_link(link, index, ["up"], space.indexes)
-            if link.hairpin:
-                requests.append(m.hairpin(link, index))
-        self._send(space, requests)
-
-    def _change_links(self, name: str, changes: list[Change]) -> None:
-        space = self._space(name)
-        requests: list[Request] = []
-        for change in changes:
-            assert isinstance(change.want, Link)
-            index = space.indexes[change.want.name]
-            requests += m.set_link(change.want, index, change.fields, space.indexes)
-        self._send(space, requests)
-
-    def _has_bridge(self, name: str) -> bool:
-        return any(link.kind == "bridge" for link in self.plan.namespaces[name].links)
-
-    def _wait_for_links(self, names: Iterable[str]) -> None:
-        """Wait until veths are operational, as the CNI plugin does: the kernel's link watch may
-        take a second to see that a device is up. What is not then, a check will show."""
-        deadline = time.monotonic() + LINKS_SECONDS
-        for name in names:
-            netlink = self._space(name).netlink
-            while not all(
-                raw.operational
-                for raw in observe.links(netlink).values()
-                if raw.link.kind == "veth" and raw.link.up
-            ):
-                if time.monotonic() > deadline:
-                    return
-                time.sleep(0.005)
+                self._spaces.create(item.namespace)
 
     def _fill(self, name: str, missing: list[Object], replaced: list[Object]) -> None:
-        """Addresses, neighbours, FDB entries, routes, device settings and rulesets."""
-        space = self._space(name)
-        order = (Address, Neighbour, FdbEntry, Route)
+        """Addresses, neighbours, FDB entries, routes, rules, device settings and rulesets."""
+        space = self._spaces.get(name)
+        order = (Address, Neighbour, FdbEntry, Route, Rule)
         requests = [
             m.add(item, space.indexes)
             for kind in order
             for item in missing
-            if isinstance(item, kind) and _has(space, item)
+            if isinstance(item, kind) and _has(space, item) and not _comes_by_itself(space, item)
         ]
         requests += [
             m.add(item, space.indexes, replace=True)
@@ -302,7 +205,7 @@ class Engine:
                 if device in space.indexes:
                     index = space.indexes[device]
                     requests.append(m.device_setting(index, key, item.value))
-        self._send(space, requests, tolerate={errno.EEXIST})
+        self._spaces.send(space, requests, tolerate={errno.EEXIST})
         self._write_sysctls(name, [*missing, *replaced], of_devices=True)
         self._load_tables(name, missing, replaced)
         self._done += 1
@@ -313,11 +216,12 @@ class Engine:
         fresh = [item for item in missing if isinstance(item, Table)]
         stale = [item for item in replaced if isinstance(item, Table)]
         if fresh or stale:
+            self._writes += len(fresh) + len(stale)
             try:
                 with namespaces.inside(name):
                     nft.replace([*fresh, *stale], stale)
             except nft.NftError as error:
-                self._problems.append(f"{name}: ruleset: {error}")
+                self._spaces.problems.append(f"{name}: ruleset: {error}")
 
     def _write_sysctls(self, name: str, items: Iterable[Object], *, of_devices: bool) -> None:
         """Settings of devices that exist come last, all others before any device is made."""
@@ -336,10 +240,11 @@ class Engine:
                     self._write_sysctl(name, item)
 
     def _write_sysctl(self, name: str, item: Sysctl) -> None:
+        self._writes += 1
         try:
             Path("/proc/sys", item.path).write_text(item.value)
         except OSError as error:
-            self._problems.append(f"{name}: {item}: {error.strerror}")
+            self._spaces.problems.append(f"{name}: {item}: {error.strerror}")
 
     def _start_containers(self, groups: Groups, *, commands: bool) -> None:
         """The default containers need no more than their namespace, so they start meanwhile.
@@ -347,34 +252,40 @@ class Engine:
         One with a command of its own starts when its network is ready, as kubelet does it.
         """
         if commands:
-            self._problems += self.containers.finish()
-        self.containers.begin(
-            [
-                (name, item)
-                for name, items in groups.items()
-                for item in items
-                if isinstance(item, Daemon) and bool(item.command) == commands
-            ]
-        )
+            self._spaces.problems += self.containers.finish()
+        wanted = [
+            (name, item)
+            for name, items in groups.items()
+            for item in items
+            if isinstance(item, Daemon) and bool(item.command) == commands
+        ]
+        self._writes += len(wanted)
+        for name, item in wanted:
+            if not self._spaces.get(name).fresh:
+                self.containers.stop(name, item.name)  # one that does not answer may still be there
+        self.containers.begin(wanted)
         if commands:
-            self._problems += self.containers.finish()
-
-
-def _both_ends(change: Change) -> Iterable[str]:
-    """The namespaces that a link is in, where its peer is too if it is a veth."""
-    yield change.namespace
-    if isinstance(change.want, Link) and change.want.peer:
-        yield change.want.peer.namespace
+            self._spaces.problems += self.containers.finish()
 
 
 def _must_be_made_again(change: Change) -> bool:
     """Whether a link differs in what the kernel does not let one change."""
-    return isinstance(change.want, Link) and bool({"kind", "peer", "vxlan"} & set(change.fields))
+    if not isinstance(change.want, Link):
+        return False
+    fields = set(change.fields)
+    return bool({"kind", "peer", "vxlan"} & fields) or (
+        change.want.kind == "vxlan" and "altered" in fields
+    )
+
+
+def _comes_by_itself(space: Space, item: Object) -> bool:
+    """Whether the kernel makes an object along with the address that is added before it."""
+    return space.fresh and isinstance(item, Route) and item.connected
 
 
 def _has(space: Space, item: Object) -> bool:
     """Whether the device of an object is there; if not, another repair has to make it first."""
-    device = item.name if isinstance(item, Link) else getattr(item, "link", None)
+    device = item.name if isinstance(item, Link) else getattr(item, "link", "")
     return device == "" or device in space.indexes
 
 

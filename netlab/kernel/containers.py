@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +28,7 @@ from netlab.plan.types import Daemon, Plan
 
 _FILE = "containers.json"
 _KINDS = ("net", "pid", "mnt", "uts")
+_END_SECONDS = 2.0
 
 
 class Containers:
@@ -101,14 +103,18 @@ class Containers:
         self._known.setdefault(namespace, {})[daemon.name] = entry
 
     def stop(self, namespace: str, name: str | None = None) -> None:
-        """End a namespace's containers, or one of them."""
+        """End a namespace's containers, or one of them; returns when their sockets are free."""
         entries = self._known.get(namespace, {})
         ended = [key for key in entries if name in (None, key)]
-        for key in ended:
-            entry = entries.pop(key)
-            if _alive(entry):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(entry["pid"], signal.SIGKILL)
+        pids = [entry["pid"] for key in ended if _alive(entry := entries.pop(key))]
+        if name is not None and not ended:
+            pids = _forgotten(namespace, name)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + _END_SECONDS
+        while any(start_of(pid) for pid in pids) and time.monotonic() < deadline:
+            time.sleep(0.001)
         if ended:
             self._lab.write(_FILE, self._known)
 
@@ -121,7 +127,7 @@ class Containers:
         result = []
         for entry in self._known.get(namespace, {}).values():
             with contextlib.suppress(OSError):
-                if _alive(entry) and os.stat(f"/proc/{entry['pid']}/ns/net").st_ino == inode:
+                if _runs(entry) and os.stat(f"/proc/{entry['pid']}/ns/net").st_ino == inode:
                     command = entry["spec"]["command"]
                     spec = entry["spec"] | {"command": tuple(command) if command else None}
                     result.append(Daemon(**spec))
@@ -130,7 +136,7 @@ class Containers:
     def pid(self, namespace: str, name: str) -> int | None:
         """The process id, in the sandbox, of a container that lives."""
         entry = self._known.get(namespace, {}).get(name)
-        return entry["pid"] if entry and _alive(entry) else None
+        return entry["pid"] if entry and _runs(entry) else None
 
     def namespaces(self) -> dict[tuple[str, str], dict[str, int]]:
         """The inodes of the net, pid, mnt and uts namespaces of every container that lives."""
@@ -146,6 +152,24 @@ class Containers:
 
 def _alive(entry: dict[str, Any]) -> bool:
     return entry["start"] is not None and start_of(entry["pid"]) == entry["start"]
+
+
+def _runs(entry: dict[str, Any]) -> bool:
+    """One that was stopped by a signal is there, but serves nobody."""
+    return _alive(entry) and start_of(entry["pid"], without="ZXTt") is not None
+
+
+def _forgotten(namespace: str, name: str) -> list[int]:
+    """Processes in a namespace that have a container's name, where the lab's file lost them."""
+    inode = os.stat(namespaces.path(namespace)).st_ino
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (folder / "comm").read_text().strip() == name[:15] and (
+                (folder / "ns/net").stat().st_ino == inode
+            ):
+                found.append(int(folder.name))
+    return found
 
 
 def preflight(plan: Plan) -> None:

@@ -20,12 +20,13 @@ from netlab.kernel.netlink import (
     u16be,
     u32,
 )
-from netlab.plan.types import Address, FdbEntry, Link, Neighbour, Object, Route
+from netlab.plan.types import Address, FdbEntry, Link, Neighbour, Object, Route, Rule
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
+RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
 IFLA_OPERSTATE = 16
@@ -39,11 +40,14 @@ IFLA_INET_CONF = 1
 IFLA_INET6_ADDR_GEN_MODE = 8
 IN6_ADDR_GEN_MODE_NONE = 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_TABLE = 1, 4, 5, 6, 15
-NDA_DST, NDA_LLADDR = 1, 2
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 4, 5, 6
+RTA_PREFSRC, RTA_METRICS, RTA_TABLE = 7, 8, 15
+FRA_DST, FRA_SRC, FRA_PRIORITY, FRA_TABLE = 1, 2, 6, 15
+NDA_DST, NDA_LLADDR, NDA_PORT, NDA_VNI = 1, 2, 6, 7
 IFF_UP = 1
 RTNH_F_ONLINK = 4
-RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST = 254, 3, 1
+RTPROT_KERNEL, RTPROT_BOOT, RTN_UNICAST = 2, 3, 1
+RULE_ACTIONS = {"lookup": 1, "nop": 3, "blackhole": 6, "unreachable": 7, "prohibit": 8}
 ROUTE_KINDS = {"unicast": RTN_UNICAST, "blackhole": 6, "unreachable": 7, "prohibit": 8, "throw": 9}
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 NUD_PERMANENT, NTF_SELF = 0x80, 0x02
@@ -54,7 +58,25 @@ IPV6_MTU = 1280  # bytes; a device with a smaller MTU has no IPv6 at all
 
 # Settings of /proc/sys/net/ipv4/conf/DEVICE that netlink sets too (linux/ip.h, IPV4_DEVCONF_*):
 # a write under /proc gets slower with every namespace there is, netlink does not.
-DEVCONF = {"rp_filter": 8, "arp_announce": 18, "arp_ignore": 19, "arp_accept": 21, "arp_notify": 22}
+DEVCONF = {
+    "forwarding": 1,
+    "proxy_arp": 3,
+    "accept_redirects": 4,
+    "secure_redirects": 5,
+    "send_redirects": 6,
+    "shared_media": 7,
+    "rp_filter": 8,
+    "accept_source_route": 9,
+    "arp_filter": 13,
+    "arp_announce": 18,
+    "arp_ignore": 19,
+    "arp_accept": 21,
+    "arp_notify": 22,
+    "accept_local": 23,
+    "src_valid_mark": 24,
+    "proxy_arp_pvlan": 25,
+    "route_localnet": 26,
+}
 
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
@@ -181,6 +203,8 @@ def add(item: Object, indexes: Indexes, *, replace: bool = False) -> Request:
         return Request(RTM_NEWADDR, flags, _address(item, indexes, new=True), f"{item}")
     if isinstance(item, Route):
         return Request(RTM_NEWROUTE, flags, _route(item, indexes, new=True), f"{item}")
+    if isinstance(item, Rule):
+        return Request(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, _rule(item), f"{item}")
     # Neighbours are always replaced: the kernel may have learned one where a permanent one lacks.
     return Request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, _neighbour(item, indexes), f"{item}")
 
@@ -193,6 +217,8 @@ def remove(item: Object, indexes: Indexes) -> Request:
         return Request(RTM_DELADDR, 0, _address(item, indexes, new=False), f"{item}")
     if isinstance(item, Route):
         return Request(RTM_DELROUTE, 0, _route(item, indexes, new=False), f"{item}")
+    if isinstance(item, Rule):
+        return Request(RTM_DELRULE, 0, _rule(item), f"{item}")
     return Request(RTM_DELNEIGH, 0, _neighbour(item, indexes), f"{item}")
 
 
@@ -214,17 +240,27 @@ def _route(item: Route, indexes: Indexes, *, new: bool) -> bytes:
     length = int(length_text)
     flags = RTNH_F_ONLINK if item.onlink else 0
     scope = RT_SCOPE_LINK if item.link and not item.gateway else RT_SCOPE_UNIVERSE
+    protocol = RTPROT_KERNEL if item.connected else RTPROT_BOOT
     # To be removed is a route of any origin and scope.
-    origin = (RTPROT_BOOT, scope) if new else (0, RT_SCOPE_NOWHERE)
-    head = (length, 0, 0, RT_TABLE_MAIN, *origin, ROUTE_KINDS[item.kind], flags)
-    body = _ROUTE.pack(socket.AF_INET, *head)
+    origin = (protocol, scope) if new else (0, RT_SCOPE_NOWHERE)
+    head = (length, 0, item.tos, item.table & 0xFF, *origin, ROUTE_KINDS[item.kind], flags)
+    body = _ROUTE.pack(socket.AF_INET, *head) + u32(RTA_TABLE, item.table)
     if length:
         body += ipv4(RTA_DST, network)
     if item.gateway:
         body += ipv4(RTA_GATEWAY, item.gateway)
     if item.metric:
         body += u32(RTA_PRIORITY, item.metric)
+    if item.source:
+        body += ipv4(RTA_PREFSRC, item.source)
     return body + (u32(RTA_OIF, indexes[item.link]) if item.link else b"")
+
+
+def _rule(item: Rule) -> bytes:
+    """By priority, table and action; what else a rule may have is not needed to tell it apart."""
+    head = (0, 0, 0, 0, 0, 0, RULE_ACTIONS.get(item.action, 0), 0)
+    body = _ROUTE.pack(socket.AF_INET, *head) + u32(FRA_PRIORITY, item.priority)
+    return body + (u32(FRA_TABLE, item.table) if item.table else b"")
 
 
 def _neighbour(item: Object, indexes: Indexes) -> bytes:

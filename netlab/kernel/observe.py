@@ -1,7 +1,7 @@
 """The kernel's state as the plan's own values, so that comparing the two is `==`.
 
-What the kernel makes by itself is left out: tunnels' fallback devices, connected routes, learned
-neighbours and FDB entries, IPv6 addresses.
+What the kernel makes by itself is left out: tunnels' fallback devices, the local routing table,
+learned neighbours and FDB entries, IPv6 addresses.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from netlab.kernel import messages as m
 from netlab.kernel import namespaces, nft
 from netlab.kernel.containers import Containers
-from netlab.kernel.netlink import Netlink, attributes, u32
+from netlab.kernel.links import RawLink, inherited, links
+from netlab.kernel.netlink import Netlink, attributes
 from netlab.plan.types import (
     Address,
     FdbEntry,
@@ -25,32 +26,18 @@ from netlab.plan.types import (
     Peer,
     Plan,
     Route,
+    Rule,
     Sysctl,
     Table,
-    Vxlan,
 )
 
-_SKIP_STATISTICS = u32(29, 1 << 3)  # IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS
-_LINK_DUMP = m.link_header() + _SKIP_STATISTICS
-# What tunnel modules, once loaded, put into every new namespace by themselves.
-FALLBACK_DEVICES = frozenset(
-    ["tunl0", "gre0", "gretap0", "erspan0", "sit0", "ip_vti0", "ip6tnl0", "ip6gre0", "ip6_vti0"]
-)
 _NUD_NOARP, _NTF_EXT_LEARNED = 0x40, 0x10
+_RT_TABLE_LOCAL, _RTM_F_CLONED = 255, 0x200
 _ROUTE_KINDS = {number: kind for kind, number in m.ROUTE_KINDS.items()}
-_RTPROT_KERNEL, _RTM_F_CLONED = 2, 0x200
-
-
-@dataclass(slots=True)
-class RawLink:
-    """A link as dumped, before names are known for the indexes it refers to."""
-
-    link: Link
-    index: int
-    other: int  # index of the veth's peer, or of the device below
-    master: int
-    settings: dict[str, int]
-    operational: bool
+_METRICS = {1: "lock", 2: "mtu", 3: "window", 4: "rtt", 8: "advmss", 10: "hoplimit"}
+_ACTIONS = {number: action for action, number in m.RULE_ACTIONS.items()}
+_SELECTORS = {3: "iif", 10: "fwmark", 16: "fwmask", 17: "oif", 20: "uidrange", 22: "ipproto"}
+_NETLINK_NETFILTER, _NFT_GETTABLE = 12, 10 << 8 | 1
 
 
 def observe(plan: Plan, containers: Containers) -> dict[str, Namespace]:
@@ -63,24 +50,65 @@ def observe(plan: Plan, containers: Containers) -> dict[str, Namespace]:
     bodies = nft.printed(t for space in plan.namespaces.values() for t in space.ruleset)
     for name in names:
         wanted = plan.namespaces.get(name) or Namespace(name, "pod")
-        space = found[name] = Namespace(name, wanted.role)
-        sock = namespaces.open_socket(name, socket.AF_NETLINK, socket.SOCK_RAW)
-        netlink = Netlink(sock)
-        try:
-            raw[name] = links(netlink)
-            _fill(space, netlink, raw[name])
-        finally:
-            netlink.close()
-        space.sysctls = _sysctls(wanted.sysctls, raw[name], name)
-        # A pod's ruleset is not looked at unless it should have one: that would cost most of all.
-        if wanted.ruleset or wanted.role != "pod":
-            with namespaces.inside(name):
-                space.ruleset = [_planned(table, wanted, bodies) for table in nft.tables()]
+        space = found[name] = Namespace(name, wanted.role, rules=[])
+        with namespaces.inside(name):
+            netlink, netfilter = _open(0), _open(_NETLINK_NETFILTER)
+            try:
+                raw[name] = links(netlink)
+                _fill(space, netlink, raw[name])
+                # Listing rules costs most of all, and most namespaces have none.
+                if has_tables(netfilter):
+                    space.ruleset = [_planned(table, wanted, bodies) for table in nft.tables()]
+            finally:
+                netlink.close()
+                netfilter.close()
+            space.sysctls = _sysctls(wanted.sysctls, raw[name])
         space.daemons = containers.running(name)
+        _tell_altered(raw[name], wanted.sysctls, space.sysctls)
     for name, space in found.items():
         wanted_space = plan.namespaces.get(name)
         space.links = [_named(item, wanted_space, raw, name) for item in raw[name].values()]
     return found
+
+
+def _open(protocol: int) -> Netlink:
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+    return Netlink(socket.socket(socket.AF_NETLINK, kind, protocol))
+
+
+def has_tables(netfilter: Netlink) -> bool:
+    """Whether the namespace of a netfilter netlink socket has any nftables table."""
+    try:
+        return bool(netfilter.dump(_NFT_GETTABLE, bytes(4)))
+    except OSError:  # a kernel without nftables
+        return False
+
+
+def wanted_settings(
+    sysctls: Iterable[Sysctl], observed: Iterable[Sysctl], device: str
+) -> dict[str, int]:
+    """The IPv4 settings that a device is to have: what it inherits, and what the plan says."""
+    result = dict(inherited())
+    for item in observed:
+        if item.path == "net/ipv4/ip_forward":  # sets that of every device
+            result["forwarding"] = int(item.value)
+    for item in sysctls:
+        name, key = device_setting(item.path)
+        if name == device:
+            result.pop(key)  # compared as the setting itself
+    return result
+
+
+def _tell_altered(
+    raw: Mapping[int, RawLink], planned: list[Sysctl], observed: list[Sysctl]
+) -> None:
+    for item in raw.values():
+        wanted = wanted_settings(planned, observed, item.link.name)
+        item.altered += [
+            f"{key} {item.settings[key]}"
+            for key, value in wanted.items()
+            if item.settings.get(key, value) != value
+        ]
 
 
 def _planned(table: Table, wanted: Namespace, bodies: Mapping[Table, str]) -> Table:
@@ -88,66 +116,6 @@ def _planned(table: Table, wanted: Namespace, bodies: Mapping[Table, str]) -> Ta
         if planned.key == table.key and bodies[planned] == table.body:
             return planned
     return table
-
-
-def links(netlink: Netlink) -> dict[int, RawLink]:
-    """The namespace's devices by index, without tunnels' fallback devices."""
-    result = {}
-    for body in netlink.dump(m.RTM_GETLINK, _LINK_DUMP):
-        raw = _decode_link(body)
-        if raw is not None:
-            result[raw.index] = raw
-    return result
-
-
-def _decode_link(body: bytes) -> RawLink | None:
-    _family, _type, index, flags, _change = struct.unpack_from("=BxHiII", body)
-    attrs = attributes(body, 16)
-    info = attributes(attrs.get(m.IFLA_LINKINFO, b""))
-    kind = info.get(m.IFLA_INFO_KIND, b"").rstrip(b"\0").decode() or "device"
-    if index == m.LOOPBACK:
-        kind = "loopback"
-    name = attrs[m.IFLA_IFNAME].rstrip(b"\0").decode()
-    if name in FALLBACK_DEVICES:
-        return None
-    data = attributes(info.get(m.IFLA_INFO_DATA, b""))
-    port = attributes(info.get(m.IFLA_INFO_SLAVE_DATA, b""))
-    vxlan = None
-    other = _u32(attrs.get(m.IFLA_LINK))
-    if kind == "vxlan":
-        other = _u32(data.get(m.IFLA_VXLAN_LINK))
-        vxlan = Vxlan(
-            vni=_u32(data.get(m.IFLA_VXLAN_ID)),
-            port=int.from_bytes(data.get(m.IFLA_VXLAN_PORT, b""), "big"),
-            local=_ip(data.get(m.IFLA_VXLAN_LOCAL)),
-            device="",
-            learning=bool(data.get(m.IFLA_VXLAN_LEARNING, b"\0")[0]),
-            gbp=m.IFLA_VXLAN_GBP in data,
-        )
-    link = Link(
-        name=name,
-        kind=kind,  # type: ignore[arg-type]  # a kind no plan has still shows as what it is
-        mac=attrs.get(m.IFLA_ADDRESS, b"").hex(":"),
-        mtu=_u32(attrs.get(m.IFLA_MTU)),
-        up=bool(flags & m.IFF_UP),
-        hairpin=bool(port.get(m.IFLA_BRPORT_MODE, b"\0")[0]),
-        txqlen=_u32(attrs.get(m.IFLA_TXQLEN)),
-        vxlan=vxlan,
-    )
-    master = _u32(attrs.get(m.IFLA_MASTER))
-    operational = attrs.get(m.IFLA_OPERSTATE) == bytes((m.OPERSTATE_UP,))
-    return RawLink(link, index, other, master, _settings(attrs), operational)
-
-
-def _settings(attrs: Mapping[int, bytes]) -> dict[str, int]:
-    spec = attributes(attrs.get(m.IFLA_AF_SPEC, b""))
-    values = attributes(spec.get(socket.AF_INET, b"")).get(m.IFLA_INET_CONF, b"")
-    # The kernel dumps an array of all settings; number n is at place n-1.
-    return {
-        key: struct.unpack_from("=I", values, 4 * (number - 1))[0]
-        for key, number in m.DEVCONF.items()
-        if len(values) >= 4 * number
-    }
 
 
 def _named(
@@ -161,7 +129,7 @@ def _named(
     The kernel gives the peer's index in its own namespace; it is that peer if the device there
     has this one's index as its own peer in turn.
     """
-    link = raw.link
+    link = replace(raw.link, altered=", ".join(raw.altered) or None)
     here = all_links[space]
     if raw.master:
         master = here.get(raw.master)
@@ -182,6 +150,7 @@ def _fill(space: Namespace, netlink: Netlink, raw: Mapping[int, RawLink]) -> Non
     names = {index: item.link.name for index, item in raw.items()}
     space.addresses = list(_addresses(netlink, names))
     space.routes = list(_routes(netlink, names))
+    space.rules = list(_rules(netlink))
     space.neighbours = list(_neighbours(netlink, names))
     if any(item.link.kind == "vxlan" for item in raw.values()):
         space.fdb = list(_fdb(netlink, names))
@@ -197,15 +166,13 @@ def _addresses(netlink: Netlink, names: Mapping[int, str]) -> Iterable[Address]:
 
 
 def _routes(netlink: Netlink, names: Mapping[int, str]) -> Iterable[Route]:
+    """All but the local table, which follows from the addresses."""
     for body in netlink.dump(m.RTM_GETROUTE, struct.pack("=B11x", socket.AF_INET)):
-        head = struct.unpack_from("=BBBBBBBBI", body)
-        length, table, protocol, kind, flags = head[1], head[4], head[5], head[7], head[8]
-        if table != m.RT_TABLE_MAIN or kind not in _ROUTE_KINDS:
-            continue
-        if protocol == _RTPROT_KERNEL or flags & _RTM_F_CLONED:  # a path MTU it has learned
-            continue
+        _family, length, _, tos, table, _, _, kind, flags = struct.unpack_from("=BBBBBBBBI", body)
+        if table == _RT_TABLE_LOCAL or kind not in _ROUTE_KINDS or flags & _RTM_F_CLONED:
+            continue  # a clone is a path MTU that was learned
         attrs = attributes(body, 12)
-        gateway = attrs.get(m.RTA_GATEWAY)
+        gateway, source = attrs.get(m.RTA_GATEWAY), attrs.get(m.RTA_PREFSRC)
         yield Route(
             destination=f"{_ip(attrs.get(m.RTA_DST))}/{length}",
             link=names.get(_u32(attrs.get(m.RTA_OIF)), ""),
@@ -213,6 +180,40 @@ def _routes(netlink: Netlink, names: Mapping[int, str]) -> Iterable[Route]:
             onlink=bool(flags & m.RTNH_F_ONLINK),
             metric=_u32(attrs.get(m.RTA_PRIORITY)),
             kind=_ROUTE_KINDS[kind],
+            source=_ip(source) if source else None,
+            tos=tos,
+            table=_u32(attrs.get(m.RTA_TABLE)) or table,
+            metrics=_metrics(attrs.get(m.RTA_METRICS, b"")),
+        )
+
+
+def _metrics(data: bytes) -> str:
+    return " ".join(
+        f"{_METRICS.get(number, f'metric-{number}')} {_u32(value)}"
+        for number, value in attributes(data).items()
+        if len(value) == 4
+    )
+
+
+def _rules(netlink: Netlink) -> Iterable[Rule]:
+    for body in netlink.dump(m.RTM_GETRULE, struct.pack("=B11x", socket.AF_INET)):
+        _, to_length, from_length, tos, table, _, _, action, _ = struct.unpack_from(
+            "=BBBBBBBBI", body
+        )
+        attrs = attributes(body, 12)
+        words = [f"from {_ip(attrs[m.FRA_SRC])}/{from_length}"] if from_length else []
+        words += [f"to {_ip(attrs[m.FRA_DST])}/{to_length}"] if to_length else []
+        words += [f"tos {tos:#x}"] if tos else []
+        words += [
+            f"{name} {attrs[number].hex()}"
+            for number, name in _SELECTORS.items()
+            if number in attrs
+        ]
+        yield Rule(
+            priority=_u32(attrs.get(m.FRA_PRIORITY)),
+            table=_u32(attrs.get(m.FRA_TABLE)) or table,
+            action=_ACTIONS.get(action, f"action {action}"),
+            selector=" ".join(words),
         )
 
 
@@ -229,8 +230,14 @@ def _fdb(netlink: Netlink, names: Mapping[int, str]) -> Iterable[FdbEntry]:
     for index, state, flags, attrs in _neighbour_dump(netlink, m.AF_BRIDGE):
         fixed = state & (m.NUD_PERMANENT | _NUD_NOARP) or flags & _NTF_EXT_LEARNED
         if fixed and m.NDA_DST in attrs and index in names:
-            mac = attrs[m.NDA_LLADDR].hex(":")
-            yield FdbEntry(names[index], mac, _ip(attrs[m.NDA_DST]))
+            port = int.from_bytes(attrs.get(m.NDA_PORT, b""), "big")
+            yield FdbEntry(
+                names[index],
+                attrs[m.NDA_LLADDR].hex(":"),
+                _ip(attrs[m.NDA_DST]),
+                port,
+                _u32(attrs.get(m.NDA_VNI)),
+            )
 
 
 def _neighbour_dump(
@@ -241,19 +248,17 @@ def _neighbour_dump(
         yield index, state, flags, attributes(body, 12)
 
 
-def _sysctls(wanted: list[Sysctl], raw: Mapping[int, RawLink], name: str) -> list[Sysctl]:
+def _sysctls(wanted: list[Sysctl], raw: Mapping[int, RawLink]) -> list[Sysctl]:
+    """The wanted settings as the current namespace has them."""
     by_name = {item.link.name: item for item in raw.values()}
     result = []
-    files = []
     for item in wanted:
         device, key = device_setting(item.path)
-        if device in by_name and key in by_name[device].settings:
+        if device is None:
+            found = read_sysctl(item)
+            result += [found] if found else []
+        elif device in by_name and key in by_name[device].settings:
             result.append(replace(item, value=str(by_name[device].settings[key])))
-        elif device is None:
-            files.append(item)
-    if files:
-        with namespaces.inside(name):
-            result += [found for item in files if (found := read_sysctl(item))]
     return result
 
 

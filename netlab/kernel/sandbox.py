@@ -54,14 +54,17 @@ def rootless() -> bool:
     return os.geteuid() != 0
 
 
-def start_of(pid: int) -> int | None:
-    """When a process started, in clock ticks after boot; None when it is gone or a zombie."""
+def start_of(pid: int, *, without: str = "ZX") -> int | None:
+    """When a process started, in clock ticks after boot; None when it is gone.
+
+    `without` are states, as in /proc/PID/stat, in which it counts as gone: a zombie does.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    return None if fields[0] in without else int(fields[19])
 
 
 def create(state: Path) -> Sandbox:
@@ -146,6 +149,8 @@ def _furnish(state: Path) -> None:
     """
     sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
     sys_.mount("proc", "/proc", "proc", _SAFE)
+    # The host's would show the host's devices, and let them be changed.
+    sys_.mount("sysfs", "/sys", "sysfs", _SAFE)
     folder = os.open(state, os.O_PATH | os.O_DIRECTORY)
     sys_.mount("netlab", "/run", "tmpfs", _SAFE, "mode=755")
     os.mkdir(namespaces.FOLDER, 0o755)

@@ -1,12 +1,14 @@
-"""A namespace that is being worked on: its netlink socket, and indexes of its devices by name."""
+"""Namespaces that are being worked on: netlink sockets, and indexes of devices by name."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 
 from netlab.kernel import messages as m
-from netlab.kernel import namespaces, observe
-from netlab.kernel.netlink import Netlink
+from netlab.kernel import namespaces
+from netlab.kernel.links import links
+from netlab.kernel.netlink import Netlink, Request
 
 FIRST_INDEX = 16  # above the fallback tunnel devices that some kernels put into every namespace
 
@@ -16,12 +18,12 @@ class Space:
 
     def __init__(self, name: str, sock: socket.socket | None = None) -> None:
         self.name = name
-        fresh = sock is not None
+        self.fresh = sock is not None
         self.netlink = Netlink(sock or namespaces.open_socket(name, socket.AF_NETLINK, 3))
         self.indexes: dict[str, int] = {"lo": m.LOOPBACK}
         self._next = FIRST_INDEX
-        if not fresh:
-            known = observe.links(self.netlink)
+        if not self.fresh:
+            known = links(self.netlink)
             self.indexes |= {item.link.name: index for index, item in known.items()}
             self._next = max([FIRST_INDEX - 1, *known]) + 1
 
@@ -30,3 +32,35 @@ class Space:
         index = self.indexes[device] = self._next
         self._next += 1
         return index
+
+
+class Spaces:
+    """The namespaces of one piece of work; `problems` are the requests refused, in words."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self._open: dict[str, Space] = {}
+
+    def get(self, name: str) -> Space:
+        space = self._open.get(name)
+        if space is None:
+            space = self._open[name] = Space(name)
+        return space
+
+    def create(self, name: str) -> None:
+        """Make the namespace anew, with its loopback device up."""
+        namespaces.remove(name)
+        space = self._open[name] = Space(name, namespaces.create(name))
+        self.send(space, [m.bring_up(m.LOOPBACK, "lo")])
+
+    def send(self, space: Space, requests: list[Request], *, tolerate: Iterable[int] = ()) -> None:
+        if requests:
+            refused = space.netlink.send(requests)
+            self.problems += [f"{space.name}: {r}" for r in refused if r.code not in tolerate]
+
+    def close(self) -> None:
+        """Close the sockets and forget the problems: the next piece of work starts afresh."""
+        for space in self._open.values():
+            space.netlink.close()
+        self._open = {}
+        self.problems = []

@@ -15,7 +15,7 @@ import sys
 from typing import Any, NoReturn
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x4000000, 0x20000000, 0x40000000
-NOSUID_NODEV_NOEXEC, REC_PRIVATE, MNT_DETACH, PR_SET_NAME = 0xE, 0x44000, 2, 15
+READ_ONLY, NOSUID_NODEV_NOEXEC, REC_PRIVATE, MNT_DETACH, PR_SET_NAME = 0x1, 0xE, 0x44000, 2, 15
 # Names are bind mounts in the keeper's mount namespace; this process keeps none of them in its
 # own, since every container's mount namespace is a copy of it.
 NAMES = "/proc/1/root/run/netns"
@@ -65,6 +65,8 @@ def become(container: dict[str, Any], sockets: list[Any], failure: int) -> NoRet
         hostname = container["hostname"].encode()
         call("sethostname", hostname, len(hostname))
         call("mount", b"proc", b"/proc", b"proc", NOSUID_NODEV_NOEXEC, None)
+        # A container's /sys is read-only, and shows the devices of its pod (runc does it so).
+        call("mount", b"sysfs", b"/sys", b"sysfs", NOSUID_NODEV_NOEXEC | READ_ONLY, None)
         call("prctl", PR_SET_NAME, container["name"][:15].encode(), 0, 0, 0)
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):

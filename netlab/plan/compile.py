@@ -6,6 +6,9 @@ the dataplane's file to say.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from ipaddress import IPv4Interface
+
 from netlab.errors import BadInput
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.names import mac
@@ -63,7 +66,9 @@ def compile_plan(
         for pod in node.pods:
             _add(spaces, _pod(pod))
         dataplane.configure(layout, node, spaces)
-    for space in spaces.values():  # last, so that the first device is the one that matters
+    for space in spaces.values():
+        space.routes += _connected(space)
+        # Last, so that the first device is the one that matters.
         space.links.append(LOOPBACK)
         space.addresses.append(LOCALHOST)
     plan = Plan(topology, ("veth", "bridge", *dataplane.requires), spaces)
@@ -126,6 +131,14 @@ def _plug(space: Namespace, device: str, switch: Namespace, mtu: int) -> None:
 
 def _on(subnet: SubnetSpec, address: str, device: str = UPLINK) -> Address:
     return Address(device, f"{address}/{subnet.network.prefixlen}")
+
+
+def _connected(space: Namespace) -> Iterator[Route]:
+    """The routes that the kernel makes for a namespace's addresses."""
+    for address in space.addresses:
+        interface = IPv4Interface(address.address)
+        if interface.network.prefixlen < 32:
+            yield Route(str(interface.network), address.link, source=str(interface.ip))
 
 
 def _pod(pod: PodSpec) -> Namespace:

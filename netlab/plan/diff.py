@@ -42,7 +42,9 @@ class Change:
 
     def __str__(self) -> str:
         differences = ", ".join(
-            f"{name} is {getattr(self.have, name)}, not {getattr(self.want, name)}"
+            f"has {getattr(self.have, name)}"
+            if name == "altered"
+            else f"{name} is {getattr(self.have, name)}, not {getattr(self.want, name)}"
             for name in self.fields
         )
         return f"{self.namespace}: {self.want}: {differences}"
@@ -80,11 +82,20 @@ def diff(want: Mapping[str, Namespace], have: Mapping[str, Namespace]) -> Diff:
 def _compare(want: Namespace, have: Namespace, result: Diff) -> None:
     for attribute in FIELDS:
         wanted = {item.key: item for item in getattr(want, attribute)}
-        present = {item.key: item for item in getattr(have, attribute)}
+        present: dict[str, list[Object]] = {}
+        for item in getattr(have, attribute):
+            present.setdefault(item.key, []).append(item)
         for key, item in wanted.items():
-            other = present.pop(key, None)
-            if other is None:
+            others = present.get(key)
+            if not others:
                 result.missing.append(Item(want.name, item))
-            elif other != item:
-                result.changed.append(Change(want.name, item, other))
-        result.unexpected += [Item(want.name, item) for item in present.values()]
+            elif others[0] == item or item not in others:
+                # The first counts where there are several: of routes the kernel takes that one.
+                other = others.pop(0)
+                if other != item:
+                    result.changed.append(Change(want.name, item, other))
+            else:
+                others.remove(item)
+        result.unexpected += [
+            Item(want.name, item) for others in present.values() for item in others
+        ]

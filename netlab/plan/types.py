@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+MAIN_TABLE = 254
 Role = Literal["switch", "router", "node", "pod", "external"]
 
 
@@ -35,7 +36,11 @@ class Vxlan:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network device. `mtu` is in bytes; `hairpin` is that of a bridge port."""
+    """A network device. `mtu` is in bytes; `hairpin` is that of a bridge port.
+
+    `altered` is None in a plan; in what is observed it tells, in words, which of the device's many
+    other settings are not the kernel's defaults.
+    """
 
     what: ClassVar[str] = "link"
     name: str
@@ -48,6 +53,7 @@ class Link:
     txqlen: int = 1000
     peer: Peer | None = None
     vxlan: Vxlan | None = None
+    altered: str | None = None
 
     @property
     def key(self) -> str:
@@ -85,9 +91,10 @@ LOCALHOST = Address("lo", "127.0.0.1/8")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route of the main table. The kernel's own (connected) routes are not in a plan.
+    """A route. A `kind` other than unicast, as blackhole, has no device: `link` is empty.
 
-    A `kind` other than unicast, as blackhole, has no device: `link` is empty.
+    A connected route, which the kernel makes for an address, has no gateway and the address as its
+    `source`. `metrics` are settings such as an MTU, in words.
     """
 
     what: ClassVar[str] = "route"
@@ -97,17 +104,29 @@ class Route:
     onlink: bool = False
     metric: int = 0
     kind: str = "unicast"
+    source: str | None = None
+    tos: int = 0
+    table: int = MAIN_TABLE
+    metrics: str = ""
+
+    @property
+    def connected(self) -> bool:
+        return self.source is not None and self.gateway is None
 
     @property
     def key(self) -> str:
-        return f"{self.destination} metric {self.metric}"
+        return f"{self.destination} metric {self.metric} tos {self.tos} table {self.table}"
 
     def __str__(self) -> str:
         kind = "" if self.kind == "unicast" else f"{self.kind} "
         via = f" via {self.gateway}" if self.gateway else ""
         device = f" dev {self.link}" if self.link else ""
         onlink = " onlink" if self.onlink else ""
-        return f"route {kind}{self.destination}{via}{device}{onlink}"
+        source = f" src {self.source}" if self.source else ""
+        table = f" table {self.table}" if self.table != MAIN_TABLE else ""
+        tos = f" tos {self.tos:#x}" if self.tos else ""
+        metrics = f" {self.metrics}" if self.metrics else ""
+        return f"route {kind}{self.destination}{via}{device}{source}{onlink}{table}{tos}{metrics}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +148,17 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class FdbEntry:
-    """A permanent forwarding entry of a VXLAN device: frames to `mac` go to VTEP `destination`."""
+    """A permanent forwarding entry of a VXLAN device: frames to `mac` go to VTEP `destination`.
+
+    `port` and `vni` are 0 where they are the device's own.
+    """
 
     what: ClassVar[str] = "fdb"
     link: str
     mac: str
     destination: str
+    port: int = 0
+    vni: int = 0
 
     @property
     def key(self) -> str:
@@ -142,6 +166,28 @@ class FdbEntry:
 
     def __str__(self) -> str:
         return f"fdb {self.mac} dev {self.link} dst {self.destination}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of the routing policy. `selector` says what it applies to; empty: everything."""
+
+    what: ClassVar[str] = "rule"
+    priority: int
+    table: int
+    action: str = "lookup"
+    selector: str = ""
+
+    @property
+    def key(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        target = f"lookup {self.table}" if self.action == "lookup" else self.action
+        return f"rule {self.priority}: {self.selector or 'all'} {target}"
+
+
+DEFAULT_RULES = (Rule(0, 255), Rule(32766, MAIN_TABLE), Rule(32767, 253))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,11 +252,12 @@ class Daemon:
         return f"container {self.name}"
 
 
-Object = Link | Address | Route | Neighbour | FdbEntry | Sysctl | Table | Daemon
+Object = Link | Address | Route | Rule | Neighbour | FdbEntry | Sysctl | Table | Daemon
 FIELDS: dict[str, type[Any]] = {
     "links": Link,
     "addresses": Address,
     "routes": Route,
+    "rules": Rule,
     "neighbours": Neighbour,
     "fdb": FdbEntry,
     "sysctls": Sysctl,
@@ -228,6 +275,7 @@ class Namespace:
     links: list[Link] = field(default_factory=list)
     addresses: list[Address] = field(default_factory=list)
     routes: list[Route] = field(default_factory=list)
+    rules: list[Rule] = field(default_factory=lambda: list(DEFAULT_RULES))
     neighbours: list[Neighbour] = field(default_factory=list)
     fdb: list[FdbEntry] = field(default_factory=list)
     sysctls: list[Sysctl] = field(default_factory=list)

@@ -31,6 +31,88 @@ BREAKS = {
         "unexpected",
         "blackhole 10.244.1.0/25",
     ),
+    "connected route": ("node-1", "ip route del 10.244.0.0/24", "missing", "10.244.0.0/24"),
+    "pod's connected route": ("pod-1-1", "ip route del 10.244.0.0/24", "missing", "10.244.0.0/24"),
+    "appended route": (
+        "node-1",
+        "ip route append 10.244.1.0/24 via 10.244.2.0 dev flannel.1 onlink",
+        "unexpected",
+        "10.244.1.0/24 via 10.244.2.0",
+    ),
+    "prepended route": (
+        "node-1",
+        "ip route prepend 10.244.1.0/24 via 10.244.2.0 dev flannel.1 onlink",
+        "unexpected",
+        "10.244.1.0/24 via 10.244.2.0",
+    ),
+    "route with tos": (
+        "node-1",
+        "ip route add 10.244.1.0/24 tos 0x10 via 192.168.0.2 dev eth0",
+        "unexpected",
+        "tos 0x10",
+    ),
+    "route source": (
+        "node-1",
+        "ip route change 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink src 192.168.0.1",
+        "changed",
+        "route 10.244.1.0/24",
+    ),
+    "route mtu": (
+        "node-1",
+        "ip route change 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink mtu lock 1000",
+        "changed",
+        "mtu 1000",
+    ),
+    "rule": ("node-1", "ip rule add to 10.244.1.0/24 prohibit pref 99", "unexpected", "prohibit"),
+    "rule and table": (
+        "node-1",
+        "ip route add 10.244.1.0/24 via 192.168.0.2 table 100; ip rule add lookup 100 pref 99",
+        "unexpected",
+        "lookup 100",
+    ),
+    "default rule": ("pod-1-1", "ip rule del pref 32766", "missing", "rule 32766"),
+    "fdb port": (
+        "node-1",
+        "bridge fdb replace $(bridge fdb show dev flannel.1 | grep 192.168.0.2 | cut -d' ' -f1)"
+        " dev flannel.1 dst 192.168.0.2 port 9999 self permanent",
+        "changed",
+        "fdb ",
+    ),
+    "arp off": ("pod-1-1", "ip link set eth0 arp off", "changed", "arp off"),
+    "vtep ttl": ("node-1", "ip link set flannel.1 type vxlan ttl 1", "changed", "ttl 1"),
+    "isolated port": (
+        "node-1",
+        "ip link set $(ls /sys/class/net | grep -m1 veth) type bridge_slave isolated on",
+        "changed",
+        "isolated 1",
+    ),
+    "deaf port": (
+        "underlay",
+        "ip link set node-2 type bridge_slave bcast_flood off flood off",
+        "changed",
+        "bcast_flood 0",
+    ),
+    "switch ageing": ("underlay", "ip link set br0 type bridge ageing_time 0", "changed", "ageing"),
+    "device forwarding": (
+        "node-1",
+        "echo 0 > /proc/sys/net/ipv4/conf/cni0/forwarding",
+        "changed",
+        "forwarding 0",
+    ),
+    "proxy arp": (
+        "node-1",
+        "echo 1 > /proc/sys/net/ipv4/conf/cni0/proxy_arp",
+        "changed",
+        "proxy_arp 1",
+    ),
+    "pod forwards": ("pod-1-1", "echo 1 > /proc/sys/net/ipv4/ip_forward", "changed", "forwarding"),
+    "rules in a pod": ("pod-1-1", "nft add table inet mine", "unexpected", "inet mine"),
+    "qdisc": (
+        "pod-1-1",
+        "tc qdisc add dev eth0 root tbf rate 1mbit burst 2kb latency 10ms",
+        "changed",
+        "qdisc tbf",
+    ),
     "fdb destination": (
         "node-1",
         "bridge fdb replace $(bridge fdb show dev flannel.1 | grep 192.168.0.2 | cut -d' ' -f1)"
@@ -87,6 +169,7 @@ BREAKS = {
     "localhost": ("pod-1-1", "ip addr del 127.0.0.1/8 dev lo", "missing", "127.0.0.1/8"),
     "extra address": ("node-1", "ip addr add 10.5.5.5/32 dev lo", "unexpected", "10.5.5.5/32"),
     "container": ("node-1", "", "missing", "container container-1"),
+    "stopped container": ("pod-1-1", "", "missing", "container container-"),
     "uplink": ("node-1", "ip link del eth0", "missing", "link eth0"),
     "underlay port": ("underlay", "ip link set node-2 down", "changed", "link node-2"),
 }
@@ -94,9 +177,10 @@ BREAKS = {
 
 def break_it(netlab: Netlab, name: str) -> None:
     where, command, _, _ = BREAKS[name]
-    if name == "container":
+    if name in ("container", "stopped container"):
         # `exec` enters the container's PID namespace; the sandbox shell sees it from outside.
-        sandbox(netlab, "kill -9 $(pgrep -f zygote | sed -n 2p)")
+        signal = "-9" if name == "container" else "-STOP"
+        sandbox(netlab, f"kill {signal} $(pgrep -f zygote | sed -n 2p)")
         time.sleep(0.05)
     else:
         # A node's own tools, as a person would: straight into the namespace, not through netlab.

@@ -7,6 +7,7 @@ from hypothesis import given
 
 from netlab.plan.diff import Change, Diff, Item, diff
 from netlab.plan.types import (
+    DEFAULT_RULES,
     FIELDS,
     Address,
     FdbEntry,
@@ -38,15 +39,16 @@ def contents(spaces: Mapping[str, Namespace]) -> dict[str, dict[tuple[str, str],
 def applied(have: Spaces, difference: Diff) -> Spaces:
     """What `have` is after all of a difference was done to it."""
     spaces = copy.deepcopy(have)
+    for item in difference.missing:  # first, as a new namespace has the kernel's default rules
+        if item.object is None:
+            spaces[item.namespace] = Namespace(item.namespace, "pod")
     for item in difference.unexpected:
         if item.object is None:
             del spaces[item.namespace]
         else:
             getattr(spaces[item.namespace], ATTRIBUTES[type(item.object)]).remove(item.object)
     for item in difference.missing:
-        if item.object is None:
-            spaces[item.namespace] = Namespace(item.namespace, "pod")
-        else:
+        if item.object is not None:
             getattr(spaces[item.namespace], ATTRIBUTES[type(item.object)]).append(item.object)
     for change in difference.changed:
         objects = getattr(spaces[change.namespace], ATTRIBUTES[type(change.want)])
@@ -82,7 +84,8 @@ def test_a_real_plan_against_nothing_is_all_of_it() -> None:
     spaces = plan_of("flannel-vxlan", nodes=2).namespaces
     objects = sum(len(held) for held in contents(spaces).values())
     difference = diff(spaces, {})
-    assert len(difference.missing) == len(spaces) + objects
+    of_the_kernel = len(DEFAULT_RULES) * len(spaces)
+    assert len(difference.missing) == len(spaces) + objects - of_the_kernel
     assert not difference.unexpected + difference.changed
 
 
@@ -136,3 +139,16 @@ def test_one_destination_by_another_gateway_is_one_object_changed() -> None:
     want = Namespace("a", "node", routes=[Route("10.1.0.0/24", "eth0", "10.0.0.1")])
     have = Namespace("a", "node", routes=[Route("10.1.0.0/24", "eth0", "10.0.0.2")])
     assert diff({"a": want}, {"a": have}).changed == [Change("a", want.routes[0], have.routes[0])]
+
+
+def test_of_two_with_one_key_the_second_is_unexpected() -> None:
+    """Two routes of one destination and metric, as `ip route append` makes them."""
+    route, other = (
+        Route("10.1.0.0/16", "eth0", "10.0.0.1"),
+        Route("10.1.0.0/16", "eth0", "10.0.0.2"),
+    )
+    want = {"a": Namespace("a", "node", routes=[route])}
+    for order in ([route, other], [other, route]):
+        difference = diff(want, {"a": Namespace("a", "node", routes=order)})
+        assert difference.unexpected == [Item("a", other)]
+        assert not difference.missing + difference.changed

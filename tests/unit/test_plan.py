@@ -1,5 +1,6 @@
 """What the plans of the flannel dataplanes hold, as the real systems make it."""
 
+from ipaddress import IPv4Interface
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from netlab.plan.compile import compile_plan
 from netlab.plan.dataplane import Frame
 from netlab.plan.names import host_veth, mac
 from netlab.plan.types import (
+    DEFAULT_RULES,
     LOCALHOST,
     LOOPBACK,
     Address,
@@ -41,10 +43,18 @@ def plan_of(dataplane: str, options: dict[str, Any] | None = None, **fields: Any
 
 
 def without_loopback(plan: Plan) -> Plan:
-    """Every namespace has the same loopback device, so that it need not be named in each test."""
+    """What every namespace has alike need not be named in each test: loopback, connected routes."""
     for space in plan.namespaces.values():
         assert space.links.pop() == LOOPBACK
         assert space.addresses.pop() == LOCALHOST
+        assert space.rules == list(DEFAULT_RULES)
+        interfaces = [(item.link, IPv4Interface(item.address)) for item in space.addresses]
+        assert [route for route in space.routes if route.connected] == [
+            Route(str(interface.network), link, source=str(interface.ip))
+            for link, interface in interfaces
+            if interface.network.prefixlen < 32
+        ]
+        space.routes = [route for route in space.routes if not route.connected]
     return plan
 
 
