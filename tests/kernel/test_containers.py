@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.conftest import Netlab
+from tests.kernel.test_repair import sandbox
 
 ASK = "python3 -c 'import urllib.request as u; print(u.urlopen(\"http://{}/\", timeout=2).read())'"
 
@@ -95,3 +96,16 @@ def test_exec_hands_on_exit_code_input_and_output(lab: Netlab) -> None:
 def test_a_node_sees_its_own_devices_in_sys(lab: Netlab) -> None:
     devices = lab.inside("node-1", "ls /sys/class/net").split()
     assert {"eth0", "cni0", "flannel.1", "lo"} < set(devices)
+
+
+def test_sys_shows_the_pods_devices_and_cannot_be_written(lab: Netlab) -> None:
+    """The host's /sys would show the host's devices, and let root in a pod change them."""
+    for container in ("container-1", "container-2"):
+        shown = in_container(lab, "pod-1-1", container, "ls /sys/class/net").split()
+        assert shown == ["eth0", "lo"]
+    index = lab.show("pod-1-1", "ip -j link show eth0")[0]["ifindex"]
+    assert lab.inside("pod-1-1", "cat /sys/class/net/eth0/ifindex").strip() == str(index)
+    written = lab.run("exec", "pod-1-1", "--", "sh", "-c", "echo 1400 > /sys/class/net/eth0/mtu")
+    assert written.code != 0
+    assert "Read-only" in written.err
+    assert sandbox(lab, "ls /sys/class/net").split() == ["lo"]

@@ -282,3 +282,12 @@ def test_a_running_lab_grows_and_shrinks(lab: Netlab) -> None:
     assert shrunk["ok"]
     assert len(lab.ok("status")["pods"]) == 6
     assert lab.ok("diff")["ok"]
+
+
+def test_a_running_lab_is_put_behind_a_router_and_back(lab: Netlab) -> None:
+    """Devices are made again, and what lay on them with them, in one `up`."""
+    routed = lab.ok("up", "flannel-vxlan", "--set", "underlay=192.168.0.0/24,192.168.1.0/24")
+    assert routed["ok"]
+    back = lab.ok("up", "flannel-vxlan")
+    assert back["ok"]
+    assert lab.ok("diff")["ok"]
