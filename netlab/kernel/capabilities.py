@@ -61,6 +61,8 @@ def missing(names: Iterable[str]) -> dict[str, str]:
     if not wanted:
         return {}
     found = _in_child(wanted)
+    if SANDBOX not in found:  # nothing else could be tried, so this comes first for all
+        return dict.fromkeys(wanted, remedy(SANDBOX))
     return {name: remedy(name) for name in wanted if name not in found}
 
 
@@ -69,7 +71,7 @@ def require(names: Iterable[str], what: str) -> None:
     lacking = missing(names)
     if lacking:
         name, cure = next(iter(lacking.items()))
-        others = [other for other in lacking if other != name]
+        others = [other for other in lacking if lacking[other] != cure]
         more = f" (it also lacks {', '.join(others)})" if others else ""
         raise Unmet(f"{what} needs {name}, which this host lacks{more}: {cure}.")
 

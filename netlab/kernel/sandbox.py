@@ -148,6 +148,7 @@ def _furnish(state: Path) -> None:
     host's names do not show inside.
     """
     sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
+    _leave_chroot_behind()
     sys_.mount("proc", "/proc", "proc", _SAFE)
     # The host's would show the host's devices, and let them be changed.
     sys_.mount("sysfs", "/sys", "sysfs", _SAFE)
@@ -160,6 +161,33 @@ def _furnish(state: Path) -> None:
         sys_.mount(f"/proc/self/fd/{folder}", str(state), flags=sys_.MS_BIND)
     os.close(folder)
     sys_.set_hostname("netlab")
+
+
+def _leave_chroot_behind() -> None:
+    """In a chroot, make its root the root of the sandbox's mount namespace.
+
+    Who enters a mount namespace, by setns or nsenter, gets the root of that namespace and not of
+    the process that made it: in a chroot that would be the files of the host around it.
+    """
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+    facts = os.open("/proc/self/fdinfo", os.O_RDONLY | os.O_DIRECTORY)
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    sys_.setns(own, sys_.CLONE_NEWNS)  # now "/" is the root of the namespace
+    outer = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    if _mount_id(facts, root) != _mount_id(facts, outer):
+        sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
+        os.fchdir(root)
+        sys_.pivot_root(".", ".")  # the old root then lies on the new one
+        sys_.unmount(".")
+        os.chdir("/")
+    for fd in (own, facts, root, outer):
+        os.close(fd)
+
+
+def _mount_id(facts: int, fd: int) -> str:
+    """The mount that a descriptor is in, from this process's /proc/self/fdinfo."""
+    with open(os.open(str(fd), os.O_RDONLY, dir_fd=facts)) as lines:
+        return next(line for line in lines if line.startswith("mnt_id:"))
 
 
 def run_inside(keeper: Keeper, work: Callable[[], int], *, keep: tuple[int, ...] = ()) -> int:

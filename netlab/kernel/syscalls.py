@@ -55,6 +55,11 @@ def unmount(target: str) -> None:
     _check(_libc.umount2(target.encode(), MNT_DETACH), f"umount {target}")
 
 
+def pivot_root(new: str, old: str) -> None:
+    """Make `new`, a mount, the root of the mount namespace, and mount the present one on `old`."""
+    _check(_libc.pivot_root(new.encode(), old.encode()), "pivot_root")
+
+
 def set_hostname(name: str) -> None:
     encoded = name.encode()
     _check(_libc.sethostname(encoded, len(encoded)), "sethostname")

@@ -84,7 +84,7 @@ def _cables(spaces: list[Namespace]) -> str:
         ends.reverse()  # what is plugged in (node, pod) first, then where (switch, node)
         done.update((where, end.name) for where, end in ends)
         here, there = (_end(where, end) for where, end in ends)
-        lines.append(f"link add {here} type veth peer name {there}")
+        lines.append(f"link add {here} type veth peer {there}")
     if not lines:
         return ""
     return (
@@ -94,7 +94,7 @@ def _cables(spaces: list[Namespace]) -> str:
 
 
 def _end(space: str, link: Link) -> str:
-    return f"{_word(link.name)} netns {_word(space)} {_basics(link)}"
+    return f"name {_word(link.name)} netns {_word(space)} {_basics(link)}"
 
 
 def _basics(link: Link) -> str:
@@ -122,25 +122,26 @@ def _space(space: Namespace) -> str:
 
 
 def _ip_lines(space: Namespace) -> Iterator[str]:
-    yield "link set lo up"
+    yield "link set dev lo up"
     # Bridges before their ports; a VXLAN device after what it sends through.
     links = [link for link in space.links if link != LOOPBACK]
     for link in sorted(links, key=lambda link: link.kind != "bridge"):
         if link.kind == "bridge":
-            yield f"link add {_word(link.name)} {_basics(link)} type bridge"
+            yield f"link add name {_word(link.name)} {_basics(link)} type bridge"
         elif link.vxlan:
-            yield f"link add {_word(link.name)} {_basics(link)} type vxlan {_vxlan(link.vxlan)}"
+            yield f"link add name {_word(link.name)} {_basics(link)} type vxlan {_vxlan(link.vxlan)}"
         if link.master:
-            yield f"link set {_word(link.name)} master {_word(link.master)}"
+            yield f"link set dev {_word(link.name)} master {_word(link.master)}"
         if link.hairpin:
-            yield f"link set {_word(link.name)} type bridge_slave hairpin on"
+            yield f"link set dev {_word(link.name)} type bridge_slave hairpin on"
         if link.up:
-            yield f"link set {_word(link.name)} up"
+            yield f"link set dev {_word(link.name)} up"
     yield from (_address(item) for item in space.addresses if item != LOCALHOST)
     for entry in space.neighbours:
         mac, device = _word(entry.mac), _word(entry.link)
         yield f"neigh add {_word(entry.address)} lladdr {mac} dev {device} nud permanent"
-    yield from map(_route, space.routes)
+    # Connected routes come with the addresses.
+    yield from (_route(item) for item in space.routes if not item.connected)
 
 
 def _vxlan(vxlan: Vxlan) -> str:

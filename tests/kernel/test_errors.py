@@ -176,11 +176,57 @@ def test_not_root_and_no_user_namespaces(netlab: Netlab, tmp_path: Path) -> None
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True
     )
+    shutil.rmtree(packages)
     assert done.returncode == 3, done.stderr
     assert "sudo" in done.stderr
     assert "user namespaces" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not os.path.exists("/tmp/netlab-none")
+
+
+def in_chroot(netlab: Netlab, prepare: str, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell command in a chroot that `prepare` furnishes as $ROOT; both in private mounts."""
+    root = netlab.state.parent / "root"
+    root.mkdir()
+    script = f'{prepare}\nexec chroot "$ROOT" sh -c "$COMMAND"'
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-euc", script],
+        env=netlab.environment | {"ROOT": str(root), "COMMAND": command},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_lab_in_a_chroot_sees_the_files_of_the_chroot(netlab: Netlab) -> None:
+    """Who enters a mount namespace gets the root of that namespace, not that of its processes."""
+    done = in_chroot(
+        netlab,
+        'mount --rbind / "$ROOT"; mount -t tmpfs none "$ROOT/mnt"; echo mine > "$ROOT/mnt/mark"',
+        f"{(run := ' '.join(COMMAND))} up flannel-vxlan >&2 && {run} exec node-1 -- cat /mnt/mark"
+        f" && {run} exec pod-1-1 -- cat /mnt/mark && {run} down >&2",
+    )
+    assert (done.returncode, done.stdout) == (0, "mine\n" * 2), done.stderr
+
+
+def test_a_chroot_that_is_no_mount_is_an_unmet_need(netlab: Netlab) -> None:
+    done = in_chroot(
+        netlab,
+        """for entry in /*; do
+            if [ -L "$entry" ]; then
+                cp -P "$entry" "$ROOT$entry"
+            elif [ -d "$entry" ]; then
+                mkdir "$ROOT$entry"
+                mount --rbind "$entry" "$ROOT$entry"
+            fi
+        done""",
+        f"exec {' '.join(COMMAND)} up flannel-vxlan",
+    )
+    assert done.returncode == 3, done.stderr
+    assert "mount --bind" in done.stderr
+    assert "veth" not in done.stderr, "what could not be tried is not said to lack"
+    assert len(done.stderr.splitlines()) == 1
+    host.assert_nothing_left(netlab.state)
 
 
 def world_readable(folder: Path) -> Path:

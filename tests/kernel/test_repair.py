@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
@@ -180,7 +181,8 @@ def break_it(netlab: Netlab, name: str) -> None:
     if name in ("container", "stopped container"):
         # `exec` enters the container's PID namespace; the sandbox shell sees it from outside.
         signal = "-9" if name == "container" else "-STOP"
-        sandbox(netlab, f"kill {signal} $(pgrep -f zygote | sed -n 2p)")
+        known = json.loads((netlab.state / "flannel-vxlan" / "containers.json").read_text())
+        sandbox(netlab, f"kill {signal} {known['pod-1-1']['container-1']['pid']}")
         time.sleep(0.05)
     else:
         # A node's own tools, as a person would: straight into the namespace, not through netlab.

@@ -65,7 +65,7 @@ for name in sys.argv[1:]:
                     bool(r["flags"] & 4),
                 ]
                 for r in ipr.get_routes(family=socket.AF_INET, table=254)
-                if r["proto"] != 2 and not r["flags"] & 0x200
+                if not r["flags"] & 0x200
             ],
             "neighbours": [
                 [names[n["ifindex"]], n.get_attr("NDA_DST"), n.get_attr("NDA_LLADDR")]
