@@ -11,7 +11,7 @@ import click  # noqa: E402
 
 from netlab import __version__  # noqa: E402
 from netlab.cli import enter, host, labs, look, topologies  # noqa: E402
-from netlab.cli.app import App, common, guard  # noqa: E402
+from netlab.cli.app import App, common, guard, prepare_streams  # noqa: E402
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,5 +53,6 @@ def main() -> None:
         )
         return result if isinstance(result, int) else 0
 
+    prepare_streams()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(guard(work))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import sys
@@ -12,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from netlab.errors import NetlabError
+from netlab.errors import BadInput, NetlabError
 
 INTERRUPTED = 130  # as shells report an end by Ctrl-C
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,7 +38,45 @@ class App:
 
     def say(self, message: str) -> None:
         """Tell what happens, on standard error."""
-        click.echo(message, err=True)
+        _tell(message)
+
+
+def prepare_streams() -> None:
+    """Make the standard streams usable, whatever the caller left of them.
+
+    The number of a closed one would go to the next file that is opened, and what is meant for the
+    stream would go there. A character that the output's encoding lacks must not end a command.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", errors="backslashreplace")
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_Output(1, "w", closefd=False)),
+        encoding=sys.stdout.encoding if sys.stdout else None,
+        errors="backslashreplace",
+        line_buffering=os.isatty(1),
+    )
+
+
+class _OutputLost(NetlabError):
+    """Standard output cannot be written."""
+
+
+class _Output(io.FileIO):
+    """Standard output whose errors are told from those of a command's other files."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except (BrokenPipeError, BlockingIOError):
+            raise
+        except OSError as error:
+            problem = error.strerror or error
+            raise _OutputLost(f"Standard output cannot be written ({problem}).") from None
 
 
 def colours() -> bool:
@@ -46,6 +86,8 @@ def colours() -> bool:
 
 def _store(field: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
     def callback(context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
+        if value == "":
+            raise BadInput("The lab name after -l is empty.")
         if value:
             setattr(context.ensure_object(App), field, value)
         return value
@@ -58,7 +100,9 @@ def _complete_lab(
 ) -> list[str]:
     from netlab.kernel.lab import labs
 
-    return [lab.name for lab in labs() if lab.name.startswith(incomplete)]
+    with contextlib.suppress(NetlabError):
+        return [lab.name for lab in labs() if lab.name.startswith(incomplete)]
+    return []
 
 
 def common(function: F) -> F:
@@ -84,25 +128,41 @@ def common(function: F) -> F:
 def guard(work: Callable[[], int]) -> int:
     """Run a command's work; every error becomes one sentence and its exit code."""
     try:
-        return work()
+        code = work()
+        sys.stdout.flush()
+        return code
     except NetlabError as error:
-        click.echo(f"netlab: {error}", err=True)
+        if isinstance(error, _OutputLost):
+            _discard(1)
+        _tell(f"netlab: {error}")
         return error.exit_code
     except click.ClickException as error:
-        click.echo(f"netlab: {error.format_message()}", err=True)
+        _tell(f"netlab: {error.format_message()}")
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("netlab: interrupted.", err=True)
+        _tell("netlab: interrupted.")
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader left; nothing more to say
+        _discard(1)  # the reader left; nothing more to say
         return 0
     except Exception as error:
         if "NETLAB_DEBUG" in os.environ:
             traceback.print_exc()
-        click.echo(
+        _tell(
             f"netlab: unexpected {type(error).__name__}: {error} "
-            "(a bug; NETLAB_DEBUG=1 shows where).",
-            err=True,
+            "(a bug; NETLAB_DEBUG=1 shows where)."
         )
         return 1
+
+
+def _tell(message: str) -> None:
+    """Print on standard error; where that fails there is nobody to tell, and work goes on."""
+    try:
+        click.echo(message, err=True)
+    except OSError:
+        _discard(2)
+
+
+def _discard(fd: int) -> None:
+    """Let what a standard stream still holds, and will get, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)

@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import sys
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -17,19 +18,46 @@ from netlab.errors import BadInput, LabUnavailable, unknown
 from netlab.kernel import namespaces
 from netlab.kernel import syscalls as sys_
 from netlab.kernel.containers import Containers
+from netlab.plan.types import Namespace
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    lab = context.ensure_object(App).lab
-    names: list[str] = []
-    with contextlib.suppress(Exception):
-        names = list(running(lab).plan.namespaces)
+    names = list(_spaces(context))
     return [name for name in names if name.startswith(incomplete)]
+
+
+def _complete_container(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    # The command line ends in a -c without its value, so what stood before it was not assigned yet.
+    target = context.params.get("target") or next(iter(context.args), None)
+    space = _spaces(context).get(target or "")
+    names = [daemon.name for daemon in space.daemons] if space else []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _spaces(context: click.Context) -> Mapping[str, Namespace]:
+    """The namespaces of the lab that a command line to be completed means; a guess may fail."""
+    with contextlib.suppress(Exception):
+        return running(context.ensure_object(App).lab).plan.namespaces
+    return {}
+
+
+def _container_option(function: F) -> F:
+    return click.option(
+        "-c",
+        "--container",
+        metavar="CONTAINER",
+        help="Of a pod; default: its first.",
+        shell_complete=_complete_container,
+    )(function)
 
 
 @click.command("exec")
 @click.argument("target", shell_complete=_complete)
-@click.option("-c", "--container", metavar="CONTAINER", help="Of a pod; default: its first.")
+@_container_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
 @common
 @click.pass_obj
@@ -43,7 +71,7 @@ def exec_(app: App, target: str, container: str | None, command: tuple[str, ...]
 
 @click.command()
 @click.argument("target", required=False, shell_complete=_complete)
-@click.option("-c", "--container", metavar="CONTAINER", help="Of a pod; default: its first.")
+@_container_option
 @common
 @click.pass_obj
 def shell(app: App, target: str | None, container: str | None) -> int:
@@ -91,8 +119,7 @@ def _execute(
             os.dup2(output[0], 1)
             os.dup2(output[1], 2)
         _become(space, process, command)
-    code = os.waitstatus_to_exitcode(_wait(pid))
-    code = code if code >= 0 else 128 - code  # as a shell reports a signal
+    code = _exit_code(_wait(pid))
     if output:
         texts = [os.pread(fd, os.fstat(fd).st_size, 0).decode(errors="replace") for fd in output]
         document: dict[str, Any] = {
@@ -113,6 +140,12 @@ def _wait(pid: int) -> int:
         return os.waitpid(pid, 0)[1]
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _exit_code(status: int) -> int:
+    """The exit code of a wait status; for a signal as a shell reports it."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
 
 
 def _container_process(lab: Running, space: str | None, container: str | None) -> int | None:
@@ -153,11 +186,7 @@ def _enter_container(process: int) -> None:
     # Only a child is in the PID namespace just entered.
     pid = os.fork()
     if pid:
-        code = os.waitstatus_to_exitcode(_wait(pid))
-        if code < 0:
-            signal.signal(-code, signal.SIG_DFL)
-            os.kill(os.getpid(), -code)
-        os._exit(code)
+        os._exit(_exit_code(_wait(pid)))
 
 
 def _enter_namespace(space: str) -> None:

@@ -200,24 +200,39 @@ def _status(lab: Running) -> dict[str, Any]:
 @click.option("--all", "every", is_flag=True, help="All labs of this user.")
 @common
 @click.pass_obj
-def down(app: App, every: bool) -> None:
+def down(app: App, every: bool) -> int:
     """Remove a lab: end its keeper, and the kernel frees everything of it."""
-    targets = state.labs() if every else [state.choose(app.lab)]
-    removed = []
-    for lab in targets:
+    if not every:
+        lab = state.choose(app.lab)
         with lab.locked():
             lab.end()
-        removed.append(lab.name)
-    app.show({"removed": removed}, lambda: "".join(f"{name}: removed\n" for name in removed))
+        return _removed(app, [lab.name], [])
+    removed: list[str] = []
+    problems: list[NetlabError] = []
+    for lab in state.labs():
+        try:
+            with lab.locked():
+                lab.end()
+            removed.append(lab.name)
+        except NetlabError as problem:
+            if lab.exists():  # otherwise another command was quicker
+                problems.append(problem)
+    return _removed(app, removed, problems)
 
 
 @click.command()
 @common
 @click.pass_obj
-def gc(app: App) -> None:
+def gc(app: App) -> int:
     """Remove what is left of labs whose keeper is gone: their folders, as there is nothing else."""
-    removed = state.clear_stale()
-    app.show(
-        {"removed": removed},
-        lambda: "".join(f"{name}: removed\n" for name in removed) or "nothing to remove",
-    )
+    removed, problems = state.clear_stale()
+    return _removed(app, removed, problems, nothing="nothing to remove")
+
+
+def _removed(app: App, removed: list[str], problems: list[NetlabError], nothing: str = "") -> int:
+    """Show which labs were removed, and say why others were not."""
+    words = "".join(f"{name}: removed\n" for name in removed) or ("" if problems else nothing)
+    app.show({"removed": removed}, lambda: words)
+    for problem in problems:
+        app.say(f"netlab: {problem}")
+    return max((problem.exit_code for problem in problems), default=0)

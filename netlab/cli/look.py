@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import click
 
 from netlab.cli.app import App, colours, common
-from netlab.cli.running import Running, running
+from netlab.cli.running import Running, unchanged
 from netlab.errors import BadInput
 from netlab.kernel.apply import Engine, Progress
 from netlab.kernel.containers import Containers
@@ -68,20 +71,42 @@ def verify(app: App, full: bool, sample: int | None, junit: Path | None) -> int:
         raise BadInput("--full and --sample exclude each other.")
     if junit and not junit.absolute().parent.is_dir():
         raise BadInput(f"The folder of {junit} does not exist.")
-    lab = running(app.lab)
-    target = junit.absolute() if junit else None
+    # The file is opened out here: the sandbox has a /run of its own.
+    with unchanged(app.lab) as lab, _opened(junit) as stream:
 
-    def work() -> int:
-        from netlab.probe.result import to_json
-        from netlab.report.junit import junit_xml
+        def work() -> int:
+            from netlab.probe.result import to_json
+            from netlab.report.junit import junit_xml
 
-        report = run_verify(lab, full=full, sample=sample)
-        if target:
-            target.write_text(junit_xml(report))
-        app.show(to_json(report), lambda: show_report(report))
-        return 0 if report.ok else 1
+            report = run_verify(lab, full=full, sample=sample)
+            if junit and stream:
+                with _writable(junit):
+                    stream.write(junit_xml(report))
+                    stream.flush()
+            app.show(to_json(report), lambda: show_report(report))
+            return 0 if report.ok else 1
 
-    return lab.inside(work)
+        return lab.inside(work)
+
+
+@contextlib.contextmanager
+def _opened(path: Path | None) -> Iterator[TextIO | None]:
+    """The file, to be written; none for no path. Raises BadInput."""
+    if path is None:
+        yield None
+        return
+    with _writable(path):
+        stream = path.open("w", encoding="utf-8")
+    with stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"The file {path} cannot be written ({error.strerror}).") from None
 
 
 @click.command()
@@ -89,14 +114,14 @@ def verify(app: App, full: bool, sample: int | None, junit: Path | None) -> int:
 @click.pass_obj
 def diff(app: App) -> int:
     """Kernel against plan, object by object."""
-    lab = running(app.lab)
+    with unchanged(app.lab) as lab:
 
-    def work() -> int:
-        from netlab.plan.jsonify import diff_to_json
-        from netlab.report.tables import diff_table
+        def work() -> int:
+            from netlab.plan.jsonify import diff_to_json
+            from netlab.report.tables import diff_table
 
-        difference = engine(lab).difference()
-        app.show(diff_to_json(difference), lambda: diff_table(difference))
-        return 0 if difference.ok else 1
+            difference = engine(lab).difference()
+            app.show(diff_to_json(difference), lambda: diff_table(difference))
+            return 0 if difference.ok else 1
 
-    return lab.inside(work)
+        return lab.inside(work)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from netlab.cli.app import guard
 from netlab.errors import LabUnavailable
@@ -14,6 +15,8 @@ from netlab.kernel.sandbox import Keeper, run_inside
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.types import Plan
 from netlab.topology.layout import Layout
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,32 @@ class Running:
 
 def running(name: str | None) -> Running:
     """The lab of that name, or the only one. Raises LabUnavailable; a stale folder is removed."""
+    return stored(_alive(name))
+
+
+@contextlib.contextmanager
+def unchanged(name: str | None) -> Iterator[Running]:
+    """A running lab, as `running`, that no `up` or `down` touches meanwhile."""
+    lab = _alive(name)
+    with lab.locked(shared=True):
+        # Stored and alive as of now: a command may have changed it until the lock was ours.
+        if lab.state != "running":
+            raise LabUnavailable(f"The lab '{lab.name}' is gone: its keeper ended.")
+        yield stored(lab)
+
+
+def _alive(name: str | None) -> Lab:
     lab = labs.choose(name)
     if lab.state == "running":
-        return stored(lab)
-    if lab.name in labs.clear_stale():
+        return lab
+    removed, problems = labs.clear_stale()
+    if lab.name in removed:
         raise LabUnavailable(
             f"The lab '{lab.name}' is stale: its keeper is gone, and all of the lab with it; its "
             "folder is removed."
         )
+    if problems:
+        raise problems[0]
     raise LabUnavailable(f"The lab '{lab.name}' is still being made by another command.")
 
 
@@ -68,11 +89,21 @@ def stored(lab: Lab) -> Running:
     keeper = lab.keeper
     if keeper is None:
         raise LabUnavailable(f"The lab '{lab.name}' was never whole.")
-    data = lab.read("layout.json")
-    return Running(
+    plan = _read(lab, "plan.json", plan_from_json)
+    layout, dataplane = _read(
         lab,
-        keeper,
-        plan_from_json(lab.read("plan.json")),
-        layout_from_json(data["layout"]),
-        make(data["dataplane"], data["options"]),
+        "layout.json",
+        lambda data: (
+            layout_from_json(data["layout"]),
+            make(data["dataplane"], data["options"]),
+        ),
     )
+    return Running(lab, keeper, plan, layout, dataplane)
+
+
+def _read(lab: Lab, file: str, convert: Callable[[dict[str, Any]], T]) -> T:
+    """What a stored file holds. Raises LabUnavailable when it is gone or holds anything else."""
+    try:
+        return convert(lab.read(file))
+    except Exception:  # whatever a value of a wrong shape makes fail
+        raise lab.unusable(file) from None

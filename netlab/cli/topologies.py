@@ -110,7 +110,7 @@ def plan(app: App, /, sh: bool, **options: Any) -> None:
     chosen = choose(**options)
     if sh:
         source = Path(__file__).parent.parent / "kernel" / "server.py"
-        click.echo(render(chosen.plan, source.read_text()), nl=False)
+        click.echo(render(chosen.plan, source.read_text(encoding="utf-8")), nl=False)
         return
     app.show(plan_to_json(chosen.plan), lambda: plan_table(chosen.plan))
 

@@ -19,6 +19,7 @@ from typing import Any
 from netlab.errors import BadInput, unknown
 from netlab.plan.dataplane import Dataplane
 from netlab.topology import loader
+from netlab.topology.check import fit, shown
 from netlab.topology.convert import convert
 from netlab.topology.model import Cluster
 
@@ -95,8 +96,14 @@ def _value(cluster: Cluster) -> Dataplane:
     value = cluster.dataplane
     if isinstance(value, str):
         return make(value)
-    if not _is_dataplane(type(value)):
-        raise BadInput(f"The dataplane {value!r} is not a value such as flannel.Vxlan().")
+    if type(value) not in registry().values():
+        raise BadInput(f"The dataplane {shown(value)} is not a value such as flannel.Vxlan().")
+    for key, wanted in _options(value).items():
+        name = key.removeprefix(PREFIX)
+        try:
+            fit(getattr(value, name), wanted, f"{value.family}.{value.title}.{name}")
+        except TypeError as error:
+            raise BadInput(f"{error}.") from error
     return value
 
 

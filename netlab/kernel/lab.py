@@ -7,6 +7,7 @@ elsewhere. A folder whose keeper is gone is stale; it is removed when a command 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from netlab.errors import BadInput, LabUnavailable, unknown
+from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet, unknown
 from netlab.kernel.sandbox import Keeper, destroy, rootless
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -45,15 +46,17 @@ class Lab:
         self.folder = root() / name
 
     def exists(self) -> bool:
-        return self.folder.is_dir()
+        return os.path.isdir(self.folder)  # unlike Path.is_dir, also where one may not look
 
     @property
     def keeper(self) -> Keeper | None:
+        """The keeper that is known of; None too when its file does not tell."""
         try:
             known = self.read("keeper.json")
-        except FileNotFoundError:
+        except (OSError, LabUnavailable):
             return None
-        return Keeper(known["pid"], known["start"])
+        pid, start = known.get("pid"), known.get("start")
+        return Keeper(pid, start) if isinstance(pid, int) and isinstance(start, int) else None
 
     @property
     def state(self) -> str:
@@ -61,40 +64,61 @@ class Lab:
         keeper = self.keeper
         if keeper is None or not keeper.alive:
             return "stale"
-        return "running" if (self.folder / "whole").exists() else "partial"
+        return "running" if os.path.exists(self.folder / "whole") else "partial"
 
-    def read(self, file: str) -> Any:
-        return json.loads((self.folder / file).read_text())
+    def read(self, file: str) -> dict[str, Any]:
+        """A file's JSON object. Raises FileNotFoundError, and LabUnavailable for anything else."""
+        try:
+            value = json.loads((self.folder / file).read_text())
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError):
+            value = None
+        if not isinstance(value, dict):
+            raise self.unusable(file)
+        return value
+
+    def unusable(self, file: str) -> LabUnavailable:
+        """The error for a file that is gone or spoilt."""
+        return LabUnavailable(
+            f"The file {self.folder / file} is missing or damaged; remove the lab with "
+            f"`netlab down -l {self.name}`."
+        )
 
     def write(self, file: str, value: Any) -> None:
-        """Replace a file at once, so that a reader never sees half of it."""
+        """Replace a file at once, so that a reader never sees half of it. Raises Unmet."""
         fresh = self.folder / f".{file}"
-        fresh.write_text(json.dumps(value))
-        fresh.replace(self.folder / file)
+        text = json.dumps(value)
+        with _usable():
+            fresh.write_text(text)
+            fresh.replace(self.folder / file)
 
     def mark_whole(self) -> None:
-        (self.folder / "whole").touch()
+        with _usable():
+            (self.folder / "whole").touch()
 
     @contextlib.contextmanager
-    def locked(self, *, create: bool = False) -> Iterator[None]:
-        """Hold the lab for a change. Raises LabUnavailable when another command holds it."""
-        fd = self._lock(create)
+    def locked(self, *, create: bool = False, shared: bool = False) -> Iterator[None]:
+        """Hold the lab for a change, or `shared` with others for a look that needs it unchanged.
+
+        Raises LabUnavailable when another command holds it, and Unmet when it cannot be made.
+        """
+        fd = self._lock(create, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         try:
             yield
         finally:
             os.close(fd)
 
-    def _lock(self, create: bool) -> int:
+    def _lock(self, create: bool, kind: int) -> int:
         if create:
-            _private_folder(root())
-            with contextlib.suppress(FileExistsError):
-                self.folder.mkdir(mode=0o755)
+            self._make()
         try:
-            fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with _usable(FileNotFoundError):
+                fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise missing(self.name) from None
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(fd), os.stat(self.folder)):
                 return fd
         except (BlockingIOError, FileNotFoundError):
@@ -104,47 +128,94 @@ class Lab:
             f"The lab '{self.name}' is in use by another netlab command; wait for it to end."
         )
 
+    def _make(self) -> None:
+        """Make the folder; refuse a folder of all labs that is another user's, as /tmp could offer.
+
+        Raises Unmet.
+        """
+        folder = root()
+        with _usable():
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if folder.stat().st_uid != os.geteuid():
+                raise PermissionError(errno.EPERM, "it belongs to another user")
+        try:
+            with _usable(FileExistsError):
+                self.folder.mkdir(mode=0o755)
+        except FileExistsError:
+            pass  # whether it is a folder shows when it is opened
+        except Unmet:
+            _remove_if_empty(folder)
+            raise
+
     def end(self) -> None:
-        """End the keeper, and everything of the lab with it; then remove the folder."""
-        if keeper := self.keeper:
-            destroy(keeper)
+        """End the keeper, and everything of the lab with it; then remove the folder.
+
+        Raises Unmet where either is not allowed.
+        """
+        with _usable():
+            if (keeper := self.keeper) and keeper.alive:
+                destroy(keeper)
         self.remove()
 
     def remove(self) -> None:
-        """Remove the folder, and that of all labs after the last."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            root().rmdir()
+        """Remove the folder, and that of all labs after the last. Raises Unmet."""
+        with _usable(), contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.folder)
+        _remove_if_empty(root())
 
 
-def _private_folder(folder: Path) -> None:
-    """Make the folder of all labs; refuse one of another user, as /tmp could offer."""
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    if folder.stat().st_uid != os.geteuid():
-        raise BadInput(f"The folder {folder} belongs to another user; set XDG_RUNTIME_DIR.")
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+@contextlib.contextmanager
+def _usable(*expected: type[OSError]) -> Iterator[None]:
+    """Around work on the folder of all labs: it must be ours, writable and with room.
+
+    Raises Unmet for all but the errors that are `expected`.
+    """
+    try:
+        yield
+    except expected:
+        raise
+    except OSError as error:
+        raise Unmet(
+            f"The folder of all labs, {root()}, cannot be used ({error.strerror or error}); set "
+            "NETLAB_STATE to a folder that is yours and has room."
+        ) from None
 
 
 def labs() -> list[Lab]:
+    """All labs of this user. Raises Unmet."""
     try:
-        names = sorted(entry.name for entry in root().iterdir() if entry.is_dir())
+        with _usable(FileNotFoundError):
+            names = sorted(entry.name for entry in root().iterdir() if entry.is_dir())
     except FileNotFoundError:
         return []
     return [Lab(name) for name in names if _NAME.fullmatch(name)]
 
 
-def clear_stale() -> list[str]:
-    """Remove the labs that are not whole, unless a command is at work on them; their names.
+def clear_stale() -> tuple[list[str], list[NetlabError]]:
+    """Remove the labs that are not whole, unless a command is at work on them.
 
-    A keeper can still be on its way out: with many processes below it that takes a while.
+    Returns the names of those removed, and what is wrong with those that cannot be. A keeper can
+    still be on its way out: with many processes below it that takes a while.
     """
-    removed = []
+    removed: list[str] = []
+    problems: list[NetlabError] = []
     for lab in labs():
-        if lab.state != "running":
-            with contextlib.suppress(LabUnavailable), lab.locked():
-                if lab.state != "running":
-                    lab.end()
-                    removed.append(lab.name)
-    return removed
+        try:
+            if lab.state != "running":
+                with lab.locked():
+                    if lab.state != "running":
+                        lab.end()
+                        removed.append(lab.name)
+        except LabUnavailable:
+            continue
+        except Unmet as problem:
+            problems.append(problem)
+    return removed, problems
 
 
 def missing(name: str) -> LabUnavailable:

@@ -126,16 +126,17 @@ def _ip_lines(space: Namespace) -> Iterator[str]:
     # Bridges before their ports; a VXLAN device after what it sends through.
     links = [link for link in space.links if link != LOOPBACK]
     for link in sorted(links, key=lambda link: link.kind != "bridge"):
+        name = _word(link.name)
         if link.kind == "bridge":
-            yield f"link add name {_word(link.name)} {_basics(link)} type bridge"
+            yield f"link add name {name} {_basics(link)} type bridge"
         elif link.vxlan:
-            yield f"link add name {_word(link.name)} {_basics(link)} type vxlan {_vxlan(link.vxlan)}"
+            yield f"link add name {name} {_basics(link)} type vxlan {_vxlan(link.vxlan)}"
         if link.master:
-            yield f"link set dev {_word(link.name)} master {_word(link.master)}"
+            yield f"link set dev {name} master {_word(link.master)}"
         if link.hairpin:
-            yield f"link set dev {_word(link.name)} type bridge_slave hairpin on"
+            yield f"link set dev {name} type bridge_slave hairpin on"
         if link.up:
-            yield f"link set dev {_word(link.name)} up"
+            yield f"link set dev {name} up"
     yield from (_address(item) for item in space.addresses if item != LOCALHOST)
     for entry in space.neighbours:
         mac, device = _word(entry.mac), _word(entry.link)

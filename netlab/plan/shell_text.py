@@ -13,6 +13,9 @@ HEADER = """\
 # Nothing outside is changed: everything is made in namespaces of the script's own, which the
 # kernel frees, with all that is in them, when the command ends.
 set -eu
+# Debian has these tools where only root looks for them.
+PATH=$PATH:/usr/sbin:/sbin
+export PATH
 """
 
 SANDBOX = """\

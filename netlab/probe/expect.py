@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.types import Plan
+from netlab.probe.egress import source_address
 from netlab.probe.icmp import Ping, Pong
 from netlab.probe.l4 import Answer, Protocol, Request
 from netlab.probe.pairs import MESH_PODS, PodPair, Volume, spread
@@ -81,7 +82,7 @@ class Talk:
         expected = f"{what}: {self.speaker} answers {' or '.join(self.clients)}"
         if answer.error:
             return Check(
-                self.kind, self.source, self.target, expected, f"{what}: {answer.error}", False
+                self.kind, self.source, self.target, expected, f"{what}: {answer.failure}", False
             )
         speaker, _, client = answer.body.rpartition(" ")
         address = client.rpartition(":")[0]
@@ -137,7 +138,7 @@ class Siblings:
             return []
         where = f"127.0.0.1:{self.request.port}"
         if answer.error:
-            return [f"{where}: {answer.error}"]
+            return [f"{where}: {answer.failure}"]
         if answer.body.rpartition(" ")[0] != f"{self.pod} {self.other}":
             return [f"{where}: {answer.body} answers"]
         return []
@@ -251,22 +252,25 @@ def _containers(result: Expectations, layout: Layout) -> None:
 
 
 def _node_pods(result: Expectations, layout: Layout, plan: Plan, barrier: Barrier) -> None:
-    """Each node to all pods in a small lab, else to one of its own and one of the next node's."""
+    """Each node to all pods in a small lab, else to one of its own and one of the next node's.
+
+    Of its several addresses the pod must see that of the device by which the node's packets leave.
+    """
     turn = 0
     for node in layout.nodes:
-        addresses = tuple(
-            address.address.split("/")[0] for address in plan.namespaces[node.name].addresses
-        )
+        space = plan.namespaces[node.name]
         asked: set[str] = set()
         for pod in _pods_for(node, layout):
-            if barrier(node.name, pod.node):
-                continue
-            ping = Ping(node.name, str(pod.address))
-            result.echoes.append(Echo("node-pod", node.name, pod.name, ping))
-            if _servers(pod) and pod.node not in asked:
+            reason = barrier(node.name, pod.node)
+            ping = Ping(node.name, str(pod.address), wanted=reason is None)
+            kind: Kind = "negative" if reason else "node-pod"
+            result.echoes.append(Echo(kind, node.name, pod.name, ping, reason))
+            if reason is None and _servers(pod) and pod.node not in asked:
                 asked.add(pod.node)
                 protocol = PROTOCOLS[turn % len(PROTOCOLS)]
-                result.talks.append(_talk("node-pod", node.name, pod, protocol, turn, addresses))
+                address = source_address(space, pod.address)
+                clients = (address,) if address else ()
+                result.talks.append(_talk("node-pod", node.name, pod, protocol, turn, clients))
                 turn += 1
 
 

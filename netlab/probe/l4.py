@@ -42,6 +42,12 @@ class Answer(NamedTuple):
     seconds: float = 0.0
     error: str | None = None
 
+    @property
+    def failure(self) -> str | None:
+        """The error as a report says it: a stopped server's kernel still takes connections."""
+        silent = self.error and self.error.startswith("timed out")
+        return f"no answer, {self.error}" if silent else self.error
+
 
 def ask_all(requests: Sequence[Request], timeout: float = TIMEOUT) -> list[Answer]:
     """Ask everything and return the answers in the same order.

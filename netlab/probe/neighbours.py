@@ -94,6 +94,18 @@ class Neighbours:
             self.left |= new
         return results + list(work(batch))
 
+    def cool(self, more: Iterable[Entry] = ()) -> None:
+        """Forget what the underlay's machines know of each other, so that they have to ask again.
+
+        An entry that works is forgotten without loss: the next packet waits for the answer.
+        """
+        known = (
+            entry
+            for entry in self.left
+            if entry.namespace in self.machines and entry.device == UPLINK
+        )
+        forget({*known, *more})
+
     def left_by(self, source: str, address: str) -> set[Entry]:
         """The entries that a probe from a namespace to an address leaves."""
         target = self.owners.get(address)

@@ -42,9 +42,8 @@ def pod_pairs(layout: Layout, volume: Volume) -> list[PodPair]:
     return _covering_pairs(layout, SAMPLE)
 
 
-def node_pairs(layout: Layout) -> list[NodePair]:
-    """Ordered pairs of nodes that have pods: all, or beyond MESH_NODES a ring and as many again."""
-    nodes = [node for node in layout.nodes if node.pods]
+def node_pairs(nodes: Sequence[NodeSpec]) -> list[NodePair]:
+    """Ordered pairs of nodes: all, or beyond MESH_NODES a ring and as many again."""
     if len(nodes) <= MESH_NODES:
         return list(itertools.permutations(nodes, 2))
     count = len(nodes)

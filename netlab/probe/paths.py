@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address
 
 from netlab.plan.compile import UPLINK
 from netlab.plan.dataplane import Dataplane, Frame
 from netlab.plan.types import Link, Plan
+from netlab.probe.barred import BarredPath
+from netlab.probe.egress import egress
 from netlab.probe.expect import Barrier
 from netlab.probe.icmp import HEADERS, Ping
 from netlab.probe.inject import Mirror, Segments
@@ -22,14 +24,15 @@ from netlab.topology.layout import ROUTER, ExternalSpec, Layout, NodeSpec, PodSp
 
 MARK = b"netlab"  # a wire echo's payload: this, 2 bytes of the run, 4 of the echo's number
 _MIRRORS = 64
-_POD_TTL = 63  # a pod sends with 64 and its node has forwarded it once
+_TTL = 64  # as the kernel sends
+_POD_TTL = 63  # a pod's, which its node has forwarded once
 
 
 @dataclass(slots=True)
 class Paths:
     """`marks` are the payloads of the wire paths' echoes, each with its index in `wires`."""
 
-    wires: list[WirePath] = field(default_factory=list)
+    wires: list[WirePath | BarredPath] = field(default_factory=list)
     marks: dict[bytes, int] = field(default_factory=dict)
     mtus: list[MtuPath] = field(default_factory=list)
     forwards: list[ForwardPath] = field(default_factory=list)
@@ -55,7 +58,8 @@ class _Planner:
 
     def make(self, barrier: Barrier) -> Paths:
         """Across nodes, on one node, to the outside; then each pod's bridge port."""
-        across = [(a, b) for a, b in node_pairs(self.layout) if barrier(a.name, b.name) is None]
+        between = node_pairs([node for node in self.layout.nodes if node.pods])
+        across = [(a, b) for a, b in between if barrier(a.name, b.name) is None]
         pairs = representatives(across)
         for pair in pairs:
             self._across(*pair)
@@ -67,15 +71,22 @@ class _Planner:
                 self._mtu(first.name, last.name, str(last.address))
             if node.pods and self.layout.external:
                 self._outside(node.pods[-1], node, self.layout.external)
+        self._machines()
+        for pair in representatives([(a, b) for a, b in between if barrier(a.name, b.name)]):
+            self._barred(*pair)
         self._mirrors()
         return self.paths
 
     def _wire(self, source: str, target: str, address: str, points: dict[Device, Seen]) -> None:
+        ping = Ping(source, address, self._mark())
+        self.paths.wires.append(WirePath(source, target, ping, points))
+
+    def _mark(self) -> bytes:
+        """The payload of the next wire path's echo."""
         number = len(self.paths.wires)
         payload = MARK + self.run + number.to_bytes(4, "big")
-        ping = Ping(source, address, payload)
         self.paths.marks[payload] = number
-        self.paths.wires.append(WirePath(source, target, ping, points))
+        return payload
 
     def _mtu(self, source: str, target: str, address: str, *, refused: bool = True) -> None:
         ping = Ping(source, address, bytes(self.limit - HEADERS))
@@ -99,6 +110,33 @@ class _Planner:
         self._wire(pod.name, external.name, packet[1], points)
         self._mtu(pod.name, external.name, packet[1])
 
+    def _machines(self) -> None:
+        """The underlay by itself: nodes with each other and with the client, pods aside."""
+        external = self.layout.external
+        ends = [(a, b.name, str(b.address), b.subnet) for a, b in node_pairs(self.layout.nodes)]
+        if external:
+            client = (external.name, str(external.address), external.subnet)
+            ends += [(node, *client) for node in self.layout.nodes]
+        for node, name, address, subnet in ends:
+            packet = (str(node.address), address)
+            points = self._points(node.name, node.subnet, name, subnet, packet, Frame(), ttl=_TTL)
+            self._wire(node.name, name, address, points)
+
+    def _barred(self, source: PodSpec, target: PodSpec) -> None:
+        """What bars two nodes is seen where the next hop is looked for on the wrong segment."""
+        node = self.nodes[source.node]
+        way = egress(self.plan.namespaces[node.name], target.address)
+        if way is None or way.gateway is None or way.device != UPLINK:
+            return
+        if IPv4Address(way.gateway) in node.subnet.network:
+            return
+        ping = Ping(source.name, str(target.address), self._mark(), wanted=False)
+        port = (node.subnet.switch, node.name)
+        asker = (self._mac(node.name, UPLINK), str(node.address))
+        self.paths.wires.append(
+            BarredPath(source.name, target.name, ping, port, asker, way.gateway)
+        )
+
     def _points(
         self,
         source: str,
@@ -107,11 +145,13 @@ class _Planner:
         target_subnet: SubnetSpec,
         packet: Pair,
         frame: Frame,
+        ttl: int = _POD_TTL,
     ) -> dict[Device, Seen]:
         """How the packet must look at the switch ports of two machines of the underlay.
 
         Between subnets the frame goes to the router's MAC, and comes from it at the other end; a
-        packet that is bare has then lost one more from its TTL.
+        packet that is bare has then lost one more from its TTL. So the router's port on either
+        switch must see it too, each as the machine's port does.
         """
         source_mac, target_mac = self._mac(source, UPLINK), self._mac(target, UPLINK)
         leaving, arriving = (source_mac, target_mac), (source_mac, target_mac)
@@ -120,9 +160,16 @@ class _Planner:
             leaving = (source_mac, self._router_mac(source_subnet))
             arriving = (self._router_mac(target_subnet), target_mac)
         lost = 1 if routed and not frame.vxlan else 0
+        here, there = source_subnet.switch, target_subnet.switch
+        first = _seen(leaving, packet, ttl, frame)
+        last = _seen(arriving, packet, ttl - lost, frame)
+        if not routed:
+            return {(here, source): first, (there, target): last}
         return {
-            (source_subnet.switch, source): _seen(leaving, packet, _POD_TTL, frame),
-            (target_subnet.switch, target): _seen(arriving, packet, _POD_TTL - lost, frame),
+            (here, source): first,
+            (here, ROUTER): first,
+            (there, ROUTER): last,
+            (there, target): last,
         }
 
     def _forward(self, source: PodSpec, target: PodSpec, a: NodeSpec, b: NodeSpec) -> None:
@@ -186,12 +233,8 @@ class _Planner:
     def _egress(self, node: NodeSpec, target: IPv4Address) -> Link | None:
         """The device by which the plan's routes send a node's packets to an address."""
         space = self.plan.namespaces[node.name]
-        ways = [(IPv4Network(route.destination), route.link) for route in space.routes]
-        ways += [(IPv4Interface(item.address).network, item.link) for item in space.addresses]
-        fitting = [way for way in ways if target in way[0]]
-        if not fitting:
-            return None
-        return space.link(max(fitting, key=lambda way: way[0].prefixlen)[1])
+        way = egress(space, target)
+        return space.link(way.device) if way else None
 
 
 def _seen(macs: Pair, packet: Pair, ttl: int, frame: Frame) -> Seen:

@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from netlab.errors import NetlabError
+from netlab.plan.compile import UPLINK
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.diff import Change, Diff, Item
 from netlab.plan.types import Plan
+from netlab.probe.barred import BarredPath, arps
 from netlab.probe.capture import Capture
 from netlab.probe.expect import Expectations, barriers, expect
 from netlab.probe.icmp import Ping, Pong, ping_all
@@ -23,7 +25,7 @@ from netlab.probe.inject import reflect, send_segments
 from netlab.probe.l4 import ask_all
 from netlab.probe.mesh import mesh, too_many
 from netlab.probe.mtu import refusals
-from netlab.probe.neighbours import Neighbours
+from netlab.probe.neighbours import Entry, Neighbours
 from netlab.probe.pairs import Volume, pod_pairs
 from netlab.probe.paths import Paths, plan_paths
 from netlab.probe.result import Check, Report
@@ -107,20 +109,41 @@ def _difference(what: str, item: Item | Change) -> Check:
 
 
 def _wires(layout: Layout, paths: Paths, neighbours: Neighbours) -> list[Check]:
-    """Capture on all ports of the underlay while each path's echo passes."""
+    """Capture on all ports of the underlay while each path's echo passes.
+
+    The machines there first forget each other's MACs: that they find them is part of the proof.
+    """
+    barred = [path for path in paths.wires if isinstance(path, BarredPath)]
+    neighbours.cool(Entry(path.port[1], UPLINK, path.next_hop) for path in barred)
     with Capture(subnet.switch for subnet in layout.subnets) as capture:
-        neighbours.batches([path.ping for path in paths.wires], _ping_ends, _ping_once)
+        pongs = neighbours.batches([path.ping for path in paths.wires], _ping_ends, _ping_once)
         frames = capture.drain()
         lost = capture.lost
     found = carrying(frames, paths.marks)
-    return [path.judge(found[number], lost) for number, path in enumerate(paths.wires)]
+    asked = list(arps(frames))
+    return [
+        path.judge(found[number], asked, lost, pong)
+        if isinstance(path, BarredPath)
+        else path.judge(found[number], lost, pong)
+        for number, (path, pong) in enumerate(zip(paths.wires, pongs, strict=True))
+    ]
 
 
 def _echoes_and_mtus(expected: Expectations, paths: Paths, neighbours: Neighbours) -> list[Check]:
-    """Echoes of the limit's size are in the same batch as the others: one waiting for all."""
-    pings: list[Ping] = [echo.ping for echo in expected.echoes]
+    """Echoes of the limit's size are in the same batch as the others: one waiting for all.
+
+    Before them go echoes between the underlay's machines. They are not judged: after a pause, a
+    switch would flood the frames that are looked at later, as it has forgotten the machines' MACs.
+    """
+    pings = [
+        path.ping._replace(payload=b"")
+        for path in paths.wires
+        if path.ping.namespace in neighbours.machines
+    ]
+    unjudged = len(pings)
+    pings += [echo.ping for echo in expected.echoes]
     pings += [path.ping for path in paths.mtus]
-    pongs = iter(neighbours.batches(pings, _ping_ends, ping_all))
+    pongs = iter(neighbours.batches(pings, _ping_ends, ping_all)[unjudged:])
     checks = [echo.judge(next(pongs)) for echo in expected.echoes]
     told = refusals(paths.mtus)
     checks += [

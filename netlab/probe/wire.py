@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from netlab.probe.capture import Captured
-from netlab.probe.icmp import Ping
+from netlab.probe.icmp import Ping, Pong
 from netlab.probe.result import Check
 
 Device = tuple[str, str]  # namespace and name
@@ -66,8 +66,9 @@ class Seen:
 class WirePath:
     """A path to be proved on the underlay: an echo that is told from all others by its payload.
 
-    `points` are the switch ports of the underlay where it must be seen once, and how. Without any
-    it must not be seen on the underlay at all.
+    `points` are the switch ports of the underlay where it must be seen once, and how; it must be
+    seen nowhere else there. (A switch floods frames to a MAC that it has not learned, so both ends
+    must have sent something before.)
     """
 
     source: str
@@ -80,14 +81,23 @@ class WirePath:
         if not self.points:
             return NOTHING
         form = next(iter(self.points.values())).form
-        ports = " and ".join(device for _, device in self.points)
+        ports = " and ".join(self._place(device) for device in self.points)
         return f"{form}, once at the port of {ports}"
 
-    def judge(self, frames: Sequence[Captured], lost: Mapping[str, str]) -> Check:
-        """The verdict, given all frames that carry this echo's payload."""
+    def _place(self, device: Device) -> str:
+        """The port's name: with its switch where that of another switch is named alike."""
+        alike = sum(name == device[1] for _, name in self.points)
+        return f"{device[1]} on {device[0]}" if alike > 1 else device[1]
+
+    def judge(
+        self, frames: Sequence[Captured], lost: Mapping[str, str], pong: Pong | None = None
+    ) -> Check:
+        """The verdict, given all frames that carry this echo's payload, and its outcome."""
         problems, evidence = (
             self._compare(frames, lost) if self.points else self._none(frames, lost)
         )
+        if pong and pong.error:
+            problems.append(pong.error)
         return Check(
             "wire",
             self.source,
@@ -109,7 +119,12 @@ class WirePath:
                 continue
             seen = [decode(f.frame) for f in frames if (f.namespace, f.device) == device]
             evidence = evidence or next((str(one) for one in seen), "")
-            problems += _differences(device[1], want, seen)
+            problems += _differences(self._place(device), want, seen)
+        elsewhere = dict.fromkeys(
+            frame.device for frame in frames if (frame.namespace, frame.device) not in self.points
+        )
+        if elsewhere:
+            problems.append(f"also seen at the port of {', '.join(elsewhere)}")
         return problems, evidence
 
     def _none(self, frames: Sequence[Captured], lost: Mapping[str, str]) -> tuple[list[str], str]:
@@ -157,6 +172,7 @@ def _load_scapy() -> None:
         importlib.import_module("scapy.layers.vxlan")
 
 
+@functools.lru_cache(maxsize=64)  # a switch passes a frame on as it is, from port to port
 def decode(frame: bytes) -> Seen | None:
     """Take a frame apart down to the pod's IP header; None where there is none in it."""
     _load_scapy()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from netlab.probe.result import Check, Report
 from netlab.report.text import Paint, blocks, bold, green, red, section, table
+from netlab.topology.layout import EXTERNAL
 
 SINGLE_PODS = 16  # up to so many pods each has a row; beyond, each node
 _COLUMNS = 20  # a wider matrix is left out: nobody can read it
@@ -34,7 +35,7 @@ def _reachability(report: Report, style: bool) -> str:
     groups = report.places if len(report.places) > SINGLE_PODS else {}
     cells: dict[tuple[str, str], list[Check]] = {}
     for check in report.checks:
-        if check.kind in _REACH and "/" not in check.target:
+        if _is_reach(check, report) and "/" not in check.target:
             key = (
                 groups.get(check.source, check.source),
                 groups.get(check.target, check.target),
@@ -58,6 +59,16 @@ def _reachability(report: Report, style: bool) -> str:
     )
     legend = f"{_OK} reaches, {_BARRED} rightly does not, {_FAIL}, {_NOT_PROBED} not probed"
     return section(f"Reachability ({legend})", body, style=style)
+
+
+def _is_reach(check: Check, report: Report) -> bool:
+    """Nodes among themselves are proved on the wire, so in a matrix of nodes and pods it counts.
+
+    Where rows stand for nodes with their pods, it would hide that the pods don't reach each other.
+    """
+    if check.kind != "wire" or len(report.places) > SINGLE_PODS:
+        return check.kind in _REACH
+    return check.source not in report.places and check.target not in report.places
 
 
 def _cell(source: str, target: str, checks: Sequence[Check]) -> str:
@@ -98,10 +109,17 @@ def _class(check: Check, report: Report) -> str:
     words = _ADDRESS.sub("…", check.expected)
     words = re.sub(r"^.* answers on …; ", "", words).split(", once at")[0]
     if check.kind == "wire" and check.source != check.target:
-        source, target = report.places.get(check.source), report.places.get(check.target)
-        way = "pod to outside" if target is None else "across nodes"
-        return f"{'on one node' if source == target else way}: {words}"
+        return f"{_way(check, report)}: {words}"
     return words
+
+
+def _way(check: Check, report: Report) -> str:
+    source, target = report.places.get(check.source), report.places.get(check.target)
+    if source is None:
+        return "node to outside" if check.target == EXTERNAL else "node to node"
+    if target is None:
+        return "pod to outside"
+    return "on one node" if source == target else "across nodes"
 
 
 def _failures(failed: Sequence[Check], style: bool) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
-from netlab.topology.layout import Layout, NodeSpec, usable_pods
+from netlab.topology.cidr import usable_pods
+from netlab.topology.layout import Layout, NodeSpec
 
 KUBELET_MAX_PODS = 110  # the kubelet's default `maxPods`, whatever the node's CIDR holds
 

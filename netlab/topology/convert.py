@@ -48,11 +48,14 @@ def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {name: value for name, value in everything.items() if value.kind in by_name}
 
 
-def parameter_types(function: Callable[..., Any]) -> dict[str, Any]:
-    """The type of each of those parameters: what its annotation says, or else its default."""
+def parameter_types(function: Callable[..., Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """The type of each of those parameters: what its annotation says, or else its default.
+
+    Where neither does, it is the `usual` type of that name, or else text.
+    """
     hints = _hints(function)
     return {
-        name: hints.get(name, _type_of(parameter.default))
+        name: hints.get(name, _type_of(parameter.default, usual.get(name, str)))
         for name, parameter in parameters(function).items()
     }
 
@@ -64,14 +67,14 @@ def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
         try:
             names = getattr(function, "__globals__", {})
             hints[name] = eval(kind, names) if isinstance(kind, str) else kind
-        except (NameError, AttributeError, TypeError, SyntaxError):
+        except Exception:  # the user's own code: it may fail in any way
             continue
     return hints
 
 
-def _type_of(default: Any) -> Any:
-    """The type of a parameter without annotation. One with no or an odd default takes text."""
-    return type(default) if isinstance(default, bool | int | float | list | tuple) else str
+def _type_of(default: Any, otherwise: Any) -> Any:
+    """The type of a parameter without annotation; `otherwise` with no or an odd default."""
+    return type(default) if isinstance(default, bool | int | float | list | tuple) else otherwise
 
 
 def _is_sequence(wanted: Any) -> bool:

@@ -14,12 +14,19 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
 from netlab.errors import BadInput
+from netlab.topology.cidr import address, network, refuse_overlaps, usable_pods
 from netlab.topology.model import Cluster, Container, Node, Pod
 
 DEVICE_NAME_MAX = 15  # IFNAMSIZ less the final NUL
+SETTINGS_OF_ALL = ("all", "default")  # folders of /proc/sys/net/ipv4/conf that are no device's
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 SERVER_PORT = 8080
 LOCAL_PORT = 10000
+MAX_CONTAINERS = LOCAL_PORT - SERVER_PORT  # of a pod, whose default ones have a port each
+UNDERLAY_MTU_MIN = 576
+# More cannot be proved: a packet too large to be forwarded is sent as the segments of one packet,
+# and two of 32787 bytes are all that fit in an IPv4 packet.
+UNDERLAY_MTU_MAX = 32768
 EXTERNAL = "external"
 ROUTER = "router"
 T = TypeVar("T")
@@ -107,11 +114,12 @@ def lay_out(cluster: Cluster) -> Layout:
     subnets = _subnets(cluster)
     named = [("cluster CIDR", cluster_cidr), ("service CIDR", service_cidr)]
     named += [(f"underlay subnet {subnet.network}", subnet.network) for subnet in subnets]
-    _refuse_overlaps(named)
+    refuse_overlaps(named)
     _check_numbers(cluster, cluster_cidr)
     if service_cidr.prefixlen > 30:
         raise BadInput(f"The service CIDR {service_cidr} is too small; use a /30 or wider.")
 
+    _refuse_too_many(cluster, cluster_cidr, subnets)
     nodes = _nodes(cluster)
     cidrs = _node_cidrs(cluster, nodes, cluster_cidr)
     addresses = _node_addresses(nodes, subnets, with_external=cluster.external)
@@ -146,31 +154,6 @@ def lay_out(cluster: Cluster) -> Layout:
     return layout
 
 
-def network(text: str, what: str) -> IPv4Network:
-    """Parse a CIDR; the error names what it was for and, with host bits set, the right one."""
-    try:
-        parsed = IPv4Network(text, strict=False)
-    except ValueError:
-        raise BadInput(f"The {what} '{text}' is not an IPv4 network such as 10.0.0.0/16.") from None
-    if "/" not in text:
-        raise BadInput(f"The {what} '{text}' lacks its prefix length, as in {text}/24.")
-    if str(parsed).split("/")[0] != text.split("/")[0]:
-        raise BadInput(f"The {what} '{text}' has host bits set; the network is {parsed}.")
-    return parsed
-
-
-def address(text: str, what: str) -> IPv4Address:
-    try:
-        return IPv4Address(text)
-    except ValueError:
-        raise BadInput(f"The {what} '{text}' is not an IPv4 address.") from None
-
-
-def usable_pods(cidr: IPv4Network) -> int:
-    """Pods one node CIDR holds: all but network, bridge and broadcast (253 in a /24)."""
-    return max(cidr.num_addresses - 3, 0)
-
-
 def _subnets(cluster: Cluster) -> tuple[SubnetSpec, ...]:
     texts = [cluster.underlay] if isinstance(cluster.underlay, str) else list(cluster.underlay)
     if not texts:
@@ -193,8 +176,11 @@ def _check_numbers(cluster: Cluster, cluster_cidr: IPv4Network) -> None:
             f"The node mask /{cluster.node_mask} must lie between the cluster CIDR's "
             f"/{cluster_cidr.prefixlen} and /30."
         )
-    if not 576 <= cluster.underlay_mtu <= 65535:
-        raise BadInput(f"The underlay MTU {cluster.underlay_mtu} must lie between 576 and 65535.")
+    if not UNDERLAY_MTU_MIN <= cluster.underlay_mtu <= UNDERLAY_MTU_MAX:
+        raise BadInput(
+            f"The underlay MTU {cluster.underlay_mtu} must lie between {UNDERLAY_MTU_MIN} and "
+            f"{UNDERLAY_MTU_MAX}."
+        )
     first, last = cluster.node_port_range
     if not 1 <= first <= last <= 65535:
         raise BadInput(f"The NodePort range {first}-{last} must lie between 1 and 65535.")
@@ -202,6 +188,42 @@ def _check_numbers(cluster: Cluster, cluster_cidr: IPv4Network) -> None:
         raise BadInput(f"A cluster needs at least one node, not {cluster.nodes}.")
     if cluster.pods_per_node < 0 or cluster.containers < 0:
         raise BadInput("Pods per node and containers per pod cannot be negative.")
+
+
+def _refuse_too_many(
+    cluster: Cluster, cluster_cidr: IPv4Network, subnets: tuple[SubnetSpec, ...]
+) -> None:
+    """Counts that nothing could hold, before anything as long as they say is made."""
+    _refuse_many_containers(cluster.containers)
+    if not isinstance(cluster.nodes, int):
+        return
+    if cluster.nodes > 2 ** (cluster.node_mask - cluster_cidr.prefixlen):
+        raise _too_many_nodes(cluster, cluster_cidr, cluster.nodes)
+    for index, subnet in enumerate(subnets):
+        share = (cluster.nodes - index + len(subnets) - 1) // len(subnets)
+        kept = bool(subnet.gateway) + (cluster.external and index == 0)
+        if share > subnet.network.num_addresses - 2 - kept:
+            raise _too_small(subnet, cluster.nodes)
+
+
+def _too_many_nodes(cluster: Cluster, cluster_cidr: IPv4Network, count: int) -> BadInput:
+    capacity = 2 ** (cluster.node_mask - cluster_cidr.prefixlen)
+    return BadInput(
+        f"The cluster CIDR {cluster_cidr} holds {capacity} nodes of /{cluster.node_mask}, "
+        f"not {count}; widen it or use a longer node mask."
+    )
+
+
+def _too_small(subnet: SubnetSpec, nodes: int) -> BadInput:
+    return BadInput(
+        f"The underlay subnet {subnet.network} is too small for its share of {nodes} nodes; give "
+        "a wider one."
+    )
+
+
+def _refuse_many_containers(count: int) -> None:
+    if count > MAX_CONTAINERS:
+        raise BadInput(f"A pod holds {MAX_CONTAINERS} containers, not {count}.")
 
 
 def _nodes(cluster: Cluster) -> dict[str, Node]:
@@ -222,7 +244,6 @@ def _node_cidrs(
     cluster: Cluster, nodes: dict[str, Node], cluster_cidr: IPv4Network
 ) -> list[IPv4Network]:
     """The given CIDRs, and for the other nodes the next free pieces of the cluster CIDR."""
-    capacity: int = 2 ** (cluster.node_mask - cluster_cidr.prefixlen)
     given = {
         name: network(node.pod_cidr, f"pod CIDR of {name}")
         for name, node in nodes.items()
@@ -233,7 +254,7 @@ def _node_cidrs(
             raise BadInput(f"The pod CIDR {cidr} of {name} is outside the cluster {cluster_cidr}.")
         if cidr.prefixlen > 30:
             raise BadInput(f"The pod CIDR {cidr} of {name} is too small; use a /30 or wider.")
-    _refuse_overlaps([(f"pod CIDR of {name}", cidr) for name, cidr in given.items()])
+    refuse_overlaps([(f"pod CIDR of {name}", cidr) for name, cidr in given.items()])
     taken = list(given.values())
     pieces = (
         piece
@@ -244,10 +265,7 @@ def _node_cidrs(
     for name in nodes:
         chosen = given.get(name) or next(pieces, None)
         if chosen is None:
-            raise BadInput(
-                f"The cluster CIDR {cluster_cidr} holds {capacity} nodes of /{cluster.node_mask}, "
-                f"not {len(nodes)}; widen it or use a longer node mask."
-            )
+            raise _too_many_nodes(cluster, cluster_cidr, len(nodes))
         result.append(chosen)
     return result
 
@@ -284,10 +302,7 @@ def _node_addresses(
         subnet = subnets[index % len(subnets)]
         ip_or_none = next(free[index % len(subnets)], None)
         if ip_or_none is None:
-            raise BadInput(
-                f"The underlay subnet {subnet.network} is too small for its share of "
-                f"{len(nodes)} nodes; give a wider one."
-            )
+            raise _too_small(subnet, len(nodes))
         result.append((ip_or_none, subnet))
     return result
 
@@ -312,11 +327,14 @@ def _pods(
     local_ports: Iterator[int],
 ) -> tuple[PodSpec, ...]:
     wanted = cluster.pods_per_node if node.pods is None else node.pods
-    pods = [Pod()] * wanted if isinstance(wanted, int) else list(wanted)
-    if len(pods) > usable_pods(cidr):
+    count = wanted if isinstance(wanted, int) else len(wanted)
+    if not 0 <= count <= usable_pods(cidr):
         raise BadInput(
-            f"The pod CIDR {cidr} of {node_name} holds {usable_pods(cidr)} pods, not {len(pods)}."
+            f"The pod CIDR {cidr} of {node_name} holds {usable_pods(cidr)} pods, not {count}."
         )
+    pods = [Pod()] * wanted if isinstance(wanted, int) else wanted
+    for pod in pods:
+        _refuse_many_containers(len(pod.containers or ()))
     default = tuple(Container(f"container-{k}") for k in range(1, cluster.containers + 1))
     return tuple(
         PodSpec(
@@ -334,12 +352,6 @@ def _pods(
     )
 
 
-def _refuse_overlaps(named: list[tuple[str, IPv4Network]]) -> None:
-    for (name_a, a), (name_b, b) in itertools.combinations(named, 2):
-        if a.overlaps(b):
-            raise BadInput(f"The {name_a} ({a}) and the {name_b} ({b}) overlap.")
-
-
 def _refuse_bad_names(layout: Layout) -> None:
     names = [subnet.switch for subnet in layout.subnets]
     names += [ROUTER] if len(layout.subnets) > 1 else []
@@ -351,6 +363,8 @@ def _refuse_bad_names(layout: Layout) -> None:
                 f"The node name '{name}' has {len(name)} characters; it names the node's port on "
                 f"the underlay switch, so the kernel allows {DEVICE_NAME_MAX}."
             )
+        if name in SETTINGS_OF_ALL:
+            raise BadInput(f"A node cannot be named '{name}'; the kernel has no device so named.")
     names += [pod.name for pod in layout.pods]
     for name in names:
         _refuse_non_label(name)

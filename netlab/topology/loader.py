@@ -7,15 +7,16 @@ one. Files are the user's own programs; every way in which one can fail becomes 
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any
+from typing import Any, TextIO
 
 from netlab.errors import BadInput, NetlabError, unknown
 from netlab.topology.convert import convert, parameter_types, parameters
@@ -44,7 +45,7 @@ def available() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in _folders():
         for path in sorted(folder.glob("*.py")):
-            if not path.name.startswith(("_", ".")) and path.is_file():
+            if not path.name.startswith(("_", ".")) and _is_file(path):
                 found.setdefault(path.stem, path)
     return dict(sorted(found.items()))
 
@@ -65,8 +66,14 @@ def find(name: str) -> Path:
         if name not in known:
             raise unknown("topology", name, known)
         return known[name]
-    path = Path(name).expanduser()
-    if not path.is_file():
+    try:
+        path = Path(name).expanduser()
+        there = path.is_file()
+    except OSError as error:
+        raise BadInput(f"{name} cannot be read: {error.strerror}.") from error
+    except RuntimeError:  # a home folder of nobody
+        there = False
+    if not there:
         raise BadInput(f"There is no topology file {name}.")
     return path
 
@@ -95,7 +102,7 @@ def load(
     if isinstance(topology, Cluster):
         cluster, options = topology, {}
     else:
-        options = parameter_types(topology)
+        options = parameter_types(topology, CLUSTER_OPTIONS)
         cluster = _call(path, topology, given)
     rest = {key: text for key, text in given.items() if key not in options}
     for key in rest:
@@ -111,6 +118,14 @@ def _folders() -> list[Path]:
     return [*own, Path("topologies"), in_wheel if in_wheel.is_dir() else in_checkout]
 
 
+def _is_file(path: Path) -> bool:
+    """False also where that is not to be known, as in a folder that may not be entered."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _run(path: Path) -> Any:
     """What the file calls `topology`, a Cluster or a function.
 
@@ -120,7 +135,11 @@ def _run(path: Path) -> Any:
     module = ModuleType(f"netlab_topology_{path.stem}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # a dataclass in the file looks its module up there
-    _guard(path, lambda: exec(compile(path.read_bytes(), path, "exec"), module.__dict__))
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
+    _guard(path, lambda: exec(compile(source, path, "exec"), module.__dict__))
     if not hasattr(module, "topology"):
         raise BadInput(f"{path} defines no 'topology', a Cluster or a function returning one.")
     topology = module.topology
@@ -128,11 +147,16 @@ def _run(path: Path) -> Any:
         raise BadInput(
             f"'topology' in {path} is {_article(topology)}, neither a Cluster nor a function."
         )
+    if not isinstance(topology, Cluster):
+        try:
+            inspect.signature(topology)
+        except (TypeError, ValueError) as error:  # such as `max`, written in C
+            raise BadInput(f"The options of topology() in {path} are not known.") from error
     return topology
 
 
 def _call(path: Path, function: Callable[..., Any], given: Mapping[str, str]) -> Cluster:
-    types = parameter_types(function)
+    types = parameter_types(function, CLUSTER_OPTIONS)
     arguments = {key: convert(given[key], types[key], key) for key in types if key in given}
     if _takes_any(function):
         others = given.keys() - types.keys() - CLUSTER_OPTIONS.keys()
@@ -147,6 +171,8 @@ def _call(path: Path, function: Callable[..., Any], given: Mapping[str, str]) ->
         raise BadInput(f"The topology {path.stem} needs {settings}.")
     cluster = _guard(path, lambda: function(**arguments))
     if not isinstance(cluster, Cluster):
+        if inspect.iscoroutine(cluster):
+            cluster.close()  # or Python warns that nobody awaited it
         raise BadInput(f"topology() in {path} returned {_article(cluster)}, not a Cluster.")
     return cluster
 
@@ -181,15 +207,41 @@ def _refuse_counts(path: Path, nodes: Sequence[Node], given: Mapping[str, str]) 
 def _guard(path: Path, action: Callable[[], Any]) -> Any:
     """Do what runs the user's code; whatever it raises becomes a sentence with file and line."""
     try:
-        return action()
-    except NetlabError:
+        with _printing_to_stderr():
+            return action()
+    except (NetlabError, KeyboardInterrupt):
         raise
-    except OSError as error:
-        if error.filename is not None and Path(os.fsdecode(error.filename)) == path:
-            raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
+    except BaseException as error:  # SystemExit, and whatever else the user thought of
         raise BadInput(_failure(path, error)) from error
-    except (Exception, SystemExit) as error:
-        raise BadInput(_failure(path, error)) from error
+
+
+@contextlib.contextmanager
+def _printing_to_stderr() -> Iterator[None]:
+    """Meanwhile standard output is standard error: a command's output is its own document alone.
+
+    Its descriptor is too, because the file may run programs. Closed descriptors become /dev/null, so
+    that the copy cannot get the number of one.
+    """
+    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(spare)
+    kept, own = os.dup(1), sys.stdout
+    _flush(own)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _flush(own)
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _flush(stream: TextIO | None) -> None:
+    """Empty Python's own buffer; there is none where standard output is closed."""
+    if stream:
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
 
 
 def _failure(path: Path, error: BaseException) -> str:
@@ -199,7 +251,10 @@ def _failure(path: Path, error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(path)]
     where = f" line {lines[-1]}" if lines else ""
-    message = " ".join(str(error).split()).rstrip(".")
+    try:
+        message = " ".join(str(error).split()).rstrip(".")
+    except Exception:  # the user's own class
+        message = ""
     return f"{path}{where} raised {type(error).__name__}{': ' if message else ''}{message}."
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from netlab.topology.check import check_fields
+
 if TYPE_CHECKING:
     from netlab.plan.dataplane import Dataplane
 
@@ -21,6 +23,9 @@ class Container:
     name: str
     command: tuple[str, ...] | None = None
 
+    def __post_init__(self) -> None:
+        check_fields(self, Container)
+
 
 @dataclass(frozen=True, slots=True)
 class Pod:
@@ -28,6 +33,9 @@ class Pod:
 
     name: str | None = None
     containers: tuple[Container, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, Pod)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,9 @@ class Node:
     pods: int | Sequence[Pod] | None = None
     address: str | None = None
     pod_cidr: str | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, Node)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +73,6 @@ class Cluster:
     underlay_mtu: int = 1500
     external: bool = True
     dataplane: Dataplane | str = "flannel-vxlan"
+
+    def __post_init__(self) -> None:
+        check_fields(self, Cluster, elsewhere=("Dataplane",))

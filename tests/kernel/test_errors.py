@@ -45,6 +45,10 @@ def test_unknown_option_names_the_nearest(netlab: Netlab) -> None:
         ("nothing = 1", "topology"),
         ("def topology(:", "line"),
         ("import no_such_module", "no_such_module"),
+        ("class Odd(BaseException): pass\nraise Odd", "Odd"),
+        ("async def topology(): pass", "coroutine"),
+        ("topology = Cluster(nodes=[Node(), 'x'])", "'x'"),
+        ("Container('c', 'sleep 5')", "('sleep', '5')"),
     ],
 )
 def test_a_topology_file_that_is_wrong(
@@ -67,6 +71,12 @@ def test_a_topology_file_that_is_wrong(
         (["underlay=192.168.0.0/30"], "too small"),
         (["cluster_cidr=10.244.0.1/16"], "host bits"),
         (["cluster_cidr=nonsense"], "not an IPv4 network"),
+        (["cluster_cidr=224.0.0.0/16"], "multicast"),
+        (["underlay=127.0.1.0/24"], "loopback"),
+        (["nodes=99999999999"], "holds 256 nodes"),
+        (["pods_per_node=99999999999"], "holds 253 pods"),
+        (["containers=99999999999"], "holds 1920 containers"),
+        (["underlay_mtu=32769"], "between 576 and 32768"),
         (["dataplane=flannel-vlan"], "did you mean"),
         (["underlay=192.168.1.0/24,192.168.2.0/24", "dataplane=flannel-host-gw"], "next hop"),
     ],
@@ -100,6 +110,27 @@ def test_capacity_is_exact(netlab: Netlab) -> None:
         netlab, 2, "up", "flannel-vxlan", "--pods-per-node", "254", *options
     )
     assert netlab.run("up", "flannel-vxlan", "--pods-per-node", "253", *options).code == 0
+
+
+@pytest.mark.parametrize("dataplane", ["flannel-vxlan", "flannel-host-gw"])
+@pytest.mark.parametrize("mtu", [576, 32768])
+def test_every_underlay_mtu_that_is_accepted_can_be_proved(
+    netlab: Netlab, dataplane: str, mtu: int
+) -> None:
+    report = netlab.ok("up", dataplane, "--nodes", "2", "--set", f"underlay_mtu={mtu}")
+    assert report["ok"]
+
+
+def test_a_file_that_prints_leaves_the_document_alone(
+    netlab: Netlab, topology: Callable[[str], str]
+) -> None:
+    path = topology(
+        "import os\nprint('one')\nos.write(1, b'two\\n')\nos.system('echo three')\n"
+        "def topology():\n    print('four')\n    return Cluster(nodes=1)"
+    )
+    result = netlab.run("--json", "plan", path)
+    assert result.json["topology"] == "mine"
+    assert sorted(result.err.split()) == ["four", "one", "three", "two"]
 
 
 def test_no_such_lab(netlab: Netlab) -> None:

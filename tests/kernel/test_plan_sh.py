@@ -265,6 +265,27 @@ def test_pods_of_every_shipped_topology_reach_each_other(
     assert [line.split()[0] for line in output.splitlines()] == pods
 
 
+KEYWORDS = ("a", "dev", "down", "master", "mtu", "name", "netns", "peer", "type", "up")
+
+
+def test_nodes_may_be_named_like_keywords_of_ip(tmp_path: Path) -> None:
+    topology = tmp_path / "words.py"
+    nodes = ", ".join(f"Node({name!r}, pods=1)" for name in KEYWORDS)
+    topology.write_text(f"from netlab import Cluster, Node\ntopology = Cluster(nodes=[{nodes}])\n")
+    plan = plan_of(str(topology))
+    lab = dump(plan, write(plan, tmp_path))
+    for name, want in plan.namespaces.items():
+        assert shown_links(lab[name]) == wanted_links(want)
+        assert len(lab[name]["route"]) > len(want.routes)
+
+
+def test_the_tools_are_found_where_only_root_looks(plan: Plan, tmp_path: Path) -> None:
+    command = [*write(plan, tmp_path), "sh", "-c", "command -v bridge"]
+    result = subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.strip().endswith("/bridge")
+
+
 def test_it_ends_with_the_command_s_status(plan: Plan, tmp_path: Path) -> None:
     command = write(plan, tmp_path)
     assert subprocess.run([*command, "sh", "-c", "exit 7"]).returncode == 7

@@ -16,6 +16,7 @@ from tests.kernel.conftest import COMMAND, Netlab
 
 VTEP_2 = "$(bridge fdb show dev flannel.1 | grep 192.168.0.2 | cut -d' ' -f1)"
 PORT_1 = "$(ls /sys/class/net | grep -m1 veth)"
+PID = "grep -o 'pid=[0-9]*' | cut -d= -f2"
 PODS = ("pod-same-node", "pod-cross-node")
 
 
@@ -48,7 +49,7 @@ VXLAN_BREAKS = {
     "host-gw instead of vxlan": Break(
         "node-1",
         "ip route replace 10.244.1.0/24 via 192.168.0.2 dev eth0",
-        {"wire", "mtu", "state"},
+        {"node-pod", "wire", "mtu", "state"},
         {"wire": "bare, not VXLAN, VNI 1, UDP 8472", "mtu": "1451 bytes: sent, not refused"},
     ),
     "vxlan and host-gw at once": Break(
@@ -123,8 +124,7 @@ VXLAN_BREAKS = {
 SANDBOX_BREAKS = {
     "container killed": Break(
         "",
-        "kill -9 $(ip netns exec pod-1-1 ss -ltnpH 'sport = :8081'"
-        " | grep -o 'pid=[0-9]*' | cut -d= -f2)",
+        f"kill -9 $(ip netns exec pod-1-1 ss -ltnpH 'sport = :8081' | {PID})",
         {*PODS, "container", "state"},
         {"container": "container-2 is not running", "pod-cross-node": "connection refused"},
     ),
@@ -188,6 +188,60 @@ def test_the_right_checks_turn_red(lab: Netlab, name: str) -> None:
     lab.inside(broken.where, broken.command)
     assert_seen(lab, broken)
     assert lab.ok("up", "flannel-vxlan")["ok"], "repaired, everything is green again"
+
+
+def test_a_switch_that_floods_is_seen(lab: Netlab) -> None:
+    """All arrives as it should, and everybody else's port sees it too."""
+    lab.inside("underlay", "ip link set br0 type bridge ageing_time 0")
+    try:
+        code, report = verify(lab)
+    finally:
+        lab.inside("underlay", "ip link set br0 type bridge ageing_time 30000")
+    failed = [check for check in report["checks"] if not check["ok"]]
+    assert code == 1
+    assert {check["kind"] for check in failed} - {"state"} == {"wire"}
+    by_ends = {(check["from"], check["to"]): check["observed"] for check in failed}
+    assert by_ends["pod-1-1", "pod-2-1"].startswith("also seen at the port of ")
+    assert "node-3" in by_ends["pod-1-1", "pod-2-1"]
+    assert lab.ok("verify")["ok"]
+
+
+def test_a_node_must_ask_under_its_tunnels_address(lab: Netlab) -> None:
+    route = "ip route replace 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink"
+    lab.inside("node-1", f"{route} src 192.168.0.1")
+    try:
+        code, report = verify(lab)
+    finally:
+        lab.inside("node-1", route)
+    failed = [check for check in report["checks"] if not check["ok"]]
+    assert code == 1
+    (asked,) = [check for check in failed if check["kind"] == "node-pod"]
+    assert (asked["from"], asked["to"]) == ("node-1", "pod-2-1")
+    assert "answers 10.244.0.0" in asked["expected"]
+    assert "answers 192.168.0.1" in asked["observed"]
+    assert lab.ok("up", "flannel-vxlan")["ok"]
+
+
+def test_a_stopped_container_gives_no_answer(lab: Netlab) -> None:
+    pid = sandbox(lab, f"ip netns exec pod-1-1 ss -ltnpH 'sport = :8081' | {PID}").strip()
+    sandbox(lab, f"kill -STOP {pid}")
+    try:
+        _, report = verify(lab)
+    finally:
+        sandbox(lab, f"kill -CONT {pid}")
+    observed = {
+        c["observed"] for c in report["checks"] if not c["ok"] and c["kind"] == "pod-cross-node"
+    }
+    assert any("no answer, timed out" in words for words in observed), observed
+    assert lab.ok("verify")["ok"]
+
+
+def test_verifying_drops_no_packet(lab: Netlab) -> None:
+    """Machines of the underlay are made to forget each other while others use it."""
+    ping = lab.start("--json", "exec", "node-1", "--", "ping", "-q", "-i0.002", "-w4", "10.244.1.2")
+    while ping.poll() is None:
+        assert lab.ok("verify")["ok"]
+    assert " 0% packet loss" in ping.communicate()[0]
 
 
 @pytest.mark.parametrize("name", SANDBOX_BREAKS)
@@ -262,3 +316,45 @@ def test_a_large_lab_is_verified_within_the_hosts_neighbour_limit(
     assert netlab.ok("up", path)["ok"]
     code, report = verify(netlab, "--sample", "3000")
     assert code == 0, [check for check in report["checks"] if not check["ok"]][:3]
+
+
+def test_a_lab_without_pods_is_its_underlay(netlab: Netlab) -> None:
+    assert netlab.ok("up", "flannel-vxlan", "--pods-per-node", "0")["ok"]
+    code, report = verify(netlab)
+    assert code == 0
+    wires = [check for check in report["checks"] if check["kind"] == "wire"]
+    assert len(wires) == 3 * 2 + 3, "nodes among themselves, and each with the client"
+    assert all("192.168.0." in check["evidence"] for check in wires)
+    netlab.inside("underlay", "bridge link set dev node-2 isolated on")
+    netlab.inside("underlay", "bridge link set dev node-3 isolated on")
+    code, report = verify(netlab)
+    assert code == 1
+    failed = {(c["from"], c["to"]) for c in report["checks"] if not c["ok"] and c["kind"] == "wire"}
+    assert failed == {("node-2", "node-3"), ("node-3", "node-2")}
+
+
+FORCED = ("flannel-host-gw", "--set", "underlay=192.168.1.0/24,192.168.2.0/24", "--force")
+
+
+def test_a_next_hop_on_another_segment_is_shown_to_fail(netlab: Netlab) -> None:
+    assert netlab.ok("up", *FORCED)["ok"]
+    code, report = verify(netlab)
+    assert code == 0
+    ends = {(c["from"], c["to"]) for c in report["checks"] if c["kind"] == "negative"}
+    assert {("node-1", "pod-2-1"), ("node-2", "pod-1-1"), ("pod-1-1", "pod-2-1")} <= ends
+    barred = {
+        (c["from"], c["to"]): c["evidence"]
+        for c in report["checks"]
+        if c["kind"] == "wire" and c["evidence"].startswith("ARP")
+    }
+    assert len(barred) == 4, "nodes 1 and 3 are on one segment, node 2 on the other"
+    assert all("no answer" in words and "seen on no segment" in words for words in barred.values())
+    assert "asks who has 192.168.2.1, tell 192.168.1.1" in barred["pod-1-1", "pod-2-1"]
+    row = next(x for x in netlab.run("verify").out.splitlines() if x.startswith("node-1 "))
+    assert row.split()[1:5] == ["ok", "ok", "no", "no"]
+    # Somebody answers for the next hop: no longer what was said.
+    netlab.inside("external", "ip address add 192.168.2.1/32 dev lo")
+    code, report = verify(netlab)
+    assert code == 1
+    seen = [c["observed"] for c in report["checks"] if not c["ok"] and c["kind"] == "wire"]
+    assert any("192.168.2.1 is answered for by" in words for words in seen), seen

@@ -164,3 +164,47 @@ def test_pure_commands_start_lean() -> None:
 def test_output_to_a_pipe_has_no_colours() -> None:
     for arguments in (["list"], ["plan", "flannel-vxlan"], ["addresses", "flannel-vxlan"]):
         assert "\x1b[" not in run(*arguments).stdout
+
+
+def test_an_empty_lab_name_is_refused() -> None:
+    for arguments in (("-l", "", "status"), ("status", "--lab="), ("down", "--all", "-l", "")):
+        done = run(*arguments, NETLAB_STATE="/nonexistent")
+        assert done.returncode == 2
+        assert "empty" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
+def test_a_character_that_cannot_be_printed_ends_no_command(
+    tmp_path: Path, encoding: dict[str, str]
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        '"""Größe → klein."""\nfrom netlab import Cluster\ntopology = Cluster()\n',
+        encoding="utf-8",
+    )
+    done = run("list", NETLAB_TOPOLOGIES=str(tmp_path), **encoding)
+    assert done.returncode == 0, done.stderr
+    assert "Gr\\xf6\\xdfe \\u2192 klein" in done.stdout
+    assert run("plan", "flannel-vxlan", "--sh", **encoding).returncode == 0
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["list"], ["--help"], ["plan", "flannel-vxlan", "--sh"]])
+def test_full_output_is_one_sentence(arguments: list[str], unbuffered: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "netlab", *arguments],
+            cwd=REPOSITORY,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr == ("netlab: Standard output cannot be written (No space left on device).\n")

@@ -1,8 +1,10 @@
 """Every name and address of a cluster: who gets which, and what is refused."""
 
+import re
+from collections.abc import Callable
 from ipaddress import IPv4Network
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 
 from netlab import Cluster, Container, Node, Pod
 from netlab.errors import BadInput
-from netlab.topology.layout import Layout, lay_out, usable_pods
+from netlab.topology.check import fit
+from netlab.topology.cidr import usable_pods
+from netlab.topology.layout import Layout, lay_out
 
 
 def layout(**fields: Any) -> Layout:
@@ -153,11 +157,20 @@ def test_what_the_topology_says_wins() -> None:
         ({"underlay": []}, "at least one subnet"),
         ({"node_mask": 15}, "between the cluster CIDR's /16 and /30"),
         ({"node_mask": 31}, "between the cluster CIDR's /16 and /30"),
-        ({"underlay_mtu": 575}, "between 576 and 65535"),
+        ({"underlay_mtu": 575}, "between 576 and 32768"),
+        ({"underlay_mtu": 32769}, "between 576 and 32768"),
         ({"node_port_range": (0, 5)}, "NodePort range 0-5"),
         ({"nodes": 0}, "at least one node"),
         ({"nodes": []}, "at least one node"),
         ({"pods_per_node": -1}, "cannot be negative"),
+        ({"nodes": [Node(pods=-1)]}, "holds 253 pods, not -1"),
+        ({"containers": 1921}, "A pod holds 1920 containers, not 1921"),
+        ({"nodes": [Node("all")]}, "cannot be named 'all'"),
+        ({"nodes": [Node("default")]}, "cannot be named 'default'"),
+        ({"cluster_cidr": "0.0.0.0/0"}, "because 0.0.0.0/8 stands for this host"),
+        ({"cluster_cidr": "224.0.0.0/4"}, "because 224.0.0.0/4 is for multicast"),
+        ({"service_cidr": "127.1.0.0/16"}, "because 127.0.0.0/8 is every host's loopback"),
+        ({"underlay": ["192.168.0.0/24", "240.0.0.0/24"]}, "because 240.0.0.0/4 is reserved"),
         ({"nodes": [Node("a"), Node("a")]}, "Two nodes are named 'a'"),
         ({"nodes": [Node(address="192.168.0.1")] * 2}, "have one address, 192.168.0.1"),
         ({"nodes": [Node(address="192.168.0.253")]}, "kept for the router or the client"),
@@ -178,3 +191,105 @@ def test_what_the_topology_says_wins() -> None:
 def test_what_cannot_be_is_refused_in_words(fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(BadInput, match=sentence):
         layout(**fields)
+
+
+HUGE = 10**12
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"nodes": HUGE}, f"holds 256 nodes of /24, not {HUGE}"),
+        ({"nodes": 4_000_000, "cluster_cidr": "10.0.0.0/8", "node_mask": 30}, "for its share of"),
+        ({"pods_per_node": HUGE}, f"holds 253 pods, not {HUGE}"),
+        ({"nodes": [Node(pods=HUGE)]}, f"holds 253 pods, not {HUGE}"),
+        ({"containers": HUGE}, f"holds 1920 containers, not {HUGE}"),
+    ],
+)
+def test_counts_are_compared_with_the_capacity_before_anything_is_made(
+    fields: dict[str, Any], sentence: str
+) -> None:
+    """Else this test would need more memory, and more time, than there is."""
+    fields = {"service_cidr": "172.16.0.0/16"} | fields
+    with pytest.raises(BadInput, match=sentence):
+        layout(**fields)
+
+
+def test_nodes_are_dealt_to_subnets_of_any_size_until_one_is_full() -> None:
+    fields = {"underlay": ["192.168.1.0/24", "192.168.2.0/29"], "pods_per_node": 0}
+    assert len(layout(nodes=11, **fields).nodes) == 11  # the sixth of the /29 is the router's
+    with pytest.raises(BadInput, match=r"192\.168\.2\.0/29 is too small for its share of 12"):
+        layout(nodes=12, **fields)
+
+
+def test_other_public_networks_are_the_users_business() -> None:
+    assert layout(cluster_cidr="100.12.24.0/22").pods
+
+
+@pytest.mark.parametrize(
+    ("make_it", "sentence"),
+    [
+        (lambda: Cluster(nodes="abc"), "Cluster.nodes is 'abc', not a whole number or a seq"),
+        (lambda: Cluster(nodes=None), "Cluster.nodes is None, not a whole number or a sequence of"),
+        (lambda: Cluster(nodes=[Node(), "x"]), "Cluster.nodes[1] is 'x', not a Node"),
+        (lambda: Cluster(nodes=True), "Cluster.nodes is True, not a whole number or"),
+        (lambda: Cluster(pods_per_node="2"), "Cluster.pods_per_node is '2', not a whole number"),
+        (lambda: Cluster(containers=None), "Cluster.containers is None, not a whole number"),
+        (lambda: Cluster(underlay_mtu=1.5e3), "Cluster.underlay_mtu is 1500.0, not a whole number"),
+        (lambda: Cluster(external="no"), "Cluster.external is 'no', not True or False"),
+        (lambda: Cluster(service_cidr=5), "Cluster.service_cidr is 5, not a string"),
+        (lambda: Cluster(underlay=["10.0.0.0/8", 5]), "Cluster.underlay[1] is 5, not a string"),
+        (lambda: Cluster(node_port_range=(1, 2, 3)), "Cluster.node_port_range is (1, 2, 3), not ("),
+        (lambda: Node(pods=[1]), "Node.pods[0] is 1, not a Pod"),
+        (lambda: Node(address=b"1.2.3.4"), "Node.address is b'1.2.3.4', not a string"),
+        (lambda: Pod(7), "Pod.name is 7, not a string"),
+        (lambda: Pod(containers=Container("c")), "Pod.containers is Container("),
+        (lambda: Container(None), "Container.name is None, not a string"),
+        (lambda: Container("c", ("a", 2)), "Container.command[1] is 2, not a string"),
+        (
+            lambda: Container("c", "sleep 5"),
+            "Container.command is a string, 'sleep 5', not a sequence of strings such as "
+            "('sleep', '5')",
+        ),
+    ],
+)
+def test_what_has_the_wrong_type_is_named(make_it: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(TypeError, match=f"^{re.escape(sentence)}"):
+        make_it()
+
+
+def test_sequences_are_kept_as_tuples() -> None:
+    nodes = [Node("a", pods=[Pod("p", [Container("c", ["sleep", "5"])])])]
+    cluster = Cluster(nodes=nodes, node_port_range=[1, 2], underlay=["10.0.0.0/24"])
+    nodes.append("x")
+    assert cluster.nodes == (Node("a", pods=(Pod("p", (Container("c", ("sleep", "5")),)),)),)
+    assert (cluster.node_port_range, cluster.underlay) == ((1, 2), ("10.0.0.0/24",))
+
+
+class Unshowable:
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "error"),
+    [
+        (1, float, None),
+        (True, float, "it is True, not a number"),
+        ("b", Literal["a", "b"], None),
+        ("c", Literal["a", "b"], "it is 'c', not 'a' or 'b'"),
+        ([1, "x"], list[int], "it[1] is 'x', not a whole number"),
+        (None, str | None, None),
+        (1, str | None, "it is 1, not a string"),
+        ("x" * 100, int, f"it is '{'x' * 58}…, not a whole number"),
+        (Unshowable(), int, "it is <Unshowable>, not a whole number"),
+    ],
+)
+def test_types_that_a_dataplane_s_options_may_have(
+    value: object, wanted: object, error: str | None
+) -> None:
+    if error is None:
+        assert fit(value, wanted, "it") == value
+    else:
+        with pytest.raises(TypeError, match=f"^{re.escape(error)}$"):
+            fit(value, wanted, "it")

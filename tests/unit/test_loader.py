@@ -1,5 +1,6 @@
 """Finding and running topology files: what they may hold, and every way in which one can fail."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -215,7 +216,7 @@ def test_settings_of_every_cluster(write: Write) -> None:
         },
     )
     cluster = loaded.cluster
-    assert cluster.underlay == ["10.1.0.0/24", "10.2.0.0/24"]
+    assert cluster.underlay == ("10.1.0.0/24", "10.2.0.0/24")
     assert (cluster.nodes, cluster.external, cluster.node_mask) == (5, False, 26)
     assert loaded.dataplane == make("flannel-vxlan", {"vni": 9, "direct_routing": True})
     assert load(write(cluster_file()), settings={"underlay": "10.1.0.0/24"}).underlay == (
@@ -233,6 +234,58 @@ def test_counts_go_to_the_function_that_has_them(write: Write) -> None:
     assert not isinstance(cluster.nodes, int)
     assert [node.name for node in cluster.nodes] == ["n0", "n1", "n2", "n3"]
     assert cluster.pods_per_node == 1
+
+
+def test_a_parameter_that_tells_no_type_has_that_of_the_cluster(write: Write) -> None:
+    path = write(
+        "from netlab import Cluster\n"
+        "def topology(nodes, external=None, other='x'):\n"
+        "    return Cluster(nodes=nodes, external=external)\n"
+    )
+    cluster = load(path, nodes=2, settings={"external": "no", "other": "y"})
+    assert (cluster.nodes, cluster.external) == (2, False)
+
+
+NOISY = """\
+import os, sys
+from netlab import Cluster
+
+print("module", end="")
+os.system("echo program of module")
+
+def topology():
+    print("function")
+    os.write(1, b"descriptor\\n")
+    sys.stdout = None
+    return Cluster()
+"""
+
+
+def test_what_a_file_prints_goes_to_standard_error(
+    write: Write, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write(NOISY)
+    load(path)
+    print("document")
+    shown = capfd.readouterr()
+    assert shown.out == "document\n"
+    for words in ("module", "program of module\n", "function\n", "descriptor\n"):
+        assert words in shown.err
+
+
+def test_a_file_may_print_where_there_is_no_standard_output(
+    write: Write, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(NOISY)
+    kept = os.dup(1)
+    monkeypatch.setattr(sys, "stdout", None)  # as Python itself does then
+    os.close(1)
+    try:
+        load(path)
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+    assert "program of module\n" in capfd.readouterr().err
 
 
 def test_counts_without_effect_are_refused(write: Write) -> None:
@@ -263,6 +316,20 @@ def test_a_function_may_take_any_option(write: Write) -> None:
         ("import nowhere", "FILE line 1 raised ModuleNotFoundError: No module named 'nowhere'."),
         ("raise ValueError('two\\nlines')", "FILE line 1 raised ValueError: two lines."),
         ("open('/nowhere')", "FILE line 1 raised FileNotFoundError: "),
+        ("raise OSError(1, 'odd', 5)", "FILE line 1 raised PermissionError: [Errno 1] odd: 5."),
+        ("class E(BaseException): pass\nraise E('x')", "FILE line 2 raised E: x."),
+        (
+            "class E(Exception):\n    def __str__(self): return 1 / 0\nraise E('x')",
+            "FILE line 3 raised E.",
+        ),
+        ("def f(): f()\nf()", "FILE line 1 raised RecursionError: "),
+        ("async def topology(): pass", "topology() in FILE returned a coroutine, not a Cluster."),
+        ("topology = max", "The options of topology() in FILE are not known."),
+        (
+            cluster_file("nodes='abc'"),
+            "FILE line 2 raised TypeError: Cluster.nodes is 'abc', not a whole number or a "
+            "sequence of Node.",
+        ),
         (
             "def f():\n    assert 0\n\ndef topology():\n    f()",
             "FILE line 2 raised AssertionError.",
@@ -275,6 +342,7 @@ def test_a_function_may_take_any_option(write: Write) -> None:
         (cluster_file("dataplane='x'"), "There is no dataplane 'x'; known are: "),
         (cluster_file("dataplane=flannel.Vxlan"), "The dataplane <class "),
         (cluster_file("dataplane=None"), "The dataplane None is not a value such as"),
+        (cluster_file("dataplane=flannel.Vxlan('9')"), "flannel.Vxlan.vni is '9', not a whole"),
         (
             "from netlab.errors import BadInput\ndef topology(): raise BadInput('Use more.')",
             "Use more.",
@@ -293,10 +361,17 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     assert summary(path) == ""
 
 
+def test_a_file_that_cannot_be_read() -> None:
+    """One that is there, and that not even root can read at this place."""
+    assert failure("/proc/self/mem") == "/proc/self/mem cannot be read: Input/output error."
+    assert failure(f"/{'x' * 300}").endswith("cannot be read: File name too long.")
+
+
 def test_what_is_not_there() -> None:
     assert failure("./mine.py") == "There is no topology file ./mine.py."
     assert failure("mine.py") == "There is no topology file mine.py."
     assert failure("/") == "There is no topology file /."
+    assert failure("~nobody-at-all/x.py") == "There is no topology file ~nobody-at-all/x.py."
     assert failure("flannel-vxlam").startswith(
         "There is no topology 'flannel-vxlam'; did you mean flannel-vxlan"
     )

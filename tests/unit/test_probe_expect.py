@@ -70,6 +70,15 @@ def test_every_node_reaches_pods_of_its_own_and_of_others() -> None:
         assert targets == {other.name for other in layout.nodes}
 
 
+@pytest.mark.parametrize(
+    ("dataplane", "remote"), [("flannel-vxlan", "10.244.0.0"), ("flannel-host-gw", "192.168.0.1")]
+)
+def test_a_pod_must_see_the_address_by_which_a_node_sends(dataplane: str, remote: str) -> None:
+    _, found = expectations(dataplane)
+    seen = {t.target: t.clients for t in found.talks if t.source == "node-1"}
+    assert seen == {"pod-1-1": ("10.244.0.1",), "pod-2-1": (remote,), "pod-3-1": (remote,)}
+
+
 def test_what_must_not_work_is_expected_not_to() -> None:
     _, found = expectations()
     outside = [echo for echo in found.echoes if echo.source == "external"]
@@ -89,6 +98,9 @@ def test_pairs_that_the_dataplane_calls_unreachable_are_negative_and_not_asked()
             apart = subnets[echo.source] != subnets[echo.target]
             assert (echo.kind == "negative") is apart
             assert (echo.barrier is not None) is apart
+    nodes = {(e.source, e.target): e for e in found.echoes if e.source == "node-1" and e.barrier}
+    assert set(nodes) == {("node-1", "pod-2-1"), ("node-1", "pod-2-2")}
+    assert all(echo.kind == "negative" and not echo.ping.wanted for echo in nodes.values())
     for talk in found.talks:
         if talk.source in subnets and talk.target in subnets:
             assert subnets[talk.source] == subnets[talk.target]

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from netlab import Cluster
+from netlab import Cluster, Node
 from netlab.dataplane import make
 from netlab.plan.compile import compile_plan
 from netlab.plan.types import Plan
+from netlab.probe.barred import BarredPath
 from netlab.probe.expect import barriers
 from netlab.probe.paths import Paths, plan_paths
 from netlab.probe.wire import WirePath
@@ -27,11 +28,15 @@ def paths(
     return plan, plan_paths(layout, chosen, plan, barriers(layout, chosen), b"XX")
 
 
+def seen_paths(found: Paths) -> list[WirePath]:
+    return [wire for wire in found.wires if isinstance(wire, WirePath)]
+
+
 def between(found: Paths, source: str, target: str) -> WirePath:
     """The path from a pod of one node to a pod of another."""
     return next(
         wire
-        for wire in found.wires
+        for wire in seen_paths(found)
         if wire.source.startswith(f"pod-{source}-") and wire.target.startswith(f"pod-{target}-")
     )
 
@@ -42,7 +47,8 @@ def mac(plan: Plan, space: str, device: str = "eth0") -> str:
 
 def test_every_ordered_node_pair_each_node_and_the_outside_are_proved() -> None:
     _, found = paths()
-    assert len(found.wires) == 6 + 3 + 3
+    pods, machines = 6 + 3 + 3, 6 + 3
+    assert len(found.wires) == pods + machines
     assert len(found.marks) == len(found.wires)
     assert [wire.ping.payload for wire in found.wires] == list(found.marks)
 
@@ -71,7 +77,15 @@ def test_host_gw_is_expected_bare_from_node_to_node() -> None:
 
 def test_between_subnets_frames_go_by_the_router() -> None:
     plan, found = paths(underlay=SUBNETS)
-    leaving, arriving = between(found, "1", "2").points.values()
+    points = between(found, "1", "2").points
+    assert list(points) == [
+        ("underlay-1", "node-1"),
+        ("underlay-1", "router"),
+        ("underlay-2", "router"),
+        ("underlay-2", "node-2"),
+    ]
+    leaving, at_router, from_router, arriving = points.values()
+    assert (at_router, from_router) == (leaving, arriving)
     assert leaving.frame == (mac(plan, "node-1"), mac(plan, "router", "eth0"))
     assert arriving.frame == (mac(plan, "router", "eth1"), mac(plan, "node-2"))
     assert leaving.ttl == arriving.ttl == 63, "the router sees the outer header's TTL only"
@@ -79,25 +93,50 @@ def test_between_subnets_frames_go_by_the_router() -> None:
 
 def test_what_goes_outside_is_bare_and_under_the_nodes_address() -> None:
     _, found = paths(underlay=SUBNETS)
-    by_source = {wire.source: wire for wire in found.wires if wire.target == "external"}
+    by_source = {wire.source: wire for wire in seen_paths(found) if wire.target == "external"}
     near = list(by_source["pod-1-2"].points.values())
     assert [seen.packet for seen in near] == [("192.168.1.1", "192.168.1.253")] * 2
     far = list(by_source["pod-2-2"].points.values())
-    assert [seen.ttl for seen in far] == [63, 62], "the router forwards the bare packet"
+    assert [seen.ttl for seen in far] == [63, 63, 62, 62], "the router forwards the bare packet"
 
 
 def test_on_one_node_nothing_may_be_seen() -> None:
     _, found = paths()
-    local = [wire for wire in found.wires if not wire.points]
+    local = [wire for wire in seen_paths(found) if not wire.points]
     assert [(wire.source, wire.target) for wire in local] == [
         (f"pod-{node}-1", f"pod-{node}-2") for node in (1, 2, 3)
     ]
 
 
-def test_unreachable_pairs_have_no_path() -> None:
-    _, found = paths("flannel-host-gw", underlay=SUBNETS)
-    across = {(w.source[4], w.target[4]) for w in found.wires if w.points and w.target[3] == "-"}
+def test_unreachable_pairs_are_shown_to_end_at_arp() -> None:
+    plan, found = paths("flannel-host-gw", underlay=SUBNETS)
+    across = {
+        (wire.source[4], wire.target[4])
+        for wire in seen_paths(found)
+        if wire.points and wire.source[:4] == wire.target[:4] == "pod-"
+    }
     assert across == {("1", "3"), ("3", "1")}
+    barred = [wire for wire in found.wires if isinstance(wire, BarredPath)]
+    assert len(barred) == 4
+    first = next(wire for wire in barred if wire.port[1] == "node-1")
+    assert (first.port, first.next_hop) == (("underlay-1", "node-1"), "192.168.2.1")
+    assert first.asker == (mac(plan, "node-1"), "192.168.1.1")
+
+
+def test_nodes_prove_the_underlay_by_themselves() -> None:
+    """All pairs, bare and not yet forwarded by anybody but a router."""
+    _, found = paths(pods_per_node=0, underlay=SUBNETS)
+    by_ends = {(wire.source, wire.target): wire.points for wire in seen_paths(found)}
+    assert len(by_ends) == 6 + 3
+    assert [seen.ttl for seen in by_ends["node-1", "node-3"].values()] == [64, 64]
+    assert [seen.ttl for seen in by_ends["node-1", "node-2"].values()] == [64, 64, 63, 63]
+    assert [seen.ttl for seen in by_ends["node-1", "external"].values()] == [64, 64]
+
+
+def test_nodes_without_pods_are_in_no_pair_of_pods() -> None:
+    _, found = paths(nodes=[Node(pods=1), Node(pods=0), Node(pods=1)])
+    pods = {(w.source, w.target) for w in found.wires if w.source[:4] == w.target[:4] == "pod-"}
+    assert pods == {("pod-1-1", "pod-3-1"), ("pod-3-1", "pod-1-1")}
 
 
 @pytest.mark.parametrize(
@@ -136,6 +175,6 @@ def test_every_pods_port_must_reflect() -> None:
     }
 
 
-def test_a_lab_without_pods_has_no_paths() -> None:
-    _, found = paths(pods_per_node=0)
+def test_a_node_alone_has_no_paths() -> None:
+    _, found = paths(nodes=1, pods_per_node=0, external=False)
     assert found == Paths()

@@ -10,8 +10,9 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
 from scapy.layers.vxlan import VXLAN
 
+from netlab.probe.barred import BarredPath, arps
 from netlab.probe.capture import Captured
-from netlab.probe.icmp import Ping
+from netlab.probe.icmp import Ping, Pong
 from netlab.probe.wire import NOTHING, Seen, WirePath, carrying, decode
 
 A, B, C = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"
@@ -20,6 +21,7 @@ POD_A, POD_B = "10.244.0.2", "10.244.1.2"
 NODE_A, NODE_B = "192.168.0.1", "192.168.0.2"
 MARK = b"netlabXX\0\0\0\1"
 PORT_A, PORT_B = ("underlay", "node-1"), ("underlay", "node-2")
+PORT_C = ("underlay", "node-3")
 VXLAN_SEEN = Seen((A, B), (POD_A, POD_B), 63, "VXLAN", (NODE_A, NODE_B), 8472, 1, (VTEP_A, VTEP_B))
 BARE_SEEN = Seen((A, B), (POD_A, POD_B), 63)
 
@@ -135,6 +137,54 @@ def test_where_nothing_may_be_seen_anything_fails() -> None:
     assert local.expected == NOTHING
     leaked = local.judge([captured(PORT_A, bare())], {})
     assert leaked.observed == "seen on the underlay at the port of node-1"
+
+
+def test_a_packet_seen_at_a_third_port_fails() -> None:
+    frames = [captured((switch, port), vxlan()) for switch, port in (PORT_A, PORT_B, PORT_C)]
+    check = path(VXLAN_SEEN).judge(frames, {})
+    assert not check.ok
+    assert check.observed == "also seen at the port of node-3"
+
+
+def test_ports_named_alike_are_told_apart() -> None:
+    points = {("underlay-1", "router"): BARE_SEEN, ("underlay-2", "router"): BARE_SEEN}
+    routed = WirePath("pod-1-1", "pod-2-1", Ping("pod-1-1", POD_B, MARK), points)
+    observed = routed.judge([captured(("underlay-1", "router"), bare())], {}).observed
+    assert observed == "not seen at the port of router on underlay-2"
+
+
+def test_an_echo_without_a_reply_fails_though_it_arrived() -> None:
+    frames = [captured(PORT_A, vxlan()), captured(PORT_B, vxlan())]
+    assert path(VXLAN_SEEN).judge(frames, {}, Pong(0.001, 62)).ok
+    check = path(VXLAN_SEEN).judge(frames, {}, Pong(error="no reply in 1.0 s"))
+    assert check.observed == "no reply in 1.0 s"
+
+
+def ask(mac: str, address: str, target: str, operation: int = 1) -> bytes:
+    return bytes(Ether(src=mac) / ARP(op=operation, hwsrc=mac, psrc=address, pdst=target))
+
+
+@pytest.mark.parametrize(
+    ("frames", "marked", "words"),
+    [
+        ([ask(A, NODE_A, NODE_B)], [], None),
+        ([], [], f"no ARP request for {NODE_B} at the port of node-1"),
+        ([ask(C, NODE_A, NODE_B)], [], "no ARP request"),
+        ([ask(A, NODE_A, NODE_B), ask(C, NODE_B, NODE_A, 2)], [], f"answered for by {C}"),
+        ([ask(A, NODE_A, NODE_B)], [bare()], "seen on the underlay at the port of node-1"),
+    ],
+)
+def test_a_barred_packet_gets_no_further_than_arp(
+    frames: list[bytes], marked: list[bytes], words: str | None
+) -> None:
+    barred = BarredPath(
+        "pod-1-1", "pod-2-1", Ping("pod-1-1", POD_B, MARK), PORT_A, (A, NODE_A), NODE_B
+    )
+    seen = list(arps([*(captured(PORT_A, frame) for frame in frames), captured(PORT_A, bare())]))
+    check = barred.judge([captured(PORT_A, frame) for frame in marked], seen, {})
+    assert check.ok is (words is None)
+    assert (words or "no answer") in (check.observed + check.evidence)
+    assert not barred.judge([], seen, {"underlay": "namespace underlay is gone"}).ok
 
 
 def test_a_capture_that_could_not_be_opened_proves_nothing() -> None:

@@ -84,6 +84,19 @@ def test_the_matrix_is_by_node_when_there_are_many_pods() -> None:
     assert "pod-0" not in shown
 
 
+def test_a_lab_without_pods_has_a_matrix_of_its_nodes() -> None:
+    """Proved on the wire only; wires between pods are evidence for what is in the matrix anyway."""
+    checks = [
+        check("wire", "node-1", "node-2", expected="bare, once at the port of node-1"),
+        check("wire", "node-1", "external", expected="bare, once at the port of node-1"),
+        check("wire", "pod-1-1", "pod-2-1", ok=False),
+    ]
+    text = matrix(Report(0.1, tuple(checks), PLACES))
+    assert rows(text.split("\n\n")[0])["node-1"] == ["ok", "ok"]
+    assert "wire: node to node: bare: 1 of 1 ok" in text
+    assert "wire: node to outside: bare: 1 of 1 ok" in text
+
+
 def test_the_evidence_is_one_example_for_each_class_of_paths() -> None:
     checks = [
         check("wire", "pod-1-1", "pod-2-1", expected="VXLAN, once at the port of node-1"),

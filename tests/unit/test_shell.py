@@ -44,6 +44,7 @@ def test_it_is_valid_and_goes_into_namespaces_of_its_own_first() -> None:
     enter = text.index("exec unshare $as_root --mount --net --pid --fork --kill-child --mount-proc")
     assert text.startswith("#!/bin/sh\n")
     assert "set -eu\n" in text[:enter]
+    assert re.search(r"^PATH=\$PATH:/usr/sbin:/sbin\nexport PATH$", text[:enter], re.MULTILINE)
     for command in ("\nmount ", "\nip -batch", "\nip -n", "\nbridge", "nft -f", "\nsettings "):
         assert text.index(command) > enter
 
@@ -53,12 +54,12 @@ def test_a_node_is_a_section_in_plain_commands() -> None:
     mac = r"([0-9a-f]{2}:){5}[0-9a-f]{2}"
     for line in (
         "ip -n node-1 -batch - <<'END'",
-        "link set lo up",
-        f"link add cni0 address {mac} mtu 1450 txqueuelen 1000 type bridge",
-        f"link add flannel[.]1 address {mac} mtu 1450 txqueuelen 0 type vxlan id 1 dstport 8472 "
-        "local 192.168.0.1 dev eth0 nolearning",
-        "link set veth[0-9a-f]{8} master cni0",
-        "link set veth[0-9a-f]{8} type bridge_slave hairpin on",
+        "link set dev lo up",
+        f"link add name cni0 address {mac} mtu 1450 txqueuelen 1000 type bridge",
+        f"link add name flannel[.]1 address {mac} mtu 1450 txqueuelen 0 type vxlan id 1 "
+        "dstport 8472 local 192.168.0.1 dev eth0 nolearning",
+        "link set dev veth[0-9a-f]{8} master cni0",
+        "link set dev veth[0-9a-f]{8} type bridge_slave hairpin on",
         "addr add 10.244.0.0/32 dev flannel.1",
         "addr add 10.244.0.1/24 brd [+] dev cni0",
         f"neigh add 10.244.1.0 lladdr {mac} dev flannel.1 nud permanent",
@@ -86,7 +87,16 @@ def test_every_cable_is_made_once() -> None:
     ends = [(s.name, x.name) for s in plan.namespaces.values() for x in s.links if x.peer]
     assert cables.count("\nlink add ") * 2 == len(ends)
     for space, device in ends:
-        assert len(re.findall(rf"(?:add|name) {device} netns {space} ", cables)) == 1
+        assert len(re.findall(rf"(?:add|peer) name {device} netns {space} ", cables)) == 1
+
+
+def test_a_name_is_never_where_ip_looks_for_a_keyword() -> None:
+    text = script(nodes=[Node("up"), Node("master")], pods_per_node=1)
+    lines = [line for line in text.splitlines() if line.startswith("link ")]
+    assert all(re.match(r"link (add name|set dev) [^ ]+ ", line) for line in lines)
+    assert all("type veth peer name " in line for line in lines if "type veth" in line)
+    assert "link set dev up master br0" in lines
+    assert "link set dev master up" in lines
 
 
 def test_routes_in_every_form() -> None:
