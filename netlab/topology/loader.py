@@ -219,8 +219,8 @@ def _guard(path: Path, action: Callable[[], Any]) -> Any:
 def _printing_to_stderr() -> Iterator[None]:
     """Meanwhile standard output is standard error: a command's output is its own document alone.
 
-    Its descriptor is too, because the file may run programs. Closed descriptors become /dev/null, so
-    that the copy cannot get the number of one.
+    Its descriptor is too, because the file may run programs. Closed descriptors become /dev/null,
+    so that the copy cannot get the number of one.
     """
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
