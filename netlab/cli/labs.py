@@ -217,16 +217,16 @@ def down(app: App, every: bool) -> int:
         except NetlabError as problem:
             if lab.exists():  # otherwise another command was quicker
                 problems.append(problem)
-    return _removed(app, removed, problems)
+    return _removed(app, removed + state.end_orphans(), problems)
 
 
 @click.command()
 @common
 @click.pass_obj
 def gc(app: App) -> int:
-    """Remove what is left of labs whose keeper is gone: their folders, as there is nothing else."""
+    """Remove what is left of labs: folders without a keeper, and keepers without their folder."""
     removed, problems = state.clear_stale()
-    return _removed(app, removed, problems, nothing="nothing to remove")
+    return _removed(app, removed + state.end_orphans(), problems, nothing="nothing to remove")
 
 
 def _removed(app: App, removed: list[str], problems: list[NetlabError], nothing: str = "") -> int:

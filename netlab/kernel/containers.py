@@ -39,6 +39,8 @@ class Containers:
         self._known: dict[str, dict[str, Any]] = {}  # namespace, then container
         with contextlib.suppress(FileNotFoundError):
             self._known = lab.read(_FILE)
+            if not _is_sound(self._known):
+                raise lab.unusable(_FILE)
         self._process: subprocess.Popen[str] | None = None
         self._worker: threading.Thread | None = None
         self._problems: list[str] = []
@@ -58,6 +60,8 @@ class Containers:
     def begin(self, wanted: Sequence[tuple[str, Daemon]]) -> None:
         """Start containers, each given with its namespace, while the caller does something else."""
         if wanted:
+            if any(daemon.command for _, daemon in wanted):
+                self._make_logs()
             self.warm_up()
             self._worker = threading.Thread(target=self._start, args=(list(wanted),))
             self._worker.start()
@@ -71,12 +75,19 @@ class Containers:
         problems, self._problems = self._problems, []
         return problems
 
+    def _make_logs(self) -> None:
+        logs = self._lab.folder / "logs"
+        try:
+            logs.mkdir(exist_ok=True)
+        except OSError as error:
+            raise Unmet(
+                f"The folder {logs} cannot be made ({error.strerror}); free some room."
+            ) from None
+
     def _start(self, wanted: list[tuple[str, Daemon]]) -> None:
         process, self._process = self._process, None
         assert process is not None
         logs = self._lab.folder / "logs"
-        if any(daemon.command for _, daemon in wanted):
-            logs.mkdir(exist_ok=True)
         orders = [
             asdict(daemon) | {"namespace": space, "log": str(logs / f"{space}.{daemon.name}.log")}
             for space, daemon in wanted
@@ -148,6 +159,17 @@ class Containers:
                         kind: os.stat(f"/proc/{entry['pid']}/ns/{kind}").st_ino for kind in _KINDS
                     }
         return result
+
+
+def _is_sound(known: dict[str, Any]) -> bool:
+    return all(
+        isinstance(entries, dict)
+        and all(
+            isinstance(entry, dict) and {"pid", "start", "spec"} <= set(entry)
+            for entry in entries.values()
+        )
+        for entries in known.values()
+    )
 
 
 def _alive(entry: dict[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet, unknown
-from netlab.kernel.sandbox import Keeper, destroy, rootless
+from netlab.kernel.sandbox import Keeper, destroy, orphans, rootless
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -216,6 +216,15 @@ def clear_stale() -> tuple[list[str], list[NetlabError]]:
         except Unmet as problem:
             problems.append(problem)
     return removed, problems
+
+
+def end_orphans() -> list[str]:
+    """End the labs whose folder somebody removed while they ran; returns their names."""
+    ended = []
+    for name, keeper in orphans(root()):
+        destroy(keeper)
+        ended.append(name)
+    return ended
 
 
 def missing(name: str) -> LabUnavailable:

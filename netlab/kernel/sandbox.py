@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -48,6 +48,21 @@ class Sandbox:
 
     def whole(self) -> None:
         os.write(self.gate, keeper_program.WHOLE)
+
+
+def orphans(root: Path) -> Iterator[tuple[str, Keeper]]:
+    """Labs below `root` whose folder somebody removed, and their keepers."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().decode().split("\0")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if words[3:4] != [keeper_program.__file__] or len(words) < 6:
+            continue
+        folder = Path(words[5])
+        start = start_of(int(entry.name))
+        if folder.parent == root and not folder.exists() and start is not None:
+            yield folder.name, Keeper(int(entry.name), start)
 
 
 def rootless() -> bool:
@@ -122,7 +137,8 @@ def _become_keeper(state: Path, gate: int, report: int) -> NoReturn:
         for fd in (0, 1, 2):
             os.dup2(null, fd)
         os.chdir("/")
-        program = [sys.executable, "-I", "-S", keeper_program.__file__, str(gate)]
+        # The folder is not for the keeper: it tells whose keeper this is, should the folder go.
+        program = [sys.executable, "-I", "-S", keeper_program.__file__, str(gate), str(state)]
         os.execv(sys.executable, program)
     except OSError as error:
         os.write(report, (error.strerror or str(error)).encode())
@@ -245,6 +261,8 @@ def _enter(keeper: Keeper) -> None:
         user = sys_.CLONE_NEWUSER if rootless() else 0
         sys_.setns(pidfd, _NAMESPACES | user)
         os.close(pidfd)
+    except PermissionError:
+        raise LabUnavailable("The lab cannot be entered: it is another user's.") from None
     except OSError:
         raise LabUnavailable("The lab is gone: its keeper ended.") from None
     os.chdir("/")

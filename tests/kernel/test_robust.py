@@ -292,3 +292,14 @@ def lab(shared: Netlab) -> Callable[[str], list[str]]:
         return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 
     return complete
+
+
+def test_a_lab_whose_folder_was_removed_is_found_by_gc(netlab: Netlab) -> None:
+    """As a cleaner of /tmp, or a logout that clears the runtime folder, would remove it."""
+    netlab.ok("up", "flannel-vxlan", "--no-verify", "-l", "lost")
+    netlab.ok("up", "flannel-vxlan", "--no-verify", "-l", "kept")
+    shutil.rmtree(netlab.state / "lost")
+    assert netlab.ok("gc") == {"removed": ["lost"]}
+    assert netlab.ok("status", "-l", "kept")["state"] == "running"
+    netlab.ok("down", "-l", "kept")
+    host.assert_nothing_left(netlab.state)
