@@ -65,6 +65,7 @@ class Bench:
 def small(bench: Bench) -> None:
     """Two nodes with two pods of two containers each, verified."""
     size = ("--nodes", "2", "--pods-per-node", "2")
+    settle()
     bench.timed("interpreter alone", sys.executable, "-c", "pass")
     document = json.loads(
         bench.timed("up and verify", *NETLAB, "--json", "up", "flannel-vxlan", *size)
