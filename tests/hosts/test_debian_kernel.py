@@ -17,7 +17,8 @@ def outside(vm: DebianVM) -> str:
     """What a lab must leave as it was: links, addresses, routes, rules, names, mounts, switches."""
     return vm.run(
         "ip -j link; ip -j address; ip -j route show table all; ip -j rule; ip netns; "
-        "nft list ruleset; cat /proc/mounts; sysctl -a 2>/dev/null | grep '^net.*forwarding'"
+        "nft list ruleset; cat /proc/mounts; "
+        "grep . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv[46]/conf/*/forwarding"
     ).check()
 
 
