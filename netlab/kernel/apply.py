@@ -181,7 +181,6 @@ class Engine:
         for item in difference.missing:
             if item.object is None:
                 self.containers.stop(item.namespace)
-                namespaces.remove(item.namespace)
                 self._spaces.create(item.namespace)
 
     def _fill(self, name: str, missing: list[Object], replaced: list[Object]) -> None:
