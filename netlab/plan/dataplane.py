@@ -1,60 +1,79 @@
-"""What a dataplane must tell: what its nodes hold, what it needs, how its packets look."""
+"""What a dataplane is: a frozen dataclass that says what its nodes hold and how its packets look."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
-from netlab.plan.types import Namespace
-from netlab.topology.layout import Layout, NodeSpec
+from netlab.plan.attach import Attach
+from netlab.plan.headers import BARE, Stack
+from netlab.plan.processes import Owner
+from netlab.plan.types import Object
+from netlab.topology.ipam import Ipam
+from netlab.topology.ipam.host_local import HostLocal
+from netlab.topology.resolved import Ip, Layout, NodeSpec
+
+POD_TTL = 63  # a pod's packets are sent with 64, and its node forwards them once
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """How a pod's packet between two nodes must look on the underlay, where it leaves its node.
+class Dataplane:
+    """Base of all dataplanes; what it says is true of plain routing between nodes.
 
-    Without encapsulation (`vxlan` False) it is the bare packet, whose frame goes to the remote
-    node's MAC. With it, `outer` are source and destination of the outer IP header, `udp_port` and
-    `vni` are in the headers between, and `inner_macs` are those of the inner frame.
+    A subclass with a `name` is a dataplane: `name` is how commands call it, as `flannel-vxlan`.
+    Its fields are the options that a user may set. A whole one is a name and `node`: see
+    tests/unit/test_stranger.py for the smallest.
     """
 
-    vxlan: bool = False
-    outer: tuple[str, str] | None = None
-    udp_port: int | None = None
-    vni: int | None = None
-    inner_macs: tuple[str, str] | None = None
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    # Features of the kernel (`netlab doctor`) without which it cannot be built.
+    requires: ClassVar[tuple[str, ...]] = ()
+    ipam: ClassVar[Ipam] = HostLocal()
+    dual_stack: ClassVar[bool] = True
 
+    def validate(self, layout: Layout) -> Iterator[str]:
+        """A sentence for each thing that cannot work on this cluster; the first is the error."""
+        return iter(())
 
-class Dataplane(Protocol):
-    """A dataplane's file in `netlab/dataplane/` defines one frozen dataclass of this shape.
+    def attach(self, layout: Layout, node: NodeSpec) -> Attach:
+        """The way in which the node's pods are attached."""
+        raise NotImplementedError
 
-    Its fields are the options that a user may set; `name` is how commands call it, as
-    `flannel-vxlan`, and `family` and `title` how Python does, as `flannel.Vxlan`.
-    """
+    def node(self, layout: Layout, node: NodeSpec) -> Iterable[Object]:
+        """What the node holds beside its underlay and its pods' attachments."""
+        return ()
 
-    name: ClassVar[str]
-    family: ClassVar[str]
-    title: ClassVar[str]
-    summary: ClassVar[str]
-    requires: ClassVar[tuple[str, ...]]
+    def headers(self, layout: Layout, source: NodeSpec, target: NodeSpec, ipv6: bool) -> Stack:
+        """The headers around a pod's packet from one node to another, outer IP header first."""
+        return BARE
 
     def pod_mtu(self, layout: Layout) -> int:
         """The MTU of pods in bytes."""
-        ...
+        return layout.underlay_mtu
 
-    def refuse(self, layout: Layout) -> str | None:
-        """Why this cluster cannot work on this dataplane, in one sentence; None when it can."""
-        ...
+    def path_mtu(self, layout: Layout, source: NodeSpec, target: NodeSpec, ipv6: bool) -> int:
+        """The largest packet in bytes that crosses whole from pods of one node to another's."""
+        size = self.headers(layout, source, target, ipv6).size
+        return min(self.pod_mtu(layout), layout.underlay_mtu - size)
+
+    def wire_ttl(self, layout: Layout, source: NodeSpec, target: NodeSpec) -> int:
+        """The TTL of a pod's packet as it leaves its node for another, sent with 64."""
+        return POD_TTL
 
     def unreachable(self, layout: Layout, source: NodeSpec, target: NodeSpec) -> str | None:
         """Why pods of `source` cannot reach those of `target` (a forced lab); None: they can."""
-        ...
+        return None
 
-    def configure(self, layout: Layout, node: NodeSpec, spaces: Mapping[str, Namespace]) -> None:
-        """Add to the namespaces of the node and its pods what the real system would make there."""
-        ...
+    def masquerades(self, layout: Layout, node: NodeSpec, target: Ip) -> bool:
+        """Whether a packet of the node's pods to `target` leaves with the node's own address."""
+        return False
 
-    def frame(self, layout: Layout, source: NodeSpec, target: NodeSpec) -> Frame:
-        """How a packet from a pod of `source` to one of `target` looks on the underlay."""
-        ...
+    def outside_to_pods(self, layout: Layout, node: NodeSpec) -> str | None:
+        """Why the client outside cannot reach the node's pods; None where it can."""
+        return "outside the cluster there is no route to pods"
+
+    def owns(self, layout: Layout, node: NodeSpec) -> Owner:
+        """What programs that are no daemon of the plan write into the node."""
+        return Owner()

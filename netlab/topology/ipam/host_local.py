@@ -1,0 +1,33 @@
+"""CNI's host-local in a node CIDR (containernetworking/plugins, plugins/ipam/host-local)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from netlab.errors import BadInput
+from netlab.topology.cidr import usable_pods
+from netlab.topology.ipam import Lease, Pool, Wish
+from netlab.topology.ipam.node_cidrs import node_cidrs
+from netlab.topology.resolved import Network
+
+
+@dataclass(frozen=True, slots=True)
+class HostLocal:
+    """The first address of a node's CIDR is its gateway; pods get the next ones in order.
+
+    IPv4 does not give out network and broadcast address; IPv6 has no broadcast, and its last
+    address is given out (allocator/range.go).
+    """
+
+    def assign(self, pool: Pool, wishes: Sequence[Wish]) -> list[Lease]:
+        cidrs = node_cidrs(pool, wishes)
+        return [_lease(wish, cidr) for wish, cidr in zip(wishes, cidrs, strict=True)]
+
+
+def _lease(wish: Wish, cidr: Network) -> Lease:
+    if not 0 <= wish.pods <= usable_pods(cidr):
+        raise BadInput(
+            f"The pod CIDR {cidr} of {wish.node} holds {usable_pods(cidr)} pods, not {wish.pods}."
+        )
+    return Lease((cidr,), cidr[1], tuple(cidr[slot + 2] for slot in range(wish.pods)))

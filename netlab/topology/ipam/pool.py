@@ -1,0 +1,58 @@
+"""Cilium's cluster pool: a CIDR for each node, with the router's address inside it.
+
+cilium/cilium pkg/ipam: the operator gives node CIDRs in ascending order; in each the agent takes
+the router's address (`cilium_host`) and the health endpoint's, and pods have what is left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from netlab.errors import BadInput
+from netlab.topology.ipam import Lease, Pool, Wish
+from netlab.topology.ipam.node_cidrs import node_cidrs
+from netlab.topology.resolved import Ip, Network
+
+OWN = ("router", "health")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPool:
+    """All addresses are drawn at random there; here from a hash of whose they are, to be repeatable.
+
+    The network and the broadcast address are not given out; .1 is one like any other.
+    """
+
+    seed: str = "netlab"
+
+    def assign(self, pool: Pool, wishes: Sequence[Wish]) -> list[Lease]:
+        cidrs = node_cidrs(pool, wishes)
+        return [self._lease(wish, cidr) for wish, cidr in zip(wishes, cidrs, strict=True)]
+
+    def _lease(self, wish: Wish, cidr: Network) -> Lease:
+        room = max(cidr.num_addresses - 2 - len(OWN), 0)
+        if wish.pods > room:
+            raise BadInput(
+                f"The pod CIDR {cidr} of {wish.node} holds {room} pods, not {wish.pods}."
+            )
+        drawn = self._draw(wish, cidr)
+        reserved = tuple((name, next(drawn)) for name in OWN)
+        pods = tuple(next(drawn) for _ in range(wish.pods))
+        return Lease((cidr,), reserved[0][1], pods, reserved)
+
+    def _draw(self, wish: Wish, cidr: Network) -> Iterator[Ip]:
+        """Each one at a hashed offset, and from there the next that is free."""
+        taken: set[int] = set()
+        size = cidr.num_addresses - 2
+        count = 0
+        while True:
+            text = f"{self.seed}/{wish.node}/{count}".encode()
+            number = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "big")
+            offset = number % size
+            while offset in taken:
+                offset = (offset + 1) % size
+            taken.add(offset)
+            count += 1
+            yield cidr[offset + 1]

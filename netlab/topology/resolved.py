@@ -1,0 +1,165 @@
+"""A cluster with everything decided: every name given, every address assigned. Plain values.
+
+Where there is one value for each address family, the IPv4 one comes first. A cluster is dual-stack
+where its `cluster_cidrs` are two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TypeVar
+
+Ip = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+V = TypeVar("V", Ip, Network)
+
+EXTERNAL = "external"
+ROUTER = "router"
+
+
+def of_family(values: tuple[V, ...], ipv6: bool) -> V | None:
+    """The first value of a family; None where there is none."""
+    return next((value for value in values if (value.version == 6) is ipv6), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """A container. `port` and `local_port` are 0 where the topology gave it a command."""
+
+    name: str
+    command: tuple[str, ...] | None
+    port: int
+    local_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class PodSpec:
+    name: str
+    node: str
+    addresses: tuple[Ip, ...]
+    containers: tuple[ContainerSpec, ...]
+
+    @property
+    def address(self) -> Ip:
+        return self.addresses[0]
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetSpec:
+    """One segment of the underlay: a switch, and the router's addresses on it if there is one."""
+
+    switch: str
+    networks: tuple[Network, ...]
+    gateways: tuple[Ip, ...]
+
+    @property
+    def network(self) -> Network:
+        return self.networks[0]
+
+    @property
+    def gateway(self) -> Ip | None:
+        return self.gateways[0] if self.gateways else None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """A node. `pod_cidrs` are its share of the cluster's; of a family there may be several (blocks).
+
+    `gateways` are the addresses by which its pods reach the node, one for each family; `reserved`
+    are addresses of its CIDRs which are its own, each with what for (as `router`).
+    """
+
+    name: str
+    addresses: tuple[Ip, ...]
+    subnet: SubnetSpec
+    pod_cidrs: tuple[Network, ...]
+    gateways: tuple[Ip, ...]
+    pods: tuple[PodSpec, ...]
+    reserved: tuple[tuple[str, Ip], ...] = ()
+
+    @property
+    def address(self) -> Ip:
+        return self.addresses[0]
+
+    @property
+    def pod_cidr(self) -> Network:
+        return self.pod_cidrs[0]
+
+    @property
+    def gateway(self) -> Ip:
+        return self.gateways[0]
+
+    def address_of(self, ipv6: bool) -> Ip:
+        """Its address of a family; the cluster must have that family."""
+        found = of_family(self.addresses, ipv6)
+        assert found is not None, f"{self.name} has no address of IPv{6 if ipv6 else 4}"
+        return found
+
+    def cidrs_of(self, ipv6: bool) -> tuple[Network, ...]:
+        """Its pod CIDRs of a family."""
+        return tuple(cidr for cidr in self.pod_cidrs if (cidr.version == 6) is ipv6)
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalSpec:
+    """The client outside the cluster, on the first subnet of the underlay."""
+
+    name: str
+    addresses: tuple[Ip, ...]
+    subnet: SubnetSpec
+    server: ContainerSpec
+
+    @property
+    def address(self) -> Ip:
+        return self.addresses[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A cluster with everything decided. `underlay_mtu` is in bytes; `node_masks` one a family."""
+
+    cluster_cidrs: tuple[Network, ...]
+    node_masks: tuple[int, ...]
+    service_cidrs: tuple[Network, ...]
+    node_port_range: tuple[int, int]
+    underlay_mtu: int
+    subnets: tuple[SubnetSpec, ...]
+    nodes: tuple[NodeSpec, ...]
+    external: ExternalSpec | None
+    pods: tuple[PodSpec, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pods", tuple(pod for node in self.nodes for pod in node.pods))
+
+    @property
+    def cluster_cidr(self) -> Network:
+        return self.cluster_cidrs[0]
+
+    @property
+    def service_cidr(self) -> Network:
+        return self.service_cidrs[0]
+
+    @property
+    def node_mask(self) -> int:
+        return self.node_masks[0]
+
+    @property
+    def dual_stack(self) -> bool:
+        return len(self.cluster_cidrs) > 1
+
+    @property
+    def families(self) -> tuple[bool, ...]:
+        """For each address family of the cluster whether it is IPv6, in the cluster's order."""
+        return tuple(cidr.version == 6 for cidr in self.cluster_cidrs)
+
+    def cluster_cidr_of(self, ipv6: bool) -> Network:
+        """Its pod network of a family that it has."""
+        return next(cidr for cidr in self.cluster_cidrs if (cidr.version == 6) is ipv6)
+
+    def node(self, name: str) -> NodeSpec:
+        return next(node for node in self.nodes if node.name == name)
+
+    def others(self, node: NodeSpec) -> tuple[NodeSpec, ...]:
+        """All nodes but that one."""
+        return tuple(other for other in self.nodes if other is not node)
