@@ -35,6 +35,9 @@ class Port(Value, frozen=True, kw_only=True):
     state: int = 3  # forwarding; one that is not operational is read as forwarding too
 
 
+PORT = Port()
+
+
 class Link(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower):
     """What devices of all kinds have. `mac` is empty for a kind without one; `mtu` is in bytes.
 

@@ -137,7 +137,9 @@ class Route(Value, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        return f"{self.destination} metric {self.metric} tos {self.tos} table {self.table}"
+        # Each device has its own connected route, as to fe80::/64.
+        device = f" dev {self.link}" if self.connected else ""
+        return f"{self.destination}{device} metric {self.metric} tos {self.tos} table {self.table}"
 
     def __str__(self) -> str:
         words = ["route"]
