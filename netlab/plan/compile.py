@@ -122,20 +122,16 @@ def _pod(pod: PodSpec, layout: Layout) -> Namespace:
 
 def _by_the_kernel(space: Namespace) -> None:
     """What the kernel makes by itself, so that breaking it shows."""
-    space.links = [_ipv6_of(link) for link in space.links]
+    space.links = [
+        msgspec.structs.replace(link, addr_gen_mode=None) if link.mtu < IPV6_MTU_MIN else link
+        for link in space.links
+    ]
     # Last, so that the first device is the one that matters.
     space.links.append(LOOPBACK)
     space.addresses.append(LOCALHOST)
     if space.ipv6:
         space.addresses.append(LOCALHOST6)
     space.routes += [way for address in space.addresses if (way := connected(address))]
-
-
-def _ipv6_of(link: Link) -> Link:
-    """A device too small for IPv6 has none of its settings."""
-    if link.mtu < IPV6_MTU_MIN and link.addr_gen_mode is not None:
-        return msgspec.structs.replace(link, addr_gen_mode=None)
-    return link
 
 
 def _requires(plan: Plan, dataplane: Dataplane) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from netlab.plan.links import PORT, Bridge, Peer, Veth
+from netlab.plan.links import PORT, AddrGenMode, Bridge, Peer, Veth
 from netlab.plan.names import SWITCH_BRIDGE, UPLINK, link_local, mac
 from netlab.plan.processes import Container
 from netlab.plan.routing import Address, Sysctl, route
@@ -17,6 +17,11 @@ IPV6_OFF = Sysctl("net/ipv6/conf/all/disable_ipv6", "1")
 NO_LINK_LOCAL = Sysctl("net/ipv6/conf/default/addr_gen_mode", "1")
 FORWARDING = Sysctl("net/ipv4/ip_forward", "1")
 FORWARDING6 = Sysctl("net/ipv6/conf/all/forwarding", "1")
+
+
+def gen_mode(ipv6: bool) -> AddrGenMode:
+    """The mode of a machine's devices: where IPv6 is on, by NO_LINK_LOCAL, none."""
+    return "none" if ipv6 else "eui64"
 
 
 def switch(subnet: SubnetSpec, mtu: int) -> Namespace:
@@ -38,7 +43,12 @@ def router(layout: Layout, switches: dict[str, Namespace]) -> Namespace:
 
 
 def host(
-    name: str, role: Role, layout: Layout, subnet: SubnetSpec, addresses: Sequence[Ip], port: Namespace
+    name: str,
+    role: Role,
+    layout: Layout,
+    subnet: SubnetSpec,
+    addresses: Sequence[Ip],
+    port: Namespace,
 ) -> Namespace:
     """A machine on the underlay: eth0 to the switch, and default routes if there is a router."""
     space = _machine(name, role, layout)
@@ -64,14 +74,13 @@ def external(layout: Layout, spec: ExternalSpec, port: Namespace) -> Namespace:
 def connect(space: Namespace, device: str, port: Namespace, mtu: int) -> None:
     """A veth pair between a device of `space` and a port, named after `space`, of a switch."""
     name = space.name
-    mode = "none" if space.ipv6 else "eui64"
     space.links.append(
         Veth(
             name=device,
             mac=mac(name, device),
             mtu=mtu,
             peer=Peer(port.name, name),
-            addr_gen_mode=mode,
+            addr_gen_mode=gen_mode(space.ipv6),
         )
     )
     port.links.append(
@@ -80,7 +89,7 @@ def connect(space: Namespace, device: str, port: Namespace, mtu: int) -> None:
             mac=mac(port.name, name),
             mtu=mtu,
             master=SWITCH_BRIDGE,
-            port=PORT,
+            bridge_port=PORT,
             peer=Peer(name, device),
         )
     )

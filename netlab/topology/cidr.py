@@ -27,7 +27,9 @@ def network(text: str, what: str) -> Network:
         parsed = ip_network(text, strict=False)
     except ValueError:
         family, example = ("IPv6", "fd44::/56") if ":" in text else ("IPv4", "10.0.0.0/16")
-        raise BadInput(f"The {what} '{text}' is not an {family} network such as {example}.") from None
+        raise BadInput(
+            f"The {what} '{text}' is not an {family} network such as {example}."
+        ) from None
     if "/" not in text:
         length = 64 if parsed.version == 6 else 24
         raise BadInput(f"The {what} '{text}' lacks its prefix length, as in {text}/{length}.")

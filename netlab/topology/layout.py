@@ -99,9 +99,7 @@ def _check_overlaps(
     refuse_overlaps(named)
 
 
-def _check_numbers(
-    cluster: Cluster, service_cidrs: Sequence[Network], *, dual_stack: bool
-) -> None:
+def _check_numbers(cluster: Cluster, service_cidrs: Sequence[Network], *, dual_stack: bool) -> None:
     smallest = IPV6_MTU_MIN if dual_stack else UNDERLAY_MTU_MIN
     if not smallest <= cluster.underlay_mtu <= UNDERLAY_MTU_MAX:
         raise BadInput(

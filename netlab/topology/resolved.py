@@ -64,7 +64,7 @@ class SubnetSpec:
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """A node. `pod_cidrs` are its share of the cluster's; of a family there may be several (blocks).
+    """A node. `pod_cidrs` are its share of the cluster's: of a family one, or several blocks.
 
     `gateways` are the addresses by which its pods reach the node, one for each family; `reserved`
     are addresses of its CIDRs which are its own, each with what for (as `router`).

@@ -26,14 +26,14 @@ def subnets(cluster: Cluster, *, dual_stack: bool) -> tuple[SubnetSpec, ...]:
                 f"The underlay subnet {subnet} is too small; use a /{_LONGEST[subnet.version]} or "
                 "wider."
             )
-    ipv4 = [subnet for subnet in parsed if subnet.version == 4]
-    ipv6 = [subnet for subnet in parsed if subnet.version == 6]
+    ipv4: list[Network] = [subnet for subnet in parsed if subnet.version == 4]
+    ipv6: list[Network] = [subnet for subnet in parsed if subnet.version == 6]
     if not ipv4:
         raise BadInput("The underlay needs at least one IPv4 subnet.")
     if ipv6 and not dual_stack:
         raise BadInput(
-            f"The underlay subnet {ipv6[0]} is IPv6, and the cluster CIDR has no IPv6 network; give "
-            "one, as in 10.244.0.0/16,fd44::/56."
+            f"The underlay subnet {ipv6[0]} is IPv6, and the cluster CIDR has no IPv6 network; "
+            "give one, as in 10.244.0.0/16,fd44::/56."
         )
     if dual_stack and not ipv6:
         ipv6 = [ip_network(IPV6_DEFAULT.format(number)) for number in range(len(ipv4))]
@@ -98,9 +98,7 @@ def places(
             if ip in reserved:
                 raise BadInput(f"The address {ip} of {name} is kept for the router or the client.")
             taken[ip] = name
-    free = [
-        [_hosts(net, reserved | set(taken)) for net in subnet.networks] for subnet in segments
-    ]
+    free = [[_hosts(net, reserved | set(taken)) for net in subnet.networks] for subnet in segments]
     result = []
     for index, name in enumerate(nodes):
         own = given.get(name, ())

@@ -15,9 +15,9 @@ from netlab.plan.links import Bridge as BridgeLink
 from netlab.plan.links import Peer, Port, Veth
 from netlab.plan.names import POD_DEVICE, host_veth, link_local, mac
 from netlab.plan.routing import Address, Route, Sysctl, route
-from netlab.plan.rulesets import Ruleset
+from netlab.plan.rulesets import NftTable, Ruleset
 from netlab.plan.types import Object
-from netlab.plan.underlay import FORWARDING, FORWARDING6
+from netlab.plan.underlay import FORWARDING, FORWARDING6, gen_mode
 from netlab.topology.resolved import Layout, NodeSpec, PodSpec
 
 
@@ -36,9 +36,10 @@ class Bridge:
 
     def node(self, layout: Layout, node: NodeSpec) -> Sequence[Object]:
         own = mac(node.name, self.bridge)
-        mode = "none" if layout.dual_stack else "eui64"
         objects: list[Object] = [
-            BridgeLink(name=self.bridge, mac=own, mtu=self.mtu, addr_gen_mode=mode),
+            BridgeLink(
+                name=self.bridge, mac=own, mtu=self.mtu, addr_gen_mode=gen_mode(layout.dual_stack)
+            ),
             *self._gateways(node),
             FORWARDING,
             Sysctl(f"net/ipv6/conf/{self.bridge}/accept_ra", "0"),
@@ -57,15 +58,14 @@ class Bridge:
 
     def pod(self, layout: Layout, node: NodeSpec, pod: PodSpec) -> Attached:
         port = host_veth(pod.name)
-        mode = "none" if layout.dual_stack else "eui64"
         outer = Veth(
             name=port,
             mac=mac(node.name, port),
             mtu=self.mtu,
             master=self.bridge,
-            port=Port(hairpin=self.hairpin),
+            bridge_port=Port(hairpin=self.hairpin),
             peer=Peer(pod.name, POD_DEVICE),
-            addr_gen_mode=mode,
+            addr_gen_mode=gen_mode(layout.dual_stack),
         )
         inner = Veth(
             name=POD_DEVICE,
@@ -92,7 +92,7 @@ class Bridge:
             hairpin=self.hairpin,
         )
         settings = [Sysctl(f"net/ipv4/conf/{POD_DEVICE}/arp_notify", "1")]
-        inside = [inner, *addresses, *self._routes(layout, node), *settings]
+        inside: list[Object] = [inner, *addresses, *self._routes(layout, node), *settings]
         return Attached(attachment, inside, [outer])
 
     def _routes(self, layout: Layout, node: NodeSpec) -> Iterator[Route]:
@@ -111,8 +111,6 @@ def _no_reports() -> Ruleset:
     netlab's own: without a querier a bridge floods each report, so that the cost of a pod grows
     with their number (0.1 ms a pod with this rule, 0.4 without).
     """
-    from netlab.plan.rulesets import NftTable
-
     body = (
         "\tchain prerouting {\n"
         "\t\ttype filter hook prerouting priority -300; policy accept;\n"

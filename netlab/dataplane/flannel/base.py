@@ -30,7 +30,9 @@ class Flannel(Dataplane):
         """The backend's own devices of one family, with their addresses and settings."""
         return iter(())
 
-    def remote(self, layout: Layout, node: NodeSpec, other: NodeSpec, ipv6: bool) -> Iterator[Object]:
+    def remote(
+        self, layout: Layout, node: NodeSpec, other: NodeSpec, ipv6: bool
+    ) -> Iterator[Object]:
         """What leads to the pods of one other node, of one family."""
         raise NotImplementedError
 

@@ -9,7 +9,9 @@ from netlab.plan.rulesets import NftTable, Ruleset
 from netlab.topology.resolved import Network
 
 
-def rules(form: Literal["nftables", "iptables"], cluster: Network, pods: Network) -> Iterator[Ruleset]:
+def rules(
+    form: Literal["nftables", "iptables"], cluster: Network, pods: Network
+) -> Iterator[Ruleset]:
     """Flannel's nftables table (`EnableNFTables`), rule by rule in the order of its source."""
     ip = "ip6" if cluster.version == 6 else "ip"
     name = f"flannel-ipv{cluster.version}"

@@ -13,6 +13,7 @@ from netlab.plan.links import Vxlan as VxlanLink
 from netlab.plan.names import UPLINK, mac
 from netlab.plan.routing import Address, FdbEntry, Neighbour, Sysctl, route
 from netlab.plan.types import Object
+from netlab.plan.underlay import gen_mode
 from netlab.topology.resolved import Ip, Layout, NodeSpec
 
 # What flannel takes off the underlay's MTU for devices of both families: IPv4 20, UDP 8, VXLAN 8,
@@ -60,7 +61,7 @@ class Vxlan(Flannel):
             local=str(node.address_of(ipv6)),
             device=UPLINK,
             learning=False,
-            addr_gen_mode="none" if layout.dual_stack else "eui64",
+            addr_gen_mode=gen_mode(layout.dual_stack),
         )
         yield Address(device, f"{self._vtep(node, ipv6)}/{128 if ipv6 else 32}", nodad=ipv6)
         yield Sysctl(f"net/ipv6/conf/{device}/accept_ra", "0")
