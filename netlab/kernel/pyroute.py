@@ -36,10 +36,11 @@ if "pyroute2" not in sys.modules:
 
 import pyroute2.netlink as netlink  # noqa: E402
 import pyroute2.netlink.rtnl as rtnl  # noqa: E402
-from pyroute2.netlink import nla, nlmsg, nlmsg_atoms, nlmsgerr  # noqa: E402
+from pyroute2.netlink import ctrlmsg, nla, nlmsg, nlmsg_atoms, nlmsgerr  # noqa: E402
 from pyroute2.netlink.rtnl.fibmsg import fibmsg  # noqa: E402
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: E402
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg, ifinfveth  # noqa: E402
+from pyroute2.netlink.rtnl.ifinfmsg import tuntap  # noqa: E402
 from pyroute2.netlink.rtnl.ndmsg import ndmsg  # noqa: E402
 from pyroute2.netlink.rtnl.nsidmsg import nsidmsg  # noqa: E402
 from pyroute2.netlink.rtnl.rtmsg import (  # noqa: E402
@@ -133,6 +134,7 @@ __all__ = [
     "DEVCONF",
     "LWTUNNEL_ENCAP_IP",
     "LWTUNNEL_ENCAP_IP6",
+    "ctrlmsg",
     "devconf",
     "fibmsg",
     "ifaddrmsg",
@@ -150,4 +152,5 @@ __all__ = [
     "nsidmsg",
     "rtmsg",
     "rtnl",
+    "tuntap",
 ]

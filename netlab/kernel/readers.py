@@ -47,11 +47,11 @@ class Reader:
         _read(self._table, body, start + self._size, len(body), values)
         return self._header.unpack_from(body, start), values
 
-    def _compile(self, message: type) -> _Table:
+    def _compile(self, message: type, *, arrays: bool = True) -> _Table:
         return {
             entry.number: self._entry(message, entry)
             for entry in entries(message)
-            if entry.name in self._names and entry.kinds
+            if entry.name in self._names and entry.kinds and (arrays or not entry.array)
         }
 
     def _entry(self, message: Any, entry: Entry) -> tuple[str, _Read | None, _Enter | None]:
@@ -94,7 +94,7 @@ class Reader:
     def _array(self, kind: type) -> _Read:
         """Nests with a fixed part that begins with their length, as `struct rtnexthop`."""
         form, _ = header(kind)
-        table = self._compile(kind)
+        table = self._compile(kind, arrays=False)
 
         def read(data: bytes, start: int, end: int) -> list[tuple[tuple[Any, ...], Values]]:
             found = []
