@@ -186,7 +186,7 @@ def route(
 
 
 def connected(address: Address) -> Route | None:
-    """The route that the kernel makes for an address in the main table; None where it makes none."""
+    """The main table's route that the kernel makes for an address; None where it makes none."""
     if address.scope == "host":
         return None
     network = ip_interface(address.address).network
