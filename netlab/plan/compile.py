@@ -75,9 +75,8 @@ def _underlay(layout: Layout) -> dict[str, Namespace]:
     spaces = {
         subnet.switch: underlay.switch(subnet, layout.underlay_mtu) for subnet in layout.subnets
     }
-    if len(layout.subnets) > 1:
-        router = underlay.router(layout, spaces)
-        spaces[router.name] = router
+    router = underlay.router(layout, spaces)
+    spaces[router.name] = router
     if layout.external:
         port = spaces[layout.external.subnet.switch]
         spaces[layout.external.name] = underlay.external(layout, layout.external, port)

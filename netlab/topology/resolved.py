@@ -47,7 +47,7 @@ class PodSpec:
 
 @dataclass(frozen=True, slots=True)
 class SubnetSpec:
-    """One segment of the underlay: a switch, and the router's addresses on it if there is one."""
+    """One segment of the underlay: a switch, and the router's address of each family on it."""
 
     switch: str
     networks: tuple[Network, ...]
@@ -58,8 +58,8 @@ class SubnetSpec:
         return self.networks[0]
 
     @property
-    def gateway(self) -> Ip | None:
-        return self.gateways[0] if self.gateways else None
+    def gateway(self) -> Ip:
+        return self.gateways[0]
 
 
 @dataclass(frozen=True, slots=True)
