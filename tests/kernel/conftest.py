@@ -1,22 +1,51 @@
-"""Labs for tests: made by the real command, in a state folder of their own, and always removed."""
+"""Labs for tests: made by the real command, in a state folder of their own, and always removed.
+
+Everything in this folder runs on a host of its own, so that nothing else on the machine matters.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.kernel import host
+from netlab.kernel.capabilities import features, missing
+from tests.kernel import host, place
 
 COMMAND = [sys.executable, "-m", "netlab"]
 REPOSITORY = Path(__file__).parents[2]
+
+
+@functools.cache
+def machine() -> place.Place:
+    """Where pytest was started."""
+    return place.Place.here()
+
+
+@functools.cache
+def own_host() -> place.Place:
+    machine()
+    # Finding out what the kernel can do loads its modules. Later, each would add settings (and some
+    # a device) to the host in the middle of a test.
+    missing(features())
+    return place.new_host()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Called for the tests of all layers; the others stay where they are."""
+    ours = item.get_closest_marker("kernel") and os.geteuid() == 0
+    with place.inside(own_host()) if ours else nullcontext():
+        return (yield)
 
 
 @dataclass(frozen=True)
@@ -96,7 +125,7 @@ def netlab(tmp_path: Path) -> Iterator[Netlab]:
     yield command
     command.run("down", "--all")
     host.assert_nothing_left(command.state)
-    assert host.snapshot() == before
+    assert host.changes(before) == []
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +136,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Netlab]:
     yield command
     command.run("down", "--all")
     host.assert_nothing_left(command.state)
-    assert host.snapshot() == before
+    assert host.changes(before) == []
 
 
 @pytest.fixture
