@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from netlab.kernel import syscalls as sys_
 
+CLONE_FS = 0x200
 MS_SHARED = 0x100000
 # Something of each kind, so that a lab which takes things away is caught as one that adds them. No
 # IPv6 addresses: the kernel would go on changing their flags for a while.
@@ -54,6 +55,7 @@ class Place:
         )
 
     def enter(self) -> None:
+        sys_.unshare(CLONE_FS)  # who shares a root with other threads may not change it
         for fd in self.namespaces:
             sys_.setns(fd, 0)
         # Into a mount namespace one comes at its root, which in a chroot is another folder.
