@@ -1,4 +1,4 @@
-"""iptables tables, of the legacy and of the nft backend, with chains as `iptables-save` has them."""
+"""iptables tables of both backends, legacy and nft, with chains as `iptables-save` has them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 
 from netlab.plan.links import Value
 from netlab.plan.rulesets.base import Ruleset, rule_differences
+from netlab.plan.rulesets.ipset import Ipset
 
 Backend = Literal["legacy", "nft"]
 Family = Literal["ip", "ip6"]
@@ -53,8 +54,12 @@ class IptablesTable(Ruleset, frozen=True, kw_only=True):
         return f"iptables-{self.backend} {self.family} {self.name}"
 
     def __str__(self) -> str:
+        return f"{self.program()} table {self.name}"
+
+    def program(self, verb: str = "") -> str:
+        """The command's name, as `ip6tables-nft`, or with a verb `iptables-legacy-save`."""
         tool = "iptables" if self.family == "ip" else "ip6tables"
-        return f"{tool}-{self.backend} table {self.name}"
+        return f"{tool}-{self.backend}{'-' + verb if verb else ''}"
 
     @property
     def by_name(self) -> dict[str, IptablesChain]:
@@ -94,8 +99,8 @@ def transaction(want: IptablesTable, have: IptablesTable | None) -> Iterator[str
     yield f"*{want.name}"
     # A user's chain that is named like this is made, or emptied; a built-in one only gets a policy.
     yield from (f":{chain.name} {chain.policy or '-'} [0:0]" for chain in changed)
-    yield from (f"-F {chain.name}" for chain in changed if chain.policy and chain.name in present)
-    yield from (f"-F {name}" for name in gone)
+    filled = [chain.name for chain in changed if chain.policy and present[chain.name].rules]
+    yield from (f"-F {name}" for name in [*filled, *gone])
     for chain in changed:
         yield from (f"-A {chain.name} {rule}" for rule in chain.rules)
     yield from (f"-X {name}" for name in gone)
@@ -110,7 +115,8 @@ def empty(table: IptablesTable) -> IptablesTable:
 def merged(rulesets: Iterable[Ruleset]) -> list[Ruleset]:
     """One value for each table that several write into, as flannel and kube-proxy do.
 
-    The rules of a chain follow each other in the order of the values.
+    The rules of a chain follow each other in the order of the values. ip sets come first, as
+    rules name them.
     """
     result: dict[str, Ruleset] = {}
     for item in rulesets:
@@ -118,7 +124,7 @@ def merged(rulesets: Iterable[Ruleset]) -> list[Ruleset]:
         if isinstance(item, IptablesTable) and isinstance(other, IptablesTable):
             item = msgspec.structs.replace(item, chains=_joined(other, item))
         result[item.key] = item
-    return list(result.values())
+    return sorted(result.values(), key=lambda item: not isinstance(item, Ipset))
 
 
 def _joined(first: IptablesTable, second: IptablesTable) -> tuple[IptablesChain, ...]:

@@ -76,7 +76,8 @@ class Chain(Piece, frozen=True, kw_only=True):
 
     @property
     def definition(self) -> tuple[str, ...]:
-        return (*self.header, *((f"policy {self.hook.policy}",) if self.hook else ()))
+        policy = (f"{self.hook}; policy {self.hook.policy}",) if self.hook else ()
+        return (*super().header, *policy)
 
     @property
     def content(self) -> tuple[str, ...]:
