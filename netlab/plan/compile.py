@@ -26,7 +26,7 @@ from netlab.plan.routing import (
     Sysctl,
     connected,
 )
-from netlab.plan.rulesets import Ruleset
+from netlab.plan.rulesets import Ruleset, merged
 from netlab.plan.types import Namespace, Object, Plan
 from netlab.topology.names import DEVICE_NAME_MAX
 from netlab.topology.resolved import Layout, NodeSpec, PodSpec
@@ -65,6 +65,7 @@ def compile_plan(
     for node in layout.nodes:
         _node(plan, layout, dataplane, node)
     for space in plan.namespaces.values():
+        space.ruleset = merged(space.ruleset)  # type: ignore[assignment]
         _by_the_kernel(space)
     plan.requires = _requires(plan, dataplane)
     _refuse_bad_devices(plan)
