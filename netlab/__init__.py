@@ -24,11 +24,13 @@ from netlab.topology.model import Cluster, Container, Node, Pod
 if TYPE_CHECKING:
     from netlab.api import Lab, lab, labs, up
     from netlab.dataplane import flannel
+    from netlab.plan.dataplane import Dataplane
 
 __all__ = [
     "BadInput",
     "Cluster",
     "Container",
+    "Dataplane",
     "Lab",
     "LabUnavailable",
     "NetlabError",
@@ -41,9 +43,9 @@ __all__ = [
     "up",
 ]
 __version__ = "0.1.0"
-
 # Where the other names are: in a module, or (without a colon) a module themselves.
 _LAZY = {
+    "Dataplane": "netlab.plan.dataplane:Dataplane",
     "Lab": "netlab.api:Lab",
     "flannel": "netlab.dataplane.flannel",
     "lab": "netlab.api:lab",

@@ -1,7 +1,8 @@
-"""One file per dataplane. The registry finds them; nothing else names them.
+"""Dataplanes: a folder for each family, a file for each backend. The registry finds them.
 
-A module of this package that defines a class with a `name`, `family` and `title` of its own is a
-dataplane (the shape is `netlab.plan.dataplane.Dataplane`); the others are what they share.
+A dataplane is a frozen dataclass below `netlab.plan.dataplane.Dataplane` with a `name`. It may also
+stand in a user's own topology file, or come from another package by an entry point of the group
+`netlab.dataplanes`. What is wrong with one costs that one alone.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import importlib.metadata
 import pkgutil
+import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
 
 from netlab.errors import BadInput, unknown
 from netlab.plan.dataplane import Dataplane
@@ -24,6 +28,8 @@ from netlab.topology.convert import convert
 from netlab.topology.model import Cluster
 
 PREFIX = "dataplane."
+GROUP = "netlab.dataplanes"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +41,91 @@ class Loaded:
     dataplane: Dataplane
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Every dataplane's class by its name, as `flannel-vxlan`; and what could not be one, why."""
+
+    kinds: Mapping[str, type[Dataplane]]
+    problems: tuple[str, ...]
+
+
 @functools.cache
-def registry() -> dict[str, type[Any]]:
-    """Every dataplane's class by its name, as `flannel-vxlan`."""
-    found: dict[str, type[Any]] = {}
-    for module_info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{module_info.name}")
-        for value in vars(module).values():
-            if _is_dataplane(value) and value.__module__ == module.__name__:
-                found[value.name] = value
-    return found
+def found() -> Found:
+    """Look through this package and the entry points of others."""
+    kinds: dict[str, type[Dataplane]] = {}
+    problems: list[str] = []
+    for where, load in _sources():
+        try:
+            module = load()
+        except Exception as error:  # whatever a file of somebody else's does
+            problems.append(f"{where} cannot be loaded: {type(error).__name__}: {error}")
+            continue
+        for kind in _dataplanes(module):
+            problem = flaw(kind)
+            if problem is None and kinds.setdefault(kind.name, kind) is not kind:
+                problem = f"its name '{kind.name}' is taken"
+            if problem:
+                problems.append(f"{where}: {kind.__name__} is no dataplane: {problem}")
+    return Found(kinds, tuple(problems))
 
 
-def families() -> dict[str, SimpleNamespace]:
-    """What a topology file imports: `flannel.Vxlan` is the dataplane `flannel-vxlan`."""
-    result: dict[str, SimpleNamespace] = {}
-    for kind in registry().values():
-        setattr(result.setdefault(kind.family, SimpleNamespace()), kind.title, kind)
-    return result
+def registry() -> Mapping[str, type[Dataplane]]:
+    """Every dataplane's class by its name."""
+    return found().kinds
 
 
-def make(name: str, options: dict[str, Any] | None = None) -> Dataplane:
+def _sources() -> Iterator[tuple[str, Callable[[], Any]]]:
+    for info in pkgutil.walk_packages(__path__, __name__ + ".", onerror=lambda _name: None):
+        yield info.name, functools.partial(importlib.import_module, info.name)
+    for point in importlib.metadata.entry_points(group=GROUP):
+        yield f"the entry point {point.name}", point.load
+
+
+def _dataplanes(source: Any) -> Iterator[type[Dataplane]]:
+    """The dataplanes that a module defines itself, or a class that an entry point names."""
+    if isinstance(source, type):
+        yield source
+        return
+    for value in vars(source).values():
+        if _is_dataplane(value) and value.__module__ == source.__name__:
+            yield value
+
+
+def _is_dataplane(value: object) -> bool:
+    """Whether it is a class that means to be one: bases of a family have no name."""
+    return isinstance(value, type) and issubclass(value, Dataplane) and "name" in vars(value)
+
+
+def flaw(kind: type[Any]) -> str | None:
+    """What a class lacks to be a dataplane, in words; None where it is one."""
+    if not issubclass(kind, Dataplane):
+        return "it is not a subclass of netlab.Dataplane"
+    if not isinstance(kind.name, str) or not kind.name:
+        return "it has no `name`"
+    if not dataclasses.is_dataclass(kind) or "__dataclass_fields__" not in vars(kind):
+        return "it lacks the decorator @dataclass(frozen=True)"
+    if kind.attach is Dataplane.attach:
+        return "it has no method `attach`, which says how pods are attached"
+    for name in ("name", "summary", "requires", "ipam", "dual_stack"):
+        if name in kind.__dataclass_fields__:
+            return f"its `{name}` must be a ClassVar, not a field"
+    for name, method in vars(Dataplane).items():
+        if callable(method) and not name.startswith("_") and not callable(getattr(kind, name)):
+            return f"its `{name}` is not a method"
+    return None
+
+
+def title(kind: type[Dataplane]) -> str:
+    """How Python calls it, as `flannel.Vxlan`."""
+    parts = kind.__module__.split(".")
+    return f"{parts[2]}.{kind.__name__}" if parts[:2] == __name__.split(".") else kind.__name__
+
+
+def make(name: str, options: Mapping[str, Any] | None = None) -> Dataplane:
     """The dataplane of that name, with options; raises BadInput for a name that is unknown."""
     if name not in registry():
         raise unknown("dataplane", name, registry())
-    dataplane: Dataplane = registry()[name](**(options or {}))
-    return dataplane
+    return registry()[name](**(options or {}))
 
 
 def load_topology(
@@ -81,37 +146,81 @@ def load_topology(
         nodes=nodes,
         pods_per_node=pods_per_node,
         settings={key: text for key, text in settings.items() if key not in own},
-        more_options=lambda cluster: _options(_value(cluster)),
+        more_options=lambda cluster: _options(value_of(cluster)),
     )
-    dataplane = _with_options(_value(cluster), own)
+    dataplane = _with_options(value_of(cluster), own)
     stem = loader.find(name).stem
     return Loaded(stem, dataclasses.replace(cluster, dataplane=dataplane), dataplane)
 
 
-def _is_dataplane(value: object) -> bool:
-    return isinstance(value, type) and "family" in vars(value)
-
-
-def _value(cluster: Cluster) -> Dataplane:
-    value = cluster.dataplane
+def value_of(cluster: Cluster) -> Dataplane:
+    """The dataplane of a cluster, checked. Raises BadInput."""
+    value: Any = cluster.dataplane
     if isinstance(value, str):
         return make(value)
-    if type(value) not in registry().values():
+    if isinstance(value, type) or not (
+        isinstance(value, Dataplane) or hasattr(type(value), "attach")
+    ):
         raise BadInput(f"The dataplane {shown(value)} is not a value such as flannel.Vxlan().")
+    if problem := flaw(type(value)):
+        raise BadInput(f"The class {type(value).__name__} is no dataplane: {problem}.")
     for key, wanted in _options(value).items():
         name = key.removeprefix(PREFIX)
         try:
-            fit(getattr(value, name), wanted, f"{value.family}.{value.title}.{name}")
+            fit(getattr(value, name), wanted, f"{title(type(value))}.{name}")
         except TypeError as error:
             raise BadInput(f"{error}.") from error
+    checked: Dataplane = value
+    return checked
+
+
+def guarded(dataplane: Dataplane, work: Callable[[], T]) -> T:
+    """Do work that calls a dataplane's methods; what a stranger's raises becomes one sentence."""
+    if type(dataplane) in registry().values() and type(dataplane).__module__.startswith(__name__):
+        return work()
+    file = sys.modules[type(dataplane).__module__].__file__
+    return loader.guard(Path(str(file)), work)
+
+
+def reference(dataplane: Dataplane) -> dict[str, Any]:
+    """How another process finds the same dataplane: `resolve` is the inverse."""
+    options = {
+        field.name: getattr(dataplane, field.name) for field in dataclasses.fields(dataplane)
+    }
+    known = registry().get(dataplane.name) is type(dataplane)
+    file = None if known else sys.modules[type(dataplane).__module__].__file__
+    return {
+        "name": dataplane.name,
+        "options": options,
+        "file": file and str(Path(file).absolute()),
+        "class": type(dataplane).__name__,
+    }
+
+
+def resolve(data: Mapping[str, Any]) -> Dataplane:
+    """The dataplane that `reference` told of, from the registry or its topology's file.
+
+    Raises BadInput where there is no such one any more.
+    """
+    if data["file"] is None:
+        return make(data["name"], _tuples(data["options"]))
+    module: ModuleType = loader.module(Path(data["file"]))
+    kind = getattr(module, data["class"], None)
+    if kind is None or flaw(kind):
+        raise BadInput(f"{data['file']} has no dataplane {data['class']} any more.")
+    value: Dataplane = kind(**_tuples(data["options"]))
     return value
+
+
+def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no tuples, and options that are sequences are tuples."""
+    return {key: tuple(one) if isinstance(one, list) else one for key, one in options.items()}
 
 
 def _options(dataplane: Dataplane) -> dict[str, Any]:
     """The options of a dataplane as the user writes them, with their types."""
     hints = typing.get_type_hints(type(dataplane))
-    fields: Any = dataclasses.fields(typing.cast(Any, dataplane))
-    return {PREFIX + field.name: hints[field.name] for field in fields}
+    return {PREFIX + field.name: hints[field.name] for field in dataclasses.fields(dataplane)}
 
 
 def _with_options(dataplane: Dataplane, given: Mapping[str, str]) -> Dataplane:
@@ -121,5 +230,4 @@ def _with_options(dataplane: Dataplane, given: Mapping[str, str]) -> Dataplane:
         if key not in options:
             raise unknown("option", key, options)
         values[key.removeprefix(PREFIX)] = convert(text, options[key], key)
-    changed: Dataplane = dataclasses.replace(typing.cast(Any, dataplane), **values)
-    return changed
+    return dataclasses.replace(dataplane, **values)

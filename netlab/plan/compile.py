@@ -6,37 +6,45 @@ the dataplane's file to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import IPv4Interface
+from collections.abc import Iterable
+
+import msgspec
 
 from netlab.errors import BadInput
+from netlab.plan import underlay
 from netlab.plan.dataplane import Dataplane
-from netlab.plan.names import mac
-from netlab.plan.types import (
+from netlab.plan.links import LOOPBACK, Link
+from netlab.plan.processes import Container, Daemon
+from netlab.plan.routing import (
     LOCALHOST,
-    LOOPBACK,
+    LOCALHOST6,
     Address,
-    Daemon,
-    Link,
-    Namespace,
-    Peer,
-    Plan,
-    Role,
+    FdbEntry,
+    Neighbour,
     Route,
+    Rule,
     Sysctl,
+    connected,
 )
-from netlab.topology.layout import (
-    DEVICE_NAME_MAX,
-    EXTERNAL,
-    ROUTER,
-    ContainerSpec,
-    Layout,
-    PodSpec,
-    SubnetSpec,
-)
+from netlab.plan.rulesets import Ruleset
+from netlab.plan.types import Namespace, Object, Plan
+from netlab.topology.names import DEVICE_NAME_MAX
+from netlab.topology.resolved import Layout, NodeSpec, PodSpec
 
-SWITCH_BRIDGE = "br0"
-UPLINK = "eth0"
+# Which list of a namespace an object goes to.
+_LISTS: tuple[tuple[type, str], ...] = (
+    (Link, "links"),
+    (Address, "addresses"),
+    (Route, "routes"),
+    (Rule, "rules"),
+    (Neighbour, "neighbours"),
+    (FdbEntry, "fdb"),
+    (Sysctl, "sysctls"),
+    (Ruleset, "ruleset"),
+    (Daemon, "daemons"),
+    (Container, "containers"),
+)
+IPV6_MTU_MIN = 1280  # bytes; a device with less has no IPv6 at all (net/ipv6/addrconf.c)
 
 
 def compile_plan(
@@ -46,109 +54,89 @@ def compile_plan(
 
     Raises BadInput when the dataplane refuses the cluster, unless `force`.
     """
-    reason = dataplane.refuse(layout)
+    reason = next(iter(dataplane.validate(layout)), None)
     if reason and not force:
         raise BadInput(reason)
-    spaces: dict[str, Namespace] = {}
-    for subnet in layout.subnets:
-        _add(spaces, _switch(subnet, layout.underlay_mtu))
-    if len(layout.subnets) > 1:
-        _add(spaces, _router(layout, spaces))
-    if layout.external:
-        external = _host(EXTERNAL, "external", layout, layout.external.subnet, spaces)
-        external.addresses.append(_on(layout.external.subnet, str(layout.external.address)))
-        external.daemons.append(_daemon(layout.external.server, EXTERNAL))
-        _add(spaces, external)
+    if layout.dual_stack and not dataplane.dual_stack:
+        raise BadInput(
+            f"{dataplane.name} carries IPv4 only; give one cluster CIDR, or use another dataplane."
+        )
+    plan = Plan(topology, (), _underlay(layout))
     for node in layout.nodes:
-        space = _host(node.name, "node", layout, node.subnet, spaces)
-        space.addresses.append(_on(node.subnet, str(node.address)))
-        _add(spaces, space)
-        for pod in node.pods:
-            _add(spaces, _pod(pod))
-        dataplane.configure(layout, node, spaces)
-    for space in spaces.values():
-        space.routes += _connected(space)
-        # Last, so that the first device is the one that matters.
-        space.links.append(LOOPBACK)
-        space.addresses.append(LOCALHOST)
-    plan = Plan(topology, ("veth", "bridge", *dataplane.requires), spaces)
+        _node(plan, layout, dataplane, node)
+    for space in plan.namespaces.values():
+        _by_the_kernel(space)
+    plan.requires = _requires(plan, dataplane)
     _refuse_bad_devices(plan)
     return plan
 
 
-def _add(spaces: dict[str, Namespace], space: Namespace) -> None:
-    spaces[space.name] = space
+def _underlay(layout: Layout) -> dict[str, Namespace]:
+    spaces = {
+        subnet.switch: underlay.switch(subnet, layout.underlay_mtu) for subnet in layout.subnets
+    }
+    router = underlay.router(layout, spaces)
+    spaces[router.name] = router
+    if layout.external:
+        port = spaces[layout.external.subnet.switch]
+        spaces[layout.external.name] = underlay.external(layout, layout.external, port)
+    return spaces
 
 
-def _ipv6_off() -> Sysctl:
-    """Duplicate address detection costs seconds and link-local addresses cost time at scale."""
-    return Sysctl("net/ipv6/conf/all/disable_ipv6", "1")
+def _node(plan: Plan, layout: Layout, dataplane: Dataplane, node: NodeSpec) -> None:
+    spaces = plan.namespaces
+    port = spaces[node.subnet.switch]
+    space = underlay.host(node.name, "node", layout, node.subnet, node.addresses, port)
+    spaces[node.name] = space
+    attach = dataplane.attach(layout, node)
+    put(space, attach.node(layout, node))
+    put(space, dataplane.node(layout, node))
+    for pod in node.pods:
+        spaces[pod.name] = pod_space = _pod(pod, layout)
+        attached = attach.pod(layout, node, pod)
+        put(pod_space, attached.pod)
+        put(space, attached.node)
+        plan.attachments.append(attached.attachment)
 
 
-def _switch(subnet: SubnetSpec, mtu: int) -> Namespace:
-    bridge = Link(SWITCH_BRIDGE, "bridge", mac(subnet.switch, SWITCH_BRIDGE), mtu)
-    return Namespace(subnet.switch, "switch", links=[bridge], sysctls=[_ipv6_off()])
+def put(space: Namespace, objects: Iterable[Object]) -> None:
+    """Put objects into the lists of a namespace; an object given twice is there once."""
+    for item in objects:
+        field = next(name for kind, name in _LISTS if isinstance(item, kind))
+        own = getattr(space, field)
+        if field != "sysctls" or item not in own:
+            own.append(item)
 
 
-def _router(layout: Layout, spaces: dict[str, Namespace]) -> Namespace:
-    router = Namespace(ROUTER, "router")
-    for index, subnet in enumerate(layout.subnets):
-        device = f"eth{index}"
-        _plug(router, device, spaces[subnet.switch], layout.underlay_mtu)
-        router.addresses.append(_on(subnet, str(subnet.gateway), device))
-    router.sysctls += [_ipv6_off(), Sysctl("net/ipv4/ip_forward", "1")]
-    return router
-
-
-def _host(
-    name: str, role: Role, layout: Layout, subnet: SubnetSpec, spaces: dict[str, Namespace]
-) -> Namespace:
-    """A machine on the underlay: eth0 to the switch, and a default route if there is a router."""
-    space = Namespace(name, role, sysctls=[_ipv6_off()])
-    _plug(space, UPLINK, spaces[subnet.switch], layout.underlay_mtu)
-    if subnet.gateway:
-        space.routes.append(Route("0.0.0.0/0", UPLINK, str(subnet.gateway)))
-    return space
-
-
-def _plug(space: Namespace, device: str, switch: Namespace, mtu: int) -> None:
-    """A cable between a device of `space` and a port, named after `space`, of a switch."""
-    port = space.name
-    space.links.append(
-        Link(device, "veth", mac(space.name, device), mtu, peer=Peer(switch.name, port))
-    )
-    switch.links.append(
-        Link(
-            port,
-            "veth",
-            mac(switch.name, port),
-            mtu,
-            master=SWITCH_BRIDGE,
-            peer=Peer(space.name, device),
-        )
-    )
-
-
-def _on(subnet: SubnetSpec, address: str, device: str = UPLINK) -> Address:
-    return Address(device, f"{address}/{subnet.network.prefixlen}")
-
-
-def _connected(space: Namespace) -> Iterator[Route]:
-    """The routes that the kernel makes for a namespace's addresses."""
-    for address in space.addresses:
-        interface = IPv4Interface(address.address)
-        if interface.network.prefixlen < 32:
-            yield Route(str(interface.network), address.link, source=str(interface.ip))
-
-
-def _pod(pod: PodSpec) -> Namespace:
+def _pod(pod: PodSpec, layout: Layout) -> Namespace:
     return Namespace(
-        pod.name, "pod", daemons=[_daemon(container, pod.name) for container in pod.containers]
+        pod.name,
+        "pod",
+        ipv6=True,
+        containers=[
+            Container(c.name, pod.name, c.command, c.port, c.local_port) for c in pod.containers
+        ],
     )
 
 
-def _daemon(container: ContainerSpec, hostname: str) -> Daemon:
-    return Daemon(container.name, hostname, container.command, container.port, container.local_port)
+def _by_the_kernel(space: Namespace) -> None:
+    """What the kernel makes by itself, so that breaking it shows."""
+    space.links = [
+        msgspec.structs.replace(link, addr_gen_mode=None) if link.mtu < IPV6_MTU_MIN else link
+        for link in space.links
+    ]
+    # Last, so that the first device is the one that matters.
+    space.links.append(LOOPBACK)
+    space.addresses.append(LOCALHOST)
+    if space.ipv6:
+        space.addresses.append(LOCALHOST6)
+    space.routes += [way for address in space.addresses if (way := connected(address))]
+
+
+def _requires(plan: Plan, dataplane: Dataplane) -> tuple[str, ...]:
+    kinds = (link.kind for space in plan.namespaces.values() for link in space.links)
+    own = ("loopback", "other")
+    return tuple(dict.fromkeys([*(k for k in kinds if k not in own), *dataplane.requires]))
 
 
 def _refuse_bad_devices(plan: Plan) -> None:

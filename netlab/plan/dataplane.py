@@ -1,4 +1,4 @@
-"""What a dataplane is: a frozen dataclass that says what its nodes hold and how its packets look."""
+"""What a dataplane is: a frozen dataclass that tells what nodes hold and how packets look."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from netlab.plan.attach import Attach
 from netlab.plan.headers import BARE, Stack
-from netlab.plan.processes import Owner
 from netlab.plan.types import Object
 from netlab.topology.ipam import Ipam
 from netlab.topology.ipam.host_local import HostLocal
@@ -73,7 +72,3 @@ class Dataplane:
     def outside_to_pods(self, layout: Layout, node: NodeSpec) -> str | None:
         """Why the client outside cannot reach the node's pods; None where it can."""
         return "outside the cluster there is no route to pods"
-
-    def owns(self, layout: Layout, node: NodeSpec) -> Owner:
-        """What programs that are no daemon of the plan write into the node."""
-        return Owner()

@@ -1,7 +1,8 @@
 """The difference between what namespaces must hold and what they hold.
 
 One function, used three ways: `up` applies it against nothing or against the running lab, and
-`netlab diff` prints it.
+`netlab diff` prints it. What a daemon of the lab wrote is a third answer beside missing and
+unexpected: *foreign*, shown with its owner and never touched.
 """
 
 from __future__ import annotations
@@ -9,18 +10,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from netlab.plan.ownership import owner_of
 from netlab.plan.types import FIELDS, Namespace, Object
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An object of a namespace; None is the namespace itself."""
+    """An object of a namespace; None is the namespace itself.
+
+    `owner` is the daemon that made the object or, of one that is missing, must bring it.
+    """
 
     namespace: str
     object: Object | None
+    owner: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.namespace}: {self.object or 'the whole namespace'}"
+        owner = f" (of {self.owner})" if self.owner else ""
+        return f"{self.namespace}: {self.object or 'the whole namespace'}{owner}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,34 +40,69 @@ class Change:
 
     @property
     def fields(self) -> list[str]:
-        """The names of the fields that differ."""
+        """The names of the fields that differ; all of them where the type does."""
+        if type(self.want) is not type(self.have):
+            return ["kind", *self.want.__struct_fields__]
         return [
             name
-            for name in self.want.__dataclass_fields__
+            for name in self.want.__struct_fields__
             if getattr(self.want, name) != getattr(self.have, name)
         ]
 
     def __str__(self) -> str:
-        differences = ", ".join(
-            f"has {getattr(self.have, name)}"
-            if name == "altered"
-            else f"{name} is {getattr(self.have, name)}, not {getattr(self.want, name)}"
+        return f"{self.namespace}: {self.want}: {', '.join(self._words())}"
+
+    def _words(self) -> list[str]:
+        if type(self.want) is not type(self.have):
+            kinds = (getattr(one, "kind", one.what) for one in (self.have, self.want))
+            return ["kind is {}, not {}".format(*kinds)]
+        if differences := getattr(self.want, "differences", None):
+            return list(differences(self.have))
+        return [
+            f"{name.replace('_', ' ')} is {_text(getattr(self.have, name))}, "
+            f"not {_text(getattr(self.want, name))}"
             for name in self.fields
-        )
-        return f"{self.namespace}: {self.want}: {differences}"
+        ]
+
+
+def _text(value: object) -> str:
+    """A field's value in words, without the punctuation of Python."""
+    if value is None or value == "":
+        return "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " and ".join(map(_text, value)) or "none"
+    return str(value)
 
 
 @dataclass(slots=True)
 class Diff:
-    """What lacks, what should not be there, and what is there in another state."""
+    """What lacks, what should not be there, what is there in another state, what is others'.
+
+    `foreign` is no fault: it is what daemons of the lab wrote, each with its owner.
+    """
 
     missing: list[Item] = field(default_factory=list)
     unexpected: list[Item] = field(default_factory=list)
     changed: list[Change] = field(default_factory=list)
+    foreign: list[Item] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
         return not (self.missing or self.unexpected or self.changed)
+
+    @property
+    def awaited(self) -> list[Item]:
+        """What daemons must bring and have not yet: nothing that netlab can write."""
+        return [item for item in self.missing if item.owner]
+
+    @property
+    def repaired(self) -> bool:
+        """Whether nothing is left that netlab itself could make good."""
+        return self.ok or (
+            not self.unexpected and not self.changed and len(self.awaited) == len(self.missing)
+        )
 
     def __len__(self) -> int:
         return len(self.missing) + len(self.unexpected) + len(self.changed)
@@ -73,7 +115,7 @@ def diff(want: Mapping[str, Namespace], have: Mapping[str, Namespace]) -> Diff:
         present = have.get(name)
         if present is None:
             result.missing.append(Item(name, None))
-            present = Namespace(name, wanted.role)
+            present = Namespace(name, wanted.role, rules=[])
         _compare(wanted, present, result)
     result.unexpected += [Item(name, None) for name in have if name not in want]
     return result
@@ -96,6 +138,25 @@ def _compare(want: Namespace, have: Namespace, result: Diff) -> None:
                     result.changed.append(Change(want.name, item, other))
             else:
                 others.remove(item)
-        result.unexpected += [
-            Item(want.name, item) for others in present.values() for item in others
-        ]
+        for others in present.values():
+            for item in others:
+                _sort(want, item, result)
+    _await(want, have, result)
+
+
+def _sort(want: Namespace, item: Object, result: Diff) -> None:
+    """What the plan does not name is a daemon's, or unexpected."""
+    owner = owner_of(item, want.daemons)
+    (result.foreign if owner else result.unexpected).append(Item(want.name, item, owner))
+
+
+def _await(want: Namespace, have: Namespace, result: Diff) -> None:
+    """Routes that daemons must bring: of those only what makes them arrive is compared."""
+    for daemon in want.daemons:
+        if daemon.brings:
+            there = {(way.destination, way.type, way.next_hops) for way in have.routes}
+            result.missing += [
+                Item(want.name, way, daemon.name)
+                for way in daemon.brings
+                if (way.destination, way.type, way.next_hops) not in there
+            ]

@@ -35,11 +35,15 @@ class Port(Value, frozen=True, kw_only=True):
     state: int = 3  # forwarding; one that is not operational is read as forwarding too
 
 
+PORT = Port()
+
+
 class Link(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower):
     """What devices of all kinds have. `mac` is empty for a kind without one; `mtu` is in bytes.
 
-    `port` are the settings of a bridge port; None where `master` is no bridge. `link_netns` is the
-    namespace where the device was made, if not its own: there its parent is and its socket stays.
+    `bridge_port` are its settings as a port of a bridge; None where `master` is no bridge.
+    `link_netns` is the namespace where the device was made, if not its own: there its parent is
+    and its socket stays.
     `addr_gen_mode` is how IPv6 makes a link-local address when the device comes up; None: the
     device has no IPv6 at all, as with an MTU below 1,280 bytes. `qdisc` is empty where it is the
     kernel's own choice for the kind.
@@ -52,7 +56,7 @@ class Link(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower):
     mtu: int = 1500
     up: bool = True
     master: str | None = None
-    port: Port | None = None
+    bridge_port: Port | None = None
     txqlen: int = 1000
     arp: bool = True
     qdisc: str = ""
@@ -189,7 +193,5 @@ class Other(Link, frozen=True, kw_only=True):
     type: str = ""
 
 
-AnyLink = (
-    Loopback | Veth | Bridge | Vxlan | Tun | Ipip | Wireguard | Dummy | Ifb | Macvlan | Other
-)
+AnyLink = Loopback | Veth | Bridge | Vxlan | Tun | Ipip | Wireguard | Dummy | Ifb | Macvlan | Other
 LOOPBACK = Loopback(name="lo", mac="00:00:00:00:00:00", mtu=65536)

@@ -137,7 +137,9 @@ class Route(Value, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        return f"{self.destination} metric {self.metric} tos {self.tos} table {self.table}"
+        # Each device has its own connected route, as to fe80::/64.
+        device = f" dev {self.link}" if self.connected else ""
+        return f"{self.destination}{device} metric {self.metric} tos {self.tos} table {self.table}"
 
     def __str__(self) -> str:
         words = ["route"]
@@ -184,7 +186,9 @@ def route(
 
 
 def connected(address: Address) -> Route | None:
-    """The route that the kernel makes for an address; None where it makes none."""
+    """The main table's route that the kernel makes for an address; None where it makes none."""
+    if address.scope == "host":
+        return None
     network = ip_interface(address.address).network
     if network.version == 6:
         # Unlike an IPv4 /32, an IPv6 /128 gets one too.

@@ -27,3 +27,6 @@ class NftTable(Ruleset, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return f"nftables table {self.key}"
+
+
+AnyRuleset = NftTable

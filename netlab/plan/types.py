@@ -21,7 +21,7 @@ from netlab.plan.routing import (
     Rule,
     Sysctl,
 )
-from netlab.plan.rulesets import Ruleset
+from netlab.plan.rulesets import AnyRuleset, Ruleset
 
 Role = Literal["switch", "router", "node", "pod", "external"]
 Object = (
@@ -45,7 +45,7 @@ class Namespace(msgspec.Struct):
     neighbours: list[Neighbour] = []
     fdb: list[FdbEntry] = []
     sysctls: list[Sysctl] = []
-    ruleset: list[Ruleset] = []
+    ruleset: list[AnyRuleset] = []
     daemons: list[Daemon] = []
     containers: list[Container] = []
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 
 from netlab.topology.cidr import usable_pods
-from netlab.topology.layout import Layout, NodeSpec
+from netlab.topology.resolved import Layout, Network, NodeSpec
 
 KUBELET_MAX_PODS = 110  # the kubelet's default `maxPods`, whatever the node's CIDR holds
 
 
 @dataclass(frozen=True, slots=True)
 class NodeAddresses:
-    """`first` and `last` are the pod addresses at the ends of the node's CIDR."""
+    """`first` and `last` are the pod addresses at the ends of the node's first CIDR."""
 
     name: str
     pod_cidr: str
+    pod_cidrs: tuple[str, ...]
     gateway: str
     first: str
     last: str
@@ -42,6 +42,7 @@ class AddressPlan:
     """
 
     cluster_cidr: str
+    cluster_cidrs: tuple[str, ...]
     node_mask: int
     max_nodes: int
     service_cidr: str
@@ -61,8 +62,12 @@ def address_plan(layout: Layout) -> AddressPlan:
     first_port, last_port = layout.node_port_range
     return AddressPlan(
         cluster_cidr=str(layout.cluster_cidr),
+        cluster_cidrs=tuple(map(str, layout.cluster_cidrs)),
         node_mask=layout.node_mask,
-        max_nodes=2 ** (layout.node_mask - layout.cluster_cidr.prefixlen),
+        max_nodes=min(
+            2 ** (mask - cidr.prefixlen)
+            for mask, cidr in zip(layout.node_masks, layout.cluster_cidrs, strict=True)
+        ),
         service_cidr=str(services),
         service_addresses=services.num_addresses - 2,
         kubernetes_service_ip=str(services[1]),
@@ -74,7 +79,7 @@ def address_plan(layout: Layout) -> AddressPlan:
     )
 
 
-def static_band_size(services: IPv4Network) -> int:
+def static_band_size(services: Network) -> int:
     """The number of addresses at the start of a service CIDR kept for Services that name theirs.
 
     min(max(16, size/16), 256), none in a CIDR of 16 or fewer (calculateRangeOffset in Kubernetes'
@@ -84,18 +89,21 @@ def static_band_size(services: IPv4Network) -> int:
     return 0 if size <= 16 else min(max(16, size // 16), 256)
 
 
-def _band(services: IPv4Network, start: int, size: int) -> Band:
+def _band(services: Network, start: int, size: int) -> Band:
     if size <= 0:
         return Band(None, None, 0)
     return Band(str(services[start]), str(services[start + size - 1]), size)
 
 
 def _node(node: NodeSpec) -> NodeAddresses:
+    cidr = node.pod_cidr
+    own_gateway = node.gateway in cidr
     return NodeAddresses(
         name=node.name,
-        pod_cidr=str(node.pod_cidr),
+        pod_cidr=str(cidr),
+        pod_cidrs=tuple(map(str, node.pod_cidrs)),
         gateway=str(node.gateway),
-        first=str(node.pod_cidr[2]),
-        last=str(node.pod_cidr[-2]),
-        usable_pods=usable_pods(node.pod_cidr),
+        first=str(cidr[2] if own_gateway else cidr[0]),
+        last=str(cidr[-2] if own_gateway else cidr[-1]),
+        usable_pods=usable_pods(cidr) if own_gateway else cidr.num_addresses,
     )

@@ -1,185 +1,110 @@
 """From a `Cluster` to a `Layout`: every name given, every address assigned, every conflict refused.
 
-Allocation follows the real systems: node CIDRs are cut from the cluster CIDR in order (Kubernetes'
-node IPAM), pods get .2 onwards of their node's CIDR with the bridge at .1 (CNI host-local).
+Pods' addresses are the word of an IPAM (`netlab/topology/ipam/`), all else is decided here.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
 
 from netlab.errors import BadInput
-from netlab.topology.cidr import address, network, refuse_overlaps, usable_pods
+from netlab.topology import underlay
+from netlab.topology.cidr import networks, refuse_overlaps
+from netlab.topology.ipam import Ipam, Lease, Pool, Wish
+from netlab.topology.ipam.host_local import HostLocal
+from netlab.topology.ipam.node_cidrs import too_many_nodes
 from netlab.topology.model import Cluster, Container, Node, Pod
+from netlab.topology.names import refuse_bad_names
+from netlab.topology.resolved import (
+    EXTERNAL,
+    ContainerSpec,
+    ExternalSpec,
+    Ip,
+    Layout,
+    Network,
+    NodeSpec,
+    PodSpec,
+    SubnetSpec,
+)
 
-DEVICE_NAME_MAX = 15  # IFNAMSIZ less the final NUL
-SETTINGS_OF_ALL = ("all", "default")  # folders of /proc/sys/net/ipv4/conf that are no device's
-DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 SERVER_PORT = 8080
 LOCAL_PORT = 10000
 MAX_CONTAINERS = LOCAL_PORT - SERVER_PORT  # of a pod, whose default ones have a port each
 UNDERLAY_MTU_MIN = 576
+IPV6_MTU_MIN = 1280  # RFC 8200; a device with less has no IPv6
 # More cannot be proved: a packet too large to be forwarded is sent as the segments of one packet,
 # and two of 32787 bytes are all that fit in an IPv4 packet.
 UNDERLAY_MTU_MAX = 32768
-EXTERNAL = "external"
-ROUTER = "router"
-T = TypeVar("T")
+# Kubernetes' allocator keeps a bitmap (pkg/controller/nodeipam/ipam/cidrset).
+IPV6_NODE_BITS_MAX = 16
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerSpec:
-    """A container. `port` and `local_port` are 0 where the topology gave it a command."""
-
-    name: str
-    command: tuple[str, ...] | None
-    port: int
-    local_port: int
-
-
-@dataclass(frozen=True, slots=True)
-class PodSpec:
-    name: str
-    node: str
-    address: IPv4Address
-    containers: tuple[ContainerSpec, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SubnetSpec:
-    """One segment of the underlay: a switch, and the router's address on it if there is one."""
-
-    switch: str
-    network: IPv4Network
-    gateway: IPv4Address | None
-
-
-@dataclass(frozen=True, slots=True)
-class NodeSpec:
-    name: str
-    address: IPv4Address
-    subnet: SubnetSpec
-    pod_cidr: IPv4Network
-    pods: tuple[PodSpec, ...]
-
-    @property
-    def gateway(self) -> IPv4Address:
-        """The bridge's address: the first of the node's pod CIDR."""
-        return self.pod_cidr[1]
-
-
-@dataclass(frozen=True, slots=True)
-class ExternalSpec:
-    """The client outside the cluster, on the first subnet of the underlay."""
-
-    name: str
-    address: IPv4Address
-    subnet: SubnetSpec
-    server: ContainerSpec
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A cluster with everything decided. `underlay_mtu` is in bytes."""
-
-    cluster_cidr: IPv4Network
-    node_mask: int
-    service_cidr: IPv4Network
-    node_port_range: tuple[int, int]
-    underlay_mtu: int
-    subnets: tuple[SubnetSpec, ...]
-    nodes: tuple[NodeSpec, ...]
-    external: ExternalSpec | None
-    pods: tuple[PodSpec, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "pods", tuple(pod for node in self.nodes for pod in node.pods))
-
-    def node(self, name: str) -> NodeSpec:
-        return next(node for node in self.nodes if node.name == name)
-
-
-def lay_out(cluster: Cluster) -> Layout:
-    """Decide every name and address of a cluster.
+def lay_out(cluster: Cluster, ipam: Ipam | None = None) -> Layout:
+    """Decide every name and address of a cluster; `ipam` is host-local unless said.
 
     Raises BadInput where CIDRs overlap or are too small, or a name is taken, too long or malformed.
     """
-    cluster_cidr = network(cluster.cluster_cidr, "cluster CIDR")
-    service_cidr = network(cluster.service_cidr, "service CIDR")
-    subnets = _subnets(cluster)
-    named = [("cluster CIDR", cluster_cidr), ("service CIDR", service_cidr)]
-    named += [(f"underlay subnet {subnet.network}", subnet.network) for subnet in subnets]
-    refuse_overlaps(named)
-    _check_numbers(cluster, cluster_cidr)
-    if service_cidr.prefixlen > 30:
-        raise BadInput(f"The service CIDR {service_cidr} is too small; use a /30 or wider.")
-
-    _refuse_too_many(cluster, cluster_cidr, subnets)
+    cluster_cidrs = networks(cluster.cluster_cidr, "cluster CIDR")
+    service_cidrs = networks(cluster.service_cidr, "service CIDR")
+    pools = _pools(cluster, cluster_cidrs)
+    segments = underlay.subnets(cluster, dual_stack=len(cluster_cidrs) > 1)
+    _check_overlaps(cluster_cidrs, service_cidrs, segments)
+    _check_numbers(cluster, service_cidrs, dual_stack=len(cluster_cidrs) > 1)
+    _refuse_too_many(cluster, pools)
+    underlay.refuse_too_many(cluster, segments)
     nodes = _nodes(cluster)
-    cidrs = _node_cidrs(cluster, nodes, cluster_cidr)
-    addresses = _node_addresses(nodes, subnets, with_external=cluster.external)
-    local_ports = itertools.cycle(range(LOCAL_PORT, 60000))
-    specs = tuple(
-        NodeSpec(
-            name=name,
-            address=address,
-            subnet=subnet,
-            pod_cidr=cidr,
-            pods=_pods(cluster, node, number, name, cidr, local_ports),
-        )
-        for number, ((name, node), cidr, (address, subnet)) in enumerate(
-            zip(nodes.items(), cidrs, addresses, strict=True), 1
-        )
-    )
-    external = None
-    if cluster.external:
-        server = ContainerSpec("client", None, SERVER_PORT, LOCAL_PORT - 1)
-        external = ExternalSpec(EXTERNAL, subnets[0].network[-3], subnets[0], server)
     layout = Layout(
-        cluster_cidr=cluster_cidr,
-        node_mask=cluster.node_mask,
-        service_cidr=service_cidr,
+        cluster_cidrs=cluster_cidrs,
+        node_masks=tuple(pool.node_mask for pool in pools),
+        service_cidrs=service_cidrs,
         node_port_range=cluster.node_port_range,
         underlay_mtu=cluster.underlay_mtu,
-        subnets=subnets,
-        nodes=specs,
-        external=external,
+        subnets=segments,
+        nodes=_node_specs(cluster, nodes, segments, pools, ipam or HostLocal()),
+        external=_external(segments[0]) if cluster.external else None,
     )
-    _refuse_bad_names(layout)
+    refuse_bad_names(layout)
     return layout
 
 
-def _subnets(cluster: Cluster) -> tuple[SubnetSpec, ...]:
-    texts = [cluster.underlay] if isinstance(cluster.underlay, str) else list(cluster.underlay)
-    if not texts:
-        raise BadInput("The underlay needs at least one subnet.")
-    networks = [network(text, "underlay subnet") for text in texts]
-    for subnet in networks:
-        if subnet.prefixlen > 29:
-            raise BadInput(f"The underlay subnet {subnet} is too small; use a /29 or wider.")
-    if len(networks) == 1:
-        return (SubnetSpec("underlay", networks[0], None),)
-    return tuple(
-        SubnetSpec(f"underlay-{number}", subnet, subnet[-2])
-        for number, subnet in enumerate(networks, 1)
-    )
+def _pools(cluster: Cluster, cidrs: tuple[Network, ...]) -> list[Pool]:
+    pools = []
+    for cidr in cidrs:
+        ipv6 = cidr.version == 6
+        mask, longest = (cluster.node_mask_ipv6, 126) if ipv6 else (cluster.node_mask, 30)
+        if not cidr.prefixlen <= mask <= longest:
+            raise BadInput(
+                f"The node mask /{mask} must lie between the cluster CIDR's /{cidr.prefixlen} and "
+                f"/{longest}."
+            )
+        if ipv6 and mask - cidr.prefixlen > IPV6_NODE_BITS_MAX:
+            raise BadInput(
+                f"The node mask /{mask} may be at most {IPV6_NODE_BITS_MAX} bits longer than the "
+                f"cluster CIDR {cidr}, as in Kubernetes; use a /{mask - IPV6_NODE_BITS_MAX} or "
+                "longer for the cluster."
+            )
+        pools.append(Pool(cidr, mask))
+    return pools
 
 
-def _check_numbers(cluster: Cluster, cluster_cidr: IPv4Network) -> None:
-    if not cluster_cidr.prefixlen <= cluster.node_mask <= 30:
+def _check_overlaps(
+    cluster_cidrs: Sequence[Network],
+    service_cidrs: Sequence[Network],
+    segments: Sequence[SubnetSpec],
+) -> None:
+    named = [("cluster CIDR", cidr) for cidr in cluster_cidrs]
+    named += [("service CIDR", cidr) for cidr in service_cidrs]
+    named += [(f"underlay subnet {net}", net) for subnet in segments for net in subnet.networks]
+    refuse_overlaps(named)
+
+
+def _check_numbers(cluster: Cluster, service_cidrs: Sequence[Network], *, dual_stack: bool) -> None:
+    smallest = IPV6_MTU_MIN if dual_stack else UNDERLAY_MTU_MIN
+    if not smallest <= cluster.underlay_mtu <= UNDERLAY_MTU_MAX:
         raise BadInput(
-            f"The node mask /{cluster.node_mask} must lie between the cluster CIDR's "
-            f"/{cluster_cidr.prefixlen} and /30."
-        )
-    if not UNDERLAY_MTU_MIN <= cluster.underlay_mtu <= UNDERLAY_MTU_MAX:
-        raise BadInput(
-            f"The underlay MTU {cluster.underlay_mtu} must lie between {UNDERLAY_MTU_MIN} and "
-            f"{UNDERLAY_MTU_MAX}."
+            f"The underlay MTU {cluster.underlay_mtu} must lie between {smallest} and "
+            f"{UNDERLAY_MTU_MAX}{' where there is IPv6' if dual_stack else ''}."
         )
     first, last = cluster.node_port_range
     if not 1 <= first <= last <= 65535:
@@ -188,37 +113,19 @@ def _check_numbers(cluster: Cluster, cluster_cidr: IPv4Network) -> None:
         raise BadInput(f"A cluster needs at least one node, not {cluster.nodes}.")
     if cluster.pods_per_node < 0 or cluster.containers < 0:
         raise BadInput("Pods per node and containers per pod cannot be negative.")
+    for cidr in service_cidrs:
+        longest = 30 if cidr.version == 4 else 126
+        if cidr.prefixlen > longest:
+            raise BadInput(f"The service CIDR {cidr} is too small; use a /{longest} or wider.")
 
 
-def _refuse_too_many(
-    cluster: Cluster, cluster_cidr: IPv4Network, subnets: tuple[SubnetSpec, ...]
-) -> None:
+def _refuse_too_many(cluster: Cluster, pools: Sequence[Pool]) -> None:
     """Counts that nothing could hold, before anything as long as they say is made."""
     _refuse_many_containers(cluster.containers)
-    if not isinstance(cluster.nodes, int):
-        return
-    if cluster.nodes > 2 ** (cluster.node_mask - cluster_cidr.prefixlen):
-        raise _too_many_nodes(cluster, cluster_cidr, cluster.nodes)
-    for index, subnet in enumerate(subnets):
-        share = (cluster.nodes - index + len(subnets) - 1) // len(subnets)
-        kept = bool(subnet.gateway) + (cluster.external and index == 0)
-        if share > subnet.network.num_addresses - 2 - kept:
-            raise _too_small(subnet, cluster.nodes)
-
-
-def _too_many_nodes(cluster: Cluster, cluster_cidr: IPv4Network, count: int) -> BadInput:
-    capacity = 2 ** (cluster.node_mask - cluster_cidr.prefixlen)
-    return BadInput(
-        f"The cluster CIDR {cluster_cidr} holds {capacity} nodes of /{cluster.node_mask}, "
-        f"not {count}; widen it or use a longer node mask."
-    )
-
-
-def _too_small(subnet: SubnetSpec, nodes: int) -> BadInput:
-    return BadInput(
-        f"The underlay subnet {subnet.network} is too small for its share of {nodes} nodes; give "
-        "a wider one."
-    )
+    if isinstance(cluster.nodes, int):
+        for pool in pools:
+            if cluster.nodes > 2 ** (pool.node_mask - pool.network.prefixlen):
+                raise too_many_nodes(pool, cluster.nodes)
 
 
 def _refuse_many_containers(count: int) -> None:
@@ -240,153 +147,101 @@ def _nodes(cluster: Cluster) -> dict[str, Node]:
     return nodes
 
 
-def _node_cidrs(
-    cluster: Cluster, nodes: dict[str, Node], cluster_cidr: IPv4Network
-) -> list[IPv4Network]:
-    """The given CIDRs, and for the other nodes the next free pieces of the cluster CIDR."""
-    given = {
-        name: network(node.pod_cidr, f"pod CIDR of {name}")
-        for name, node in nodes.items()
-        if node.pod_cidr
-    }
-    for name, cidr in given.items():
-        if not cidr.subnet_of(cluster_cidr):
-            raise BadInput(f"The pod CIDR {cidr} of {name} is outside the cluster {cluster_cidr}.")
-        if cidr.prefixlen > 30:
-            raise BadInput(f"The pod CIDR {cidr} of {name} is too small; use a /30 or wider.")
-    refuse_overlaps([(f"pod CIDR of {name}", cidr) for name, cidr in given.items()])
-    taken = list(given.values())
-    pieces = (
-        piece
-        for piece in cluster_cidr.subnets(new_prefix=cluster.node_mask)
-        if not any(piece.overlaps(other) for other in taken)
-    )
-    result = []
-    for name in nodes:
-        chosen = given.get(name) or next(pieces, None)
-        if chosen is None:
-            raise _too_many_nodes(cluster, cluster_cidr, len(nodes))
-        result.append(chosen)
-    return result
-
-
-def _node_addresses(
-    nodes: dict[str, Node], subnets: tuple[SubnetSpec, ...], *, with_external: bool
-) -> list[tuple[IPv4Address, SubnetSpec]]:
-    """Nodes are dealt to the subnets in turn, and get their first free host addresses.
-
-    The last host address of a subnet is kept for a router, the one before for the external client.
-    """
-    given = {
-        name: address(node.address, f"address of {name}")
-        for name, node in nodes.items()
-        if node.address
-    }
-    reserved = {subnet.network[-2] for subnet in subnets if subnet.gateway}
-    if with_external:
-        reserved.add(subnets[0].network[-3])
-    taken: dict[IPv4Address, str] = {}
-    for name, ip in given.items():
-        if ip in taken:
-            raise BadInput(f"Nodes {taken[ip]} and {name} have one address, {ip}.")
-        if ip in reserved:
-            raise BadInput(f"The address {ip} of {name} is kept for the router or the client.")
-        taken[ip] = name
-    skip = reserved | set(taken)
-    free = [_hosts(subnet.network, skip) for subnet in subnets]
-    result = []
+def _node_specs(
+    cluster: Cluster,
+    nodes: dict[str, Node],
+    segments: tuple[SubnetSpec, ...],
+    pools: Sequence[Pool],
+    ipam: Ipam,
+) -> tuple[NodeSpec, ...]:
+    pods = {name: _pods_of(cluster, node) for name, node in nodes.items()}
+    wishes = [
+        Wish(name, len(pods[name]), _given_cidrs(name, node, pools)) for name, node in nodes.items()
+    ]
+    leases = [ipam.assign(pool, wishes) for pool in pools]
+    places = underlay.places(nodes, segments, with_external=cluster.external)
+    local_ports = itertools.cycle(range(LOCAL_PORT, 60000))
+    specs = []
     for index, name in enumerate(nodes):
-        if name in given:
-            result.append((given[name], _subnet_of(name, given[name], subnets)))
-            continue
-        subnet = subnets[index % len(subnets)]
-        ip_or_none = next(free[index % len(subnets)], None)
-        if ip_or_none is None:
-            raise _too_small(subnet, len(nodes))
-        result.append((ip_or_none, subnet))
-    return result
+        own = [of_pool[index] for of_pool in leases]
+        addresses, subnet = places[index]
+        specs.append(
+            NodeSpec(
+                name=name,
+                addresses=addresses,
+                subnet=subnet,
+                pod_cidrs=tuple(cidr for lease in own for cidr in lease.cidrs),
+                gateways=tuple(lease.gateway for lease in own),
+                pods=tuple(_pods(cluster, pods[name], index + 1, name, own, local_ports)),
+                reserved=tuple(item for lease in own for item in lease.reserved),
+            )
+        )
+    return tuple(specs)
 
 
-def _hosts(subnet: IPv4Network, skip: set[IPv4Address]) -> Iterator[IPv4Address]:
-    return (ip for ip in subnet.hosts() if ip not in skip)
+def _given_cidrs(name: str, node: Node, pools: Sequence[Pool]) -> tuple[Network, ...]:
+    if not node.pod_cidr:
+        return ()
+    given = networks(node.pod_cidr, f"pod CIDR of {name}")
+    for cidr in given:
+        if all(cidr.version != pool.network.version for pool in pools):
+            raise BadInput(f"The pod CIDR {cidr} of {name} is of a family the cluster has not.")
+    return given
 
 
-def _subnet_of(name: str, ip: IPv4Address, subnets: tuple[SubnetSpec, ...]) -> SubnetSpec:
-    for subnet in subnets:
-        if ip in subnet.network and ip not in (subnet.network[0], subnet.network[-1]):
-            return subnet
-    raise BadInput(f"The address {ip} of {name} is not a host address of the underlay.")
+def _pods_of(cluster: Cluster, node: Node) -> Sequence[Pod]:
+    wanted = cluster.pods_per_node if node.pods is None else node.pods
+    if isinstance(wanted, int):
+        if wanted < 0:
+            raise BadInput(f"A node cannot have {wanted} pods.")
+        return _Same(wanted)
+    for pod in wanted:
+        _refuse_many_containers(len(pod.containers or ()))
+    return wanted
+
+
+class _Same(Sequence[Pod]):
+    """So many default pods, without a list as long as a number that a user mistyped."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return min(self._count, 2**62)
+
+    def __getitem__(self, index: int) -> Pod:  # type: ignore[override]
+        if index >= self._count:
+            raise IndexError(index)
+        return Pod()
 
 
 def _pods(
     cluster: Cluster,
-    node: Node,
+    pods: Sequence[Pod],
     number: int,
-    node_name: str,
-    cidr: IPv4Network,
+    node: str,
+    leases: Sequence[Lease],
     local_ports: Iterator[int],
-) -> tuple[PodSpec, ...]:
-    wanted = cluster.pods_per_node if node.pods is None else node.pods
-    count = wanted if isinstance(wanted, int) else len(wanted)
-    if not 0 <= count <= usable_pods(cidr):
-        raise BadInput(
-            f"The pod CIDR {cidr} of {node_name} holds {usable_pods(cidr)} pods, not {count}."
-        )
-    pods = [Pod()] * wanted if isinstance(wanted, int) else wanted
-    for pod in pods:
-        _refuse_many_containers(len(pod.containers or ()))
+) -> Iterator[PodSpec]:
     default = tuple(Container(f"container-{k}") for k in range(1, cluster.containers + 1))
-    return tuple(
-        PodSpec(
-            name=pod.name or f"pod-{number}-{slot}",
-            node=node_name,
-            address=cidr[slot + 1],
+    for slot, pod in enumerate(pods):
+        containers = default if pod.containers is None else pod.containers
+        addresses: tuple[Ip, ...] = tuple(lease.pods[slot] for lease in leases)
+        yield PodSpec(
+            name=pod.name or f"pod-{number}-{slot + 1}",
+            node=node,
+            addresses=addresses,
             containers=tuple(
                 ContainerSpec(c.name, c.command, 0, 0)
                 if c.command
                 else ContainerSpec(c.name, None, SERVER_PORT + k, next(local_ports))
-                for k, c in enumerate(default if pod.containers is None else pod.containers)
+                for k, c in enumerate(containers)
             ),
         )
-        for slot, pod in enumerate(pods, 1)
+
+
+def _external(subnet: SubnetSpec) -> ExternalSpec:
+    server = ContainerSpec("client", None, SERVER_PORT, LOCAL_PORT - 1)
+    return ExternalSpec(
+        EXTERNAL, tuple(underlay.client(net) for net in subnet.networks), subnet, server
     )
-
-
-def _refuse_bad_names(layout: Layout) -> None:
-    names = [subnet.switch for subnet in layout.subnets]
-    names += [ROUTER] if len(layout.subnets) > 1 else []
-    names += [EXTERNAL] if layout.external else []
-    names += [node.name for node in layout.nodes]
-    for name in names:
-        if len(name) > DEVICE_NAME_MAX:
-            raise BadInput(
-                f"The node name '{name}' has {len(name)} characters; it names the node's port on "
-                f"the underlay switch, so the kernel allows {DEVICE_NAME_MAX}."
-            )
-        if name in SETTINGS_OF_ALL:
-            raise BadInput(f"A node cannot be named '{name}'; the kernel has no device so named.")
-    names += [pod.name for pod in layout.pods]
-    for name in names:
-        _refuse_non_label(name)
-    _refuse_duplicates(names, "Two namespaces of the lab would be named '{}'")
-    for pod in layout.pods:
-        containers = [container.name for container in pod.containers]
-        _refuse_duplicates(containers, f"Two containers of {pod.name} are named '{{}}'")
-        for name in containers:
-            _refuse_non_label(name)
-
-
-def _refuse_non_label(name: str) -> None:
-    if not DNS_LABEL.fullmatch(name):
-        raise BadInput(
-            f"The name '{name}' is not a DNS label: lower-case letters, digits and '-', at most "
-            "63, as Kubernetes asks."
-        )
-
-
-def _refuse_duplicates(names: Iterable[str], sentence: str) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise BadInput(f"{sentence.format(name)}; names must be unique.")
-        seen.add(name)

@@ -16,22 +16,24 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from netlab.errors import BadInput, NetlabError, unknown
 from netlab.topology.convert import convert, parameter_types, parameters
 from netlab.topology.model import Cluster, Node
 
 FOLDERS = "NETLAB_TOPOLOGIES"
+T = TypeVar("T")
 PACKAGE = Path(__file__).parent.parent
 # The fields of a Cluster that text can express; every topology has these options.
 CLUSTER_OPTIONS: dict[str, Any] = {
     "nodes": int,
     "pods_per_node": int,
     "containers": int,
-    "cluster_cidr": str,
+    "cluster_cidr": str | Sequence[str],
     "node_mask": int,
-    "service_cidr": str,
+    "node_mask_ipv6": int,
+    "service_cidr": str | Sequence[str],
     "underlay": str | Sequence[str],
     "underlay_mtu": int,
     "external": bool,
@@ -126,23 +128,29 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _run(path: Path) -> Any:
-    """What the file calls `topology`, a Cluster or a function.
+def module(path: Path) -> ModuleType:
+    """Run a topology's file; the module that it makes. Raises BadInput.
 
     Not by importlib: it would leave `__pycache__` in the user's folder, and reuse it when a file is
     changed twice in a second.
     """
-    module = ModuleType(f"netlab_topology_{path.stem}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # a dataclass in the file looks its module up there
+    made = ModuleType(f"netlab_topology_{path.stem}")
+    made.__file__ = str(path)
+    sys.modules[made.__name__] = made  # a dataclass in the file looks its module up there
     try:
         source = path.read_bytes()
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
-    _guard(path, lambda: exec(compile(source, path, "exec"), module.__dict__))
-    if not hasattr(module, "topology"):
+    guard(path, lambda: exec(compile(source, path, "exec"), made.__dict__))
+    return made
+
+
+def _run(path: Path) -> Any:
+    """What the file calls `topology`, a Cluster or a function."""
+    made = module(path)
+    if not hasattr(made, "topology"):
         raise BadInput(f"{path} defines no 'topology', a Cluster or a function returning one.")
-    topology = module.topology
+    topology = made.topology
     if not isinstance(topology, Cluster) and (not callable(topology) or isinstance(topology, type)):
         raise BadInput(
             f"'topology' in {path} is {_article(topology)}, neither a Cluster nor a function."
@@ -169,7 +177,7 @@ def _call(path: Path, function: Callable[..., Any], given: Mapping[str, str]) ->
     if lacking:
         settings = " ".join(f"--set {name}=…" for name in lacking)
         raise BadInput(f"The topology {path.stem} needs {settings}.")
-    cluster = _guard(path, lambda: function(**arguments))
+    cluster = guard(path, lambda: function(**arguments))
     if not isinstance(cluster, Cluster):
         if inspect.iscoroutine(cluster):
             cluster.close()  # or Python warns that nobody awaited it
@@ -204,7 +212,7 @@ def _refuse_counts(path: Path, nodes: Sequence[Node], given: Mapping[str, str]) 
         raise BadInput(f"The topology {path.stem} gives each node its pods; no number can be set.")
 
 
-def _guard(path: Path, action: Callable[[], Any]) -> Any:
+def guard(path: Path, action: Callable[[], T]) -> T:
     """Do what runs the user's code; whatever it raises becomes a sentence with file and line."""
     try:
         with _printing_to_stderr():

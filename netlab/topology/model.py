@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, ClassVar, Protocol
 
 from netlab.topology.check import check_fields
 
-if TYPE_CHECKING:
-    from netlab.plan.dataplane import Dataplane
+
+class AnyDataplane(Protocol):
+    """What a cluster knows of its dataplane; the whole of it is `netlab.plan.dataplane`."""
+
+    name: ClassVar[str]
+    ipam: ClassVar[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,8 @@ class Node:
 
     name: str | None = None
     pods: int | Sequence[Pod] | None = None
-    address: str | None = None
-    pod_cidr: str | None = None
+    address: str | Sequence[str] | None = None
+    pod_cidr: str | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, Node)
@@ -60,19 +64,24 @@ class Cluster:
     `dataplane` is a dataplane value such as `flannel.Vxlan()`, or the name of one with its default
     options. CIDR defaults are those of kubeadm with flannel (10.244.0.0/16, a /24 a node,
     services 10.96.0.0/12, NodePorts 30000-32767); `underlay_mtu` is in bytes.
+
+    A cluster is dual-stack where `cluster_cidr` is a pair, an IPv4 network and an IPv6 one; a node
+    gets a /64 of the latter unless `node_mask_ipv6` says otherwise. The underlay then has both
+    families too: IPv6 subnets among `underlay`, one for each of IPv4, or else fd30::/64 and so on.
     """
 
     nodes: int | Sequence[Node] = 3
     pods_per_node: int = 2
     containers: int = 2
-    cluster_cidr: str = "10.244.0.0/16"
+    cluster_cidr: str | Sequence[str] = "10.244.0.0/16"
     node_mask: int = 24
-    service_cidr: str = "10.96.0.0/12"
+    node_mask_ipv6: int = 64
+    service_cidr: str | Sequence[str] = "10.96.0.0/12"
     node_port_range: tuple[int, int] = (30000, 32767)
     underlay: str | Sequence[str] = "192.168.0.0/24"
     underlay_mtu: int = 1500
     external: bool = True
-    dataplane: Dataplane | str = "flannel-vxlan"
+    dataplane: AnyDataplane | str = "flannel-vxlan"
 
     def __post_init__(self) -> None:
-        check_fields(self, Cluster, elsewhere=("Dataplane",))
+        check_fields(self, Cluster, elsewhere=("AnyDataplane",))

@@ -62,7 +62,7 @@ class PodSpec:
 
 @dataclass(frozen=True, slots=True)
 class SubnetSpec:
-    """One segment of the underlay: a switch, and the router's addresses on it if there is one."""
+    """One segment of the underlay: a switch, and the router's address of each family on it."""
 
     switch: str
     networks: tuple[Network, ...]
@@ -73,13 +73,13 @@ class SubnetSpec:
         return self.networks[0]
 
     @property
-    def gateway(self) -> Ip | None:
-        return self.gateways[0] if self.gateways else None
+    def gateway(self) -> Ip:
+        return self.gateways[0]
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """A node. `pod_cidrs` are its share of the cluster's; of a family there may be several (blocks).
+    """A node. `pod_cidrs` are its share of the cluster's: of a family one, or several blocks.
 
     `gateways` are the addresses by which its pods reach the node, one for each family; `reserved`
     are addresses of its CIDRs which are its own, each with what for (as `router`).

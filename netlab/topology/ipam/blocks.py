@@ -17,7 +17,7 @@ class Blocks:
 
     `sizes` are the prefix lengths of a block of either family, Calico's defaults. Every address of
     a block is a pod's, the first and the last too. The gateway is no address of the pool: the node
-    answers ARP for 169.254.1.1 (IPv6: neighbour discovery for the veth's fe80::ecee:eeff:feee:eeee).
+    answers ARP for 169.254.1.1, or neighbour discovery for the veth's fe80::ecee:eeff:feee:eeee.
     """
 
     sizes: tuple[int, int] = (26, 122)

@@ -20,7 +20,7 @@ OWN = ("router", "health")
 
 @dataclass(frozen=True, slots=True)
 class ClusterPool:
-    """All addresses are drawn at random there; here from a hash of whose they are, to be repeatable.
+    """There all addresses are drawn at random; here from a hash of whose they are, repeatably.
 
     The network and the broadcast address are not given out; .1 is one like any other.
     """

@@ -1,0 +1,1 @@
+"""Ways in which a pod is attached to its node: a file each."""

@@ -1,0 +1,9 @@
+"""Flannel (flannel-io/flannel): what its backends share, and a file for each backend."""
+
+from __future__ import annotations
+
+from netlab.dataplane.flannel.base import Flannel
+from netlab.dataplane.flannel.host_gw import HostGw
+from netlab.dataplane.flannel.vxlan import Vxlan
+
+__all__ = ["Flannel", "HostGw", "Vxlan"]

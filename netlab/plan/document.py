@@ -1,0 +1,64 @@
+"""The documents of `netlab plan --json` and `netlab diff --json`, whose keys are a contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from netlab.plan.diff import Change, Diff, Item
+from netlab.plan.types import Namespace, Object, Plan
+
+Json = dict[str, Any]
+
+
+def plan_document(plan: Plan) -> Json:
+    """A plan as plain values; settings are one object by their path."""
+    return {
+        "topology": plan.topology,
+        "requires": list(plan.requires),
+        "namespaces": {name: _namespace(space) for name, space in plan.namespaces.items()},
+        "attachments": msgspec.to_builtins(plan.attachments),
+    }
+
+
+def _namespace(space: Namespace) -> Json:
+    data: Json = msgspec.to_builtins(space)
+    del data["name"]
+    data["sysctls"] = {setting.path: setting.value for setting in space.sysctls}
+    return data
+
+
+def diff_document(diff: Diff, not_compared: list[Json] | None = None) -> Json:
+    """Every entry has `namespace`, `kind` and, in words, `object`, and the states that there are.
+
+    `want` and `have` are an object's fields; of a whole namespace there is nothing more to say.
+    """
+    return {
+        "ok": diff.ok,
+        "missing": [_item(item, "want") for item in diff.missing],
+        "unexpected": [_item(item, "have") for item in diff.unexpected],
+        "changed": [_change(change) for change in diff.changed],
+        "foreign": [_item(item, "have") for item in diff.foreign],
+        "not_compared": not_compared or [],
+    }
+
+
+def _item(item: Item, state: str) -> Json:
+    if item.object is None:
+        return {"namespace": item.namespace, "kind": "namespace", "object": "the whole namespace"}
+    data = {**_entry(item.namespace, item.object), state: msgspec.to_builtins(item.object)}
+    return data | ({"owner": item.owner} if item.owner else {})
+
+
+def _change(change: Change) -> Json:
+    return {
+        **_entry(change.namespace, change.want),
+        "fields": change.fields,
+        "want": msgspec.to_builtins(change.want),
+        "have": msgspec.to_builtins(change.have),
+    }
+
+
+def _entry(namespace: str, item: Object) -> Json:
+    return {"namespace": namespace, "kind": item.what, "object": str(item)}

@@ -1,0 +1,126 @@
+"""The underlay as namespaces: switches, the router between them, and machines on their ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from netlab.plan.links import PORT, AddrGenMode, Bridge, Peer, Veth
+from netlab.plan.names import SWITCH_BRIDGE, UPLINK, link_local, mac
+from netlab.plan.processes import Container
+from netlab.plan.routing import Address, Sysctl, route
+from netlab.plan.types import Namespace, Role
+from netlab.topology.resolved import EXTERNAL, ROUTER, ExternalSpec, Ip, Layout, SubnetSpec
+
+IPV6_OFF = Sysctl("net/ipv6/conf/all/disable_ipv6", "1")
+# Devices made afterwards take no link-local address by themselves: where one is needed it is in
+# the plan, usable at once and not after the seconds of duplicate address detection.
+NO_LINK_LOCAL = Sysctl("net/ipv6/conf/default/addr_gen_mode", "1")
+FORWARDING = Sysctl("net/ipv4/ip_forward", "1")
+FORWARDING6 = Sysctl("net/ipv6/conf/all/forwarding", "1")
+
+
+def gen_mode(ipv6: bool) -> AddrGenMode:
+    """The mode of a machine's devices: where IPv6 is on, by NO_LINK_LOCAL, none."""
+    return "none" if ipv6 else "eui64"
+
+
+def switch(subnet: SubnetSpec, mtu: int) -> Namespace:
+    """A switch: its bridge passes IPv6 frames too, and itself speaks no IPv6."""
+    bridge = Bridge(name=SWITCH_BRIDGE, mac=mac(subnet.switch, SWITCH_BRIDGE), mtu=mtu)
+    return Namespace(subnet.switch, "switch", links=[bridge], sysctls=[IPV6_OFF])
+
+
+def router(layout: Layout, switches: dict[str, Namespace]) -> Namespace:
+    """The router of all segments, with the last host address of each.
+
+    There is one on a single segment too: nodes have a default route, without which flanneld does
+    not start, and proxy ARP for a pod's gateway does not answer. It tells of every packet that it
+    cannot forward, where a real one may hold some of these messages back.
+    """
+    space = _machine(ROUTER, "router", layout)
+    for index, subnet in enumerate(layout.subnets):
+        device = f"eth{index}"
+        connect(space, device, switches[subnet.switch], layout.underlay_mtu)
+        space.addresses += on_segment(subnet, subnet.gateways, device)
+        space.addresses += link_locals(space, device)
+    space.sysctls += [FORWARDING, Sysctl("net/ipv4/icmp_ratelimit", "0")]
+    if layout.dual_stack:
+        space.sysctls += [FORWARDING6, Sysctl("net/ipv6/icmp/ratelimit", "0")]
+    return space
+
+
+def host(
+    name: str,
+    role: Role,
+    layout: Layout,
+    subnet: SubnetSpec,
+    addresses: Sequence[Ip],
+    port: Namespace,
+) -> Namespace:
+    """A machine on the underlay: eth0 to the switch, and default routes to the router."""
+    space = _machine(name, role, layout)
+    connect(space, UPLINK, port, layout.underlay_mtu)
+    space.addresses += on_segment(subnet, addresses)
+    space.addresses += link_locals(space, UPLINK)
+    for gateway in subnet.gateways:
+        everything = "::/0" if gateway.version == 6 else "0.0.0.0/0"
+        space.routes.append(route(everything, UPLINK, str(gateway)))
+    return space
+
+
+def external(layout: Layout, spec: ExternalSpec, port: Namespace) -> Namespace:
+    """The client outside the cluster, which serves too."""
+    space = host(EXTERNAL, "external", layout, spec.subnet, spec.addresses, port)
+    server = spec.server
+    space.containers.append(
+        Container(server.name, EXTERNAL, server.command, server.port, server.local_port)
+    )
+    return space
+
+
+def connect(space: Namespace, device: str, port: Namespace, mtu: int) -> None:
+    """A veth pair between a device of `space` and a port, named after `space`, of a switch."""
+    name = space.name
+    space.links.append(
+        Veth(
+            name=device,
+            mac=mac(name, device),
+            mtu=mtu,
+            peer=Peer(port.name, name),
+            addr_gen_mode=gen_mode(space.ipv6),
+        )
+    )
+    port.links.append(
+        Veth(
+            name=name,
+            mac=mac(port.name, name),
+            mtu=mtu,
+            master=SWITCH_BRIDGE,
+            bridge_port=PORT,
+            peer=Peer(name, device),
+        )
+    )
+
+
+def on_segment(
+    subnet: SubnetSpec, addresses: Sequence[Ip], device: str = UPLINK
+) -> Iterable[Address]:
+    """Addresses with the prefix lengths of their networks, those of IPv6 without DAD."""
+    for ip, net in zip(addresses, subnet.networks, strict=True):
+        yield Address(device, f"{ip}/{net.prefixlen}", nodad=ip.version == 6)
+
+
+def link_locals(space: Namespace, device: str) -> Iterable[Address]:
+    """The link-local address of a device by which a namespace forwards or solicits neighbours.
+
+    For a packet that it forwards the kernel solicits from a link-local address alone; without one
+    the packet vanishes.
+    """
+    if space.ipv6:
+        address = f"{link_local(space.link(device).mac)}/64"
+        yield Address(device, address, scope="link", nodad=True)
+
+
+def _machine(name: str, role: Role, layout: Layout) -> Namespace:
+    setting = NO_LINK_LOCAL if layout.dual_stack else IPV6_OFF
+    return Namespace(name, role, ipv6=layout.dual_stack, sysctls=[setting])
