@@ -107,7 +107,7 @@ def flaw(kind: type[Any]) -> str | None:
     if kind.attach is Dataplane.attach:
         return "it has no method `attach`, which says how pods are attached"
     for name in ("name", "summary", "requires", "ipam", "dual_stack"):
-        if name in kind.__dataclass_fields__:
+        if name in {field.name for field in dataclasses.fields(kind)}:
             return f"its `{name}` must be a ClassVar, not a field"
     for name, method in vars(Dataplane).items():
         if callable(method) and not name.startswith("_") and not callable(getattr(kind, name)):
