@@ -57,9 +57,7 @@ class Bird(Dataplane):
             ready=Ready(tcp=179, command=("birdc", "-s", "{folder}/bird.ctl", "show", "status")),
             owns=Owner(protocols=("bird",)),
             brings=tuple(
-                route(
-                    str(other.pod_cidr), UPLINK, str(other.address), protocol="bird", metric=1024
-                )
+                route(str(other.pod_cidr), UPLINK, str(other.address), protocol="bird", metric=1024)
                 for other in others
             ),
             needs=(("bird", "unpack Debian's package bird2 and put its bird on PATH"),),
