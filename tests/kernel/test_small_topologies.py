@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,9 +81,9 @@ def ids(case: Case) -> str:
 
 
 @pytest.fixture(params=CASES, ids=ids)
-def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+def case(request: pytest.FixtureRequest) -> Case:
     chosen: Case = request.param
-    yield chosen
+    return chosen
 
 
 def words(document: Any) -> str:
@@ -168,7 +167,8 @@ def test_a_killed_bird_is_started_again_and_told(netlab: Netlab) -> None:
     file = str(LABS / "bird.py")
     netlab.ok("up", file)
     old = daemon(netlab)
-    assert old["running"] and old["ready"]
+    assert old["running"]
+    assert old["ready"]
     netlab.inside("node-1", f"kill -9 {old['pid']}")
     deadline = time.monotonic() + 15
     while (now := daemon(netlab))["pid"] in (None, old["pid"]) or not now["ready"]:
