@@ -1,23 +1,67 @@
 """Kubernetes networking on real Linux, without Kubernetes.
 
-A topology file imports from here: `from netlab import Cluster, Node, Pod, Container, flannel`.
-Dataplane families (`flannel`, …) come from the registry in `netlab.dataplane`.
+A topology file imports the values it is made of: `from netlab import Cluster, Node, flannel`. A
+program builds labs and asks them:
+
+>>> import netlab
+>>> with netlab.up("flannel-vxlan", nodes=2) as lab:
+...     lab.verify().ok
+...     lab.pod("pod-1-1").run("hostname").stdout
+True
+'pod-1-1\\n'
+
+All but the values is loaded when it is first used, so that importing this costs little.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
+from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet
 from netlab.topology.model import Cluster, Container, Node, Pod
 
-__all__ = ["Cluster", "Container", "Node", "Pod"]
+if TYPE_CHECKING:
+    from netlab.api import Lab, lab, labs, up
+    from netlab.dataplane import flannel
+    from netlab.plan.dataplane import Dataplane
+
+__all__ = [
+    "BadInput",
+    "Cluster",
+    "Container",
+    "Dataplane",
+    "Lab",
+    "LabUnavailable",
+    "NetlabError",
+    "Node",
+    "Pod",
+    "Unmet",
+    "flannel",
+    "lab",
+    "labs",
+    "up",
+]
 __version__ = "0.1.0"
+# Where the other names are: in a module, or (without a colon) a module themselves.
+_LAZY = {
+    "Dataplane": "netlab.plan.dataplane:Dataplane",
+    "Lab": "netlab.api:Lab",
+    "flannel": "netlab.dataplane.flannel",
+    "lab": "netlab.api:lab",
+    "labs": "netlab.api:labs",
+    "up": "netlab.api:up",
+}
+
+if not TYPE_CHECKING:  # a type checker takes a module with this function to have every name
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise AttributeError(f"module 'netlab' has no attribute '{name}'")
+        path, _, attribute = _LAZY[name].partition(":")
+        module = importlib.import_module(path)
+        return getattr(module, attribute) if attribute else module
 
 
-def __getattr__(name: str) -> Any:
-    from netlab.dataplane import families
-
-    try:
-        return families()[name]
-    except KeyError:
-        raise AttributeError(f"module 'netlab' has no attribute '{name}'") from None
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

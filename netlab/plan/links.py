@@ -41,8 +41,9 @@ PORT = Port()
 class Link(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower):
     """What devices of all kinds have. `mac` is empty for a kind without one; `mtu` is in bytes.
 
-    `bridge_port` are its settings as a port of a bridge; None where `master` is no bridge. `link_netns` is the
-    namespace where the device was made, if not its own: there its parent is and its socket stays.
+    `bridge_port` are its settings as a port of a bridge; None where `master` is no bridge.
+    `link_netns` is the namespace where the device was made, if not its own: there its parent is
+    and its socket stays.
     `addr_gen_mode` is how IPv6 makes a link-local address when the device comes up; None: the
     device has no IPv6 at all, as with an MTU below 1,280 bytes. `qdisc` is empty where it is the
     kernel's own choice for the kind.

@@ -186,7 +186,9 @@ def route(
 
 
 def connected(address: Address) -> Route | None:
-    """The route that the kernel makes for an address; None where it makes none."""
+    """The main table's route that the kernel makes for an address; None where it makes none."""
+    if address.scope == "host":
+        return None
     network = ip_interface(address.address).network
     if network.version == 6:
         # Unlike an IPv4 /32, an IPv6 /128 gets one too.

@@ -39,10 +39,14 @@ def too_many_nodes(pool: Pool, count: int) -> BadInput:
 
 def _check(name: str, cidr: Network, pool: Pool) -> None:
     longest = 30 if cidr.version == 4 else 126
-    if not cidr.subnet_of(pool.network):
+    if not _inside(cidr, pool.network):
         raise BadInput(f"The pod CIDR {cidr} of {name} is outside the cluster {pool.network}.")
     if cidr.prefixlen > longest:
         raise BadInput(f"The pod CIDR {cidr} of {name} is too small; use a /{longest} or wider.")
+
+
+def _inside(cidr: Network, whole: Network) -> bool:
+    return cidr[0] in whole and cidr[-1] in whole
 
 
 def _free(pool: Pool, taken: Sequence[Network]) -> Iterator[Network]:

@@ -83,6 +83,46 @@ listening() {
 }
 """
 
+DAEMONS = """\
+# ==== The daemons: processes in their node's network, started again when they end
+
+# in_folder FOLDER: standard input with {folder} replaced by the folder, as daemons' files want it.
+in_folder() {
+    sed "s|{folder}|$1|g"
+}
+
+# daemon NAMESPACE NAME SECONDS COMMAND…: start one; its output goes to a file in $dir.
+daemon() {
+    space=$1 name=$2 pause=$3
+    shift 3
+    (
+        cd "$dir/daemons/$space/$name"
+        while :; do
+            ip netns exec "$space" "$@" || :
+            sleep "$pause"
+        done
+    ) < /dev/null > "$dir/$space.$name.log" 2>&1 &
+}
+
+# ready NAMESPACE NAME TRIES COMMAND…: wait until a command succeeds in the namespace, or, with
+# `bound PROTOCOL PORT`, until a socket there has the port, which is in hexadecimal.
+ready() {
+    space=$1 name=$2 tries=$3
+    shift 3
+    for _ in $(seq "$tries"); do
+        if [ "$1" = bound ]; then
+            ip netns exec "$space" grep -qs "^ *[0-9]*: [0-9A-F]*:$3 " \\
+                "/proc/net/$2" "/proc/net/${2}6" && return
+        else
+            ip netns exec "$space" "$@" > /dev/null 2>&1 && return
+        fi
+        sleep 0.1
+    done
+    echo "The daemon $name of $space is not ready; see $dir/$space.$name.log." >&2
+    exit 1
+}
+"""
+
 FINISH = """\
 # ==== Ready: run the command, or a shell. Not by exec: process 1 would ignore Ctrl-C.
 

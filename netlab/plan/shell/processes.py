@@ -1,0 +1,83 @@
+"""Containers and daemons as lines of the script, which calls its own functions for them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+
+from netlab.plan.processes import Container, Daemon, Ready
+from netlab.plan.shell.words import here_document, word
+from netlab.plan.types import Namespace
+
+
+def serves(container: Container) -> bool:
+    """Whether it is netlab's own server."""
+    return container.command is None
+
+
+def containers(spaces: Iterable[Namespace]) -> Iterator[str]:
+    """One line for each container, and for each server one that waits for it."""
+    ready = []
+    for space in spaces:
+        for item in space.containers:
+            start = [space.name, word(item.name), shlex.quote(item.hostname)]
+            yield " ".join(["container", *start, *_command(item)])
+            if serves(item):
+                ready.append(f"listening {space.name} {item.port:04X}  # port {item.port}")
+    yield from ready
+
+
+def _command(item: Container) -> list[str]:
+    if item.command is not None:
+        return [shlex.quote(part) for part in item.command]
+    options = {
+        "--pod": item.hostname,
+        "--container": item.name,
+        "--port": str(item.port),
+        "--local-port": str(item.local_port),
+    }
+    words = [f"{option} {shlex.quote(value)}" for option, value in options.items()]
+    return ["python3", '"$dir/server.py"', *words]
+
+
+def daemons(spaces: Iterable[Namespace]) -> Iterator[str]:
+    """Each daemon's folder with its files, the daemon itself, and waiting until it is ready."""
+    waits = []
+    for space in spaces:
+        for item in space.daemons:
+            folder = f"$dir/daemons/{word(space.name)}/{word(item.name)}"
+            yield f'mkdir -p "{folder}"'
+            for file in item.files:
+                path = f'"{folder}/"{shlex.quote(file.path)}'
+                content = file.content.splitlines()
+                yield here_document(f'in_folder "{folder}" > {path}', content).rstrip("\n")
+                yield f"chmod {file.mode:o} {path}"
+            start = [space.name, item.name, f"{item.backoff:g}", *_words(item.command, folder)]
+            yield " ".join(["daemon", *start])
+            if item.ready:
+                waits += list(_ready(space.name, item, item.ready, folder))
+    yield from waits
+
+
+def _ready(space: str, item: Daemon, ready: Ready, folder: str) -> Iterator[str]:
+    tries = max(int(ready.seconds * 10), 1)
+    start = f"ready {space} {item.name} {tries}"
+    if ready.tcp:
+        yield f"{start} bound tcp {ready.tcp:04X}  # port {ready.tcp}"
+    if ready.udp:
+        yield f"{start} bound udp {ready.udp:04X}  # port {ready.udp}"
+    if ready.file:
+        yield f'{start} test -e "{folder}/"{shlex.quote(ready.file)}'
+    if ready.command:
+        yield " ".join([start, *_words(ready.command, folder)])
+
+
+def _words(command: Iterable[str], folder: str) -> Iterator[str]:
+    """The words of a command, its `{folder}` put in by the shell."""
+    for part in command:
+        before, *after = part.split("{folder}")
+        yield shlex.quote(before) + "".join(f'"{folder}"{_rest(text)}' for text in after)
+
+
+def _rest(text: str) -> str:
+    return shlex.quote(text) if text else ""
