@@ -77,43 +77,44 @@ ALL_TYPES = [kind for kinds in TYPES.values() for kind in kinds]
 NAMES = st.sampled_from(["a", "b", "eth0", "flannel.1"])
 NAMED = {"name", "namespace", "link", "master", "device", "devices", "destination", "address"}
 NAMED |= {"path", "family", "gateway", "protocol", "protocols", "mac"}
+TEXT = st.text(max_size=8)
 ATOMS: Mapping[Any, st.SearchStrategy[Any]] = {
-    str: st.text(max_size=8),
     int: st.integers(0, 3),
     bool: st.booleans(),
     float: st.floats(0, 60),
     types.NoneType: st.none(),
 }
+Text = st.SearchStrategy[str]
 
 
-def values_of(wanted: Any, name: str = "") -> st.SearchStrategy[Any]:
+def values_of(wanted: Any, name: str = "", text: Text = TEXT) -> st.SearchStrategy[Any]:
     """Arbitrary values of the type of a field, with that name."""
-    if wanted is str and name in NAMED:
-        return NAMES
+    if wanted is str:
+        return NAMES if name in NAMED else text
     if wanted in ATOMS:
         return ATOMS[wanted]
     if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
-        return sparse(wanted)
+        return sparse(wanted, text)
     origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
     if origin is Literal:
         return st.sampled_from(inner)
     if origin is tuple and inner[-1] is Ellipsis:
-        return st.lists(values_of(inner[0], name), max_size=2).map(tuple)
+        return st.lists(values_of(inner[0], name, text), max_size=2).map(tuple)
     if origin is tuple:
-        return st.tuples(*(values_of(one) for one in inner))
+        return st.tuples(*(values_of(one, "", text) for one in inner))
     assert origin in (typing.Union, types.UnionType), f"no values are known for {wanted}"
-    return st.one_of(*(values_of(one, name) for one in inner))
+    return st.one_of(*(values_of(one, name, text) for one in inner))
 
 
 @functools.cache
-def full(kind: type[Any]) -> st.SearchStrategy[Any]:
+def full(kind: type[Any], text: Text = TEXT) -> st.SearchStrategy[Any]:
     """Values of a type with every field arbitrary."""
     fields = msgspec.structs.fields(kind)
-    return st.builds(kind, **{one.name: values_of(one.type, one.name) for one in fields})
+    return st.builds(kind, **{one.name: values_of(one.type, one.name, text) for one in fields})
 
 
 @functools.cache
-def sparse(kind: type[Any]) -> st.SearchStrategy[Any]:
+def sparse(kind: type[Any], text: Text = TEXT) -> st.SearchStrategy[Any]:
     """Values of a type with few of its fields not as by default, as in real plans."""
     fields = {one.name: one for one in msgspec.structs.fields(kind)}
     required = [name for name, one in fields.items() if one.required]
@@ -123,7 +124,7 @@ def sparse(kind: type[Any]) -> st.SearchStrategy[Any]:
     def draw_one(draw: st.DrawFn) -> Any:
         extra = draw(st.sets(st.sampled_from(optional), max_size=3)) if optional else set()
         chosen = [*required, *(name for name in optional if name in extra)]
-        return kind(**{name: draw(values_of(fields[name].type, name)) for name in chosen})
+        return kind(**{name: draw(values_of(fields[name].type, name, text)) for name in chosen})
 
     return draw_one()
 
