@@ -106,9 +106,9 @@ def flaw(kind: type[Any]) -> str | None:
         return "it lacks the decorator @dataclass(frozen=True)"
     if kind.attach is Dataplane.attach:
         return "it has no method `attach`, which says how pods are attached"
-    options = {field.name for field in dataclasses.fields(kind)}  # ClassVars are not among them
+    fields = {field.name for field in dataclasses.fields(kind)}
     for name in ("name", "summary", "requires", "ipam", "dual_stack"):
-        if name in options:
+        if name in fields:
             return f"its `{name}` must be a ClassVar, not a field"
     for name, method in vars(Dataplane).items():
         if callable(method) and not name.startswith("_") and not callable(getattr(kind, name)):

@@ -6,12 +6,27 @@ where its `cluster_cidrs` are two.
 
 from __future__ import annotations
 
+from abc import ABC
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-Ip = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+if TYPE_CHECKING:
+    Ip = IPv4Address | IPv6Address
+    Network = IPv4Network | IPv6Network
+else:  # one class each, because msgspec decodes no union of two types that are not its own
+
+    class Ip(ABC):
+        """An address of either family."""
+
+    class Network(ABC):
+        """A network of either family."""
+
+    Ip.register(IPv4Address)
+    Ip.register(IPv6Address)
+    Network.register(IPv4Network)
+    Network.register(IPv6Network)
+
 V = TypeVar("V", Ip, Network)
 
 EXTERNAL = "external"

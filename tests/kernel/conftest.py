@@ -196,8 +196,11 @@ def at_once(
             free.put(lab)
 
     with ThreadPoolExecutor(len(labs)) as pool:
-        yield {name: pool.submit(do, name) for name in names}
-        pool.shutdown(cancel_futures=True)
+        found = {name: pool.submit(do, name) for name in names}
+        pool.shutdown(wait=False)  # its threads end with the work: tests that follow may fork
+        yield found
+        for future in found.values():
+            future.cancel()
 
 
 def wanted(request: pytest.FixtureRequest, parameter: str) -> list[str]:
