@@ -20,6 +20,11 @@ class Ruleset(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower)
     def key(self) -> str:
         raise NotImplementedError
 
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Features of the kernel (`netlab doctor`) without which it cannot be loaded."""
+        return ()
+
     def differences(self, have: Self) -> list[str]:
         """What `have` lacks, has too much and has differently, in words, down to the element."""
         raise NotImplementedError

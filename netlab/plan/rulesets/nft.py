@@ -199,6 +199,12 @@ class NftTable(Ruleset, frozen=True, kw_only=True):
     def key(self) -> str:
         return f"{self.family} {self.name}"
 
+    @property
+    def requires(self) -> tuple[str, ...]:
+        rules = (rule for chain in self.chains for rule in chain.rules)
+        masquerades = any("masquerade" in rule for rule in rules)
+        return ("nftables-masquerade",) if masquerades else ("nftables",)
+
     def __str__(self) -> str:
         return f"nftables table {self.key}"
 
