@@ -1,0 +1,22 @@
+"""Which of a pod's containers is asked, and how: round robin over protocols and containers."""
+
+from __future__ import annotations
+
+from netlab.plan.probing.actions import Application, Request
+from netlab.plan.probing.lab import address
+from netlab.topology.resolved import ContainerSpec, PodSpec
+
+APPLICATIONS: tuple[Application, ...] = ("tcp", "http", "udp")
+
+
+def servers(pod: PodSpec) -> list[ContainerSpec]:
+    """The pod's containers that run netlab's server."""
+    return [container for container in pod.containers if container.port]
+
+
+def choose(source: str, pod: PodSpec, index: int, ipv6: bool) -> tuple[Request, ContainerSpec]:
+    """A request for the pod, which has a server: TCP is for its first one."""
+    application = APPLICATIONS[index % len(APPLICATIONS)]
+    able = servers(pod)
+    server = able[0 if application == "tcp" else index % len(able)]
+    return Request(source, str(address(pod, ipv6)), server.port, application), server
