@@ -1,6 +1,16 @@
 """Kubernetes networking on real Linux, without Kubernetes.
 
-A topology file imports from here: `from netlab import Cluster, Node, Pod, Container, flannel`.
+A topology file imports the values it is made of: `from netlab import Cluster, Node, flannel`. A
+program builds labs and asks them:
+
+>>> import netlab
+>>> with netlab.up("flannel-vxlan", nodes=2) as lab:
+...     lab.verify().ok
+...     lab.pod("pod-1-1").run("hostname").stdout
+True
+'pod-1-1\\n'
+
+All but the values is loaded when it is first used, so that importing this costs little.
 """
 
 from __future__ import annotations
@@ -8,23 +18,50 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet
 from netlab.topology.model import Cluster, Container, Node, Pod
 
 if TYPE_CHECKING:
-    from netlab.dataplane import flannel as flannel
-    from netlab.plan.dataplane import Dataplane as Dataplane
+    from netlab.api import Lab, lab, labs, up
+    from netlab.dataplane import flannel
+    from netlab.plan.dataplane import Dataplane
 
-__all__ = ["Cluster", "Container", "Dataplane", "Node", "Pod", "flannel"]
+__all__ = [
+    "BadInput",
+    "Cluster",
+    "Container",
+    "Dataplane",
+    "Lab",
+    "LabUnavailable",
+    "NetlabError",
+    "Node",
+    "Pod",
+    "Unmet",
+    "flannel",
+    "lab",
+    "labs",
+    "up",
+]
 __version__ = "0.1.0"
+# Where the other names are: in a module, or (without a colon) a module themselves.
 _LAZY = {
-    "flannel": ("netlab.dataplane.flannel", None),
-    "Dataplane": ("netlab.plan.dataplane", "Dataplane"),
+    "Dataplane": "netlab.plan.dataplane:Dataplane",
+    "Lab": "netlab.api:Lab",
+    "flannel": "netlab.dataplane.flannel",
+    "lab": "netlab.api:lab",
+    "labs": "netlab.api:labs",
+    "up": "netlab.api:up",
 }
 
+if not TYPE_CHECKING:  # a type checker takes a module with this function to have every name
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'netlab' has no attribute '{name}'")
-    module, attribute = _LAZY[name]
-    loaded = importlib.import_module(module)
-    return getattr(loaded, attribute) if attribute else loaded
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise AttributeError(f"module 'netlab' has no attribute '{name}'")
+        path, _, attribute = _LAZY[name].partition(":")
+        module = importlib.import_module(path)
+        return getattr(module, attribute) if attribute else module
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

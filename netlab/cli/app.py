@@ -80,8 +80,9 @@ class _Output(io.FileIO):
 
 
 def colours() -> bool:
-    """Whether standard output may be coloured: a terminal, and $NO_COLOR not set."""
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    """Whether standard output may be coloured: a terminal that can, and $NO_COLOR empty."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return sys.stdout.isatty() and not plain
 
 
 def _store(field: str) -> Callable[[click.Context, click.Parameter, Any], Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +52,7 @@ def _tell(words: str) -> None:
 def show_report(report: Report) -> str:
     from netlab.report.matrix import matrix
 
-    return matrix(report, style=colours())
+    return matrix(report, style=colours(), width=shutil.get_terminal_size().columns)
 
 
 @click.command()

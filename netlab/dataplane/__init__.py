@@ -106,8 +106,9 @@ def flaw(kind: type[Any]) -> str | None:
         return "it lacks the decorator @dataclass(frozen=True)"
     if kind.attach is Dataplane.attach:
         return "it has no method `attach`, which says how pods are attached"
+    fields = {field.name for field in dataclasses.fields(kind)}
     for name in ("name", "summary", "requires", "ipam", "dual_stack"):
-        if name in kind.__dataclass_fields__:
+        if name in fields:
             return f"its `{name}` must be a ClassVar, not a field"
     for name, method in vars(Dataplane).items():
         if callable(method) and not name.startswith("_") and not callable(getattr(kind, name)):

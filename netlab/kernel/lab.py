@@ -1,4 +1,4 @@
-"""Labs on disk: one folder each under /run/netlab, with the plan, the keeper's identity and a lock.
+"""Labs on disk: one folder each under /run/netlab, with its design, its keeper's identity, a lock.
 
 For a user who is not root the folders are under $XDG_RUNTIME_DIR/netlab. $NETLAB_STATE puts them
 elsewhere. A folder whose keeper is gone is stale; it is removed when a command comes across it.
@@ -9,17 +9,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet, unknown
 from netlab.kernel.sandbox import Keeper, destroy, orphans, rootless
+from netlab.state import decode, encode
 
+T = TypeVar("T")
+KEEPER = "keeper.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -34,7 +36,7 @@ def root() -> Path:
     return Path(f"/tmp/netlab-{os.geteuid()}")
 
 
-class Lab:
+class LabFolder:
     """One lab's folder. Reading is free; who changes a lab holds its lock."""
 
     def __init__(self, name: str) -> None:
@@ -52,11 +54,9 @@ class Lab:
     def keeper(self) -> Keeper | None:
         """The keeper that is known of; None too when its file does not tell."""
         try:
-            known = self.read("keeper.json")
+            return self.read(KEEPER, Keeper)
         except (OSError, LabUnavailable):
             return None
-        pid, start = known.get("pid"), known.get("start")
-        return Keeper(pid, start) if isinstance(pid, int) and isinstance(start, int) else None
 
     @property
     def state(self) -> str:
@@ -66,32 +66,42 @@ class Lab:
             return "stale"
         return "running" if os.path.exists(self.folder / "whole") else "partial"
 
-    def read(self, file: str) -> dict[str, Any]:
-        """A file's JSON object. Raises FileNotFoundError, and LabUnavailable for anything else."""
+    def read(self, file: str, kind: type[T]) -> T:
+        """A file's value. Raises FileNotFoundError, and LabUnavailable for anything else."""
         try:
-            value = json.loads((self.folder / file).read_text())
+            return decode((self.folder / file).read_bytes(), kind)
         except FileNotFoundError:
             raise
         except (OSError, ValueError):
-            value = None
-        if not isinstance(value, dict):
-            raise self.unusable(file)
-        return value
+            raise self.unusable(file) from None
 
     def unusable(self, file: str) -> LabUnavailable:
         """The error for a file that is gone or spoilt."""
         return LabUnavailable(
-            f"The file {self.folder / file} is missing or damaged; remove the lab with "
-            f"`netlab down -l {self.name}`."
+            f"The file {self.folder / file} is missing or damaged",
+            f"remove the lab with `netlab down -l {self.name}`",
         )
 
     def write(self, file: str, value: Any) -> None:
         """Replace a file at once, so that a reader never sees half of it. Raises Unmet."""
         fresh = self.folder / f".{file}"
-        text = json.dumps(value)
+        document = encode(value)
         with _usable():
-            fresh.write_text(text)
+            fresh.write_bytes(document)
             fresh.replace(self.folder / file)
+
+    def log(self, namespace: str, process: str) -> Path:
+        """Where a container with a command of its own, or a daemon, prints to."""
+        return self.folder / "logs" / f"{namespace}.{process}.log"
+
+    def make_logs(self) -> None:
+        """Make the folder of the logs. Raises Unmet."""
+        with _usable():
+            (self.folder / "logs").mkdir(exist_ok=True)
+
+    def daemon(self, namespace: str, daemon: str) -> Path:
+        """A daemon's private folder."""
+        return self.folder / "daemons" / namespace / daemon
 
     def mark_whole(self) -> None:
         with _usable():
@@ -125,7 +135,7 @@ class Lab:
             pass
         os.close(fd)
         raise LabUnavailable(
-            f"The lab '{self.name}' is in use by another netlab command; wait for it to end."
+            f"The lab '{self.name}' is in use by another netlab command", "wait for it to end"
         )
 
     def _make(self) -> None:
@@ -181,19 +191,19 @@ def _usable(*expected: type[OSError]) -> Iterator[None]:
         raise
     except OSError as error:
         raise Unmet(
-            f"The folder of all labs, {root()}, cannot be used ({error.strerror or error}); set "
-            "NETLAB_STATE to a folder that is yours and has room."
+            f"The folder of all labs, {root()}, cannot be used ({error.strerror or error})",
+            "set NETLAB_STATE to a folder that is yours and has room",
         ) from None
 
 
-def labs() -> list[Lab]:
+def labs() -> list[LabFolder]:
     """All labs of this user. Raises Unmet."""
     try:
         with _usable(FileNotFoundError):
             names = sorted(entry.name for entry in root().iterdir() if entry.is_dir())
     except FileNotFoundError:
         return []
-    return [Lab(name) for name in names if _NAME.fullmatch(name)]
+    return [LabFolder(name) for name in names if _NAME.fullmatch(name)]
 
 
 def clear_stale() -> tuple[list[str], list[NetlabError]]:
@@ -228,21 +238,21 @@ def end_orphans() -> list[str]:
 
 
 def missing(name: str) -> LabUnavailable:
-    known = [lab.name for lab in labs()]
-    return LabUnavailable(str(unknown("lab", name, known)))
+    error = unknown("lab", name, [lab.name for lab in labs()])
+    return LabUnavailable(error.what, error.remedy)
 
 
-def choose(name: str | None) -> Lab:
+def choose(name: str | None) -> LabFolder:
     """The lab of that name, or the only one there is. Raises LabUnavailable."""
     if name is not None:
-        lab = Lab(name)
+        lab = LabFolder(name)
         if not lab.exists():
             raise missing(name)
         return lab
     running = labs()
     if not running:
-        raise LabUnavailable("No lab is running; start one with `netlab up TOPOLOGY`.")
+        raise LabUnavailable("No lab is running", "start one with `netlab up TOPOLOGY`")
     if len(running) > 1:
         names = ", ".join(lab.name for lab in running)
-        raise LabUnavailable(f"Several labs are running ({names}); say which with -l NAME.")
+        raise LabUnavailable(f"Several labs are running ({names})", "say which with -l NAME")
     return running[0]

@@ -11,15 +11,19 @@ import os
 import select
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from netlab.errors import LabUnavailable, Unmet
+from netlab.kernel import answers, namespaces
 from netlab.kernel import keeper as keeper_program
-from netlab.kernel import namespaces
 from netlab.kernel import syscalls as sys_
+
+T = TypeVar("T")
+_FORKING = threading.Lock()
 
 _NAMESPACES = (
     sys_.CLONE_NEWNS | sys_.CLONE_NEWNET | sys_.CLONE_NEWPID | sys_.CLONE_NEWUTS | sys_.CLONE_NEWIPC
@@ -87,24 +91,25 @@ def create(state: Path) -> Sandbox:
 
     Raises Unmet when the kernel or its settings do not allow it.
     """
-    gate_out, gate = os.pipe()
-    report_out, report = os.pipe()
-    helper = os.fork()
-    if helper == 0:
-        os.close(gate)
-        os.close(report_out)
-        _become_keeper(state, gate_out, report)
-    os.close(gate_out)
-    os.close(report)
+    with _FORKING:
+        gate_out, gate = os.pipe()
+        report_out, report = os.pipe()
+        forked = os.fork()
+        if forked == 0:
+            os.close(gate)
+            os.close(report_out)
+            _become_keeper(state, gate_out, report)
+        os.close(gate_out)
+        os.close(report)
     with os.fdopen(report_out) as lines:
         answer = lines.read().split("\n", 1)
-    os.waitpid(helper, 0)
+    os.waitpid(forked, 0)
     pid = int(answer[0]) if answer[0].isdigit() else 0
     problem = answer[1] if pid and len(answer) > 1 else answer[0] if not pid else ""
     start = start_of(pid) if pid else None
     if problem or start is None:
         os.close(gate)
-        raise Unmet(f"No sandbox can be made here ({problem or 'its keeper died'}); {remedy()}.")
+        raise Unmet(f"No sandbox can be made here ({problem or 'its keeper died'})", remedy())
     return Sandbox(Keeper(pid, start), gate)
 
 
@@ -206,51 +211,82 @@ def _mount_id(facts: int, fd: int) -> str:
         return next(line for line in lines if line.startswith("mnt_id:"))
 
 
-def run_inside(keeper: Keeper, work: Callable[[], int], *, keep: tuple[int, ...] = ()) -> int:
-    """Run `work` in a process inside the sandbox, and return its exit code.
+def run_inside(
+    keeper: Keeper,
+    work: Callable[[], T],
+    *,
+    keep: tuple[int, ...] = (),
+    relay: Callable[..., None] | None = None,
+) -> T:
+    """Run `work` in a process inside the sandbox; returns what it returns, raises what it raises.
 
     The process is in the sandbox's PID namespace, so it ends with the keeper, and it ends with the
-    caller too. `keep` are descriptors that only that process may have afterwards.
+    caller too. `keep` are descriptors that only that process may have afterwards. What `work` tells
+    (`answers.tell`) is handed to `relay` here, while it runs. Both are forked from the caller, so
+    the result must be something that can be pickled.
     Raises LabUnavailable when the lab goes away meanwhile.
     """
     _flush()
     caller = os.getpid()
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process inside
+    with _no_interrupt() as interrupt:
+        with _FORKING:  # no other process may get the pipe's end, or it would hold it open
+            receiving, sending = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                _step_in(keeper, work, caller, interrupt, sending)
+            for fd in (sending, *keep):
+                os.close(fd)
+        try:
+            outcome = answers.receive(receiving, relay or _ignore)
+        finally:
+            os.close(receiving)
+            os.waitpid(pid, 0)
+    if outcome is None:
+        raise LabUnavailable("The lab went away during the command: its keeper is gone.")
+    if outcome.error:
+        raise outcome.error
+    result: T = outcome.value
+    return result
+
+
+def _ignore(*_words: Any) -> None:
+    """Nobody listens."""
+
+
+@contextlib.contextmanager
+def _no_interrupt() -> Iterator[Any]:
+    """Ctrl-C is for the process inside. Only a main thread has signals to see to."""
+    if threading.current_thread() is not threading.main_thread():
+        yield None
+        return
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        pid = os.fork()
-        if pid == 0:
-            _step_in(keeper, work, caller, interrupt)
-        for fd in keep:
-            os.close(fd)
-        status = os.waitpid(pid, 0)[1]
+        yield interrupt
     finally:
         signal.signal(signal.SIGINT, interrupt)
-    if os.WIFSIGNALED(status):
-        raise LabUnavailable("The lab went away during the command: its keeper is gone.")
-    return os.waitstatus_to_exitcode(status)
 
 
-def _step_in(keeper: Keeper, work: Callable[[], int], caller: int, interrupt: Any) -> NoReturn:
-    """The middle process: enters everything, forks into the PID namespace, hands on the status."""
-    code = 1
+def _step_in(
+    keeper: Keeper, work: Callable[[], T], caller: int, interrupt: Any, sending: int
+) -> NoReturn:
+    """The middle process: enters everything, forks into the PID namespace, and waits for it."""
     try:
         sys_.die_with_parent(caller)
         _enter(keeper)
         pid = os.fork()
         if pid == 0:
-            signal.signal(signal.SIGINT, interrupt)
             sys_.die_with_parent(0)  # a parent outside one's own PID namespace shows as 0
-            code = work()
+            if interrupt is not None:
+                signal.signal(signal.SIGINT, interrupt)
+            answers.answer(sending, work)
             _flush()
-            os._exit(code)
-        status = os.waitpid(pid, 0)[1]
-        if os.WIFSIGNALED(status):
-            os.kill(os.getpid(), signal.SIGKILL)
-        code = os.WEXITSTATUS(status)
-    except LabUnavailable:
-        os.kill(os.getpid(), signal.SIGKILL)
+            os._exit(0)
+        os.close(sending)
+        os.waitpid(pid, 0)
+    except LabUnavailable as error:
+        answers.refuse(sending, error)
     finally:
-        os._exit(code)
+        os._exit(0)
 
 
 def _enter(keeper: Keeper) -> None:

@@ -26,7 +26,7 @@ from netlab.plan.routing import (
     Sysctl,
     connected,
 )
-from netlab.plan.rulesets import Ruleset
+from netlab.plan.rulesets import Ruleset, merged
 from netlab.plan.types import Namespace, Object, Plan
 from netlab.topology.names import DEVICE_NAME_MAX
 from netlab.topology.resolved import Layout, NodeSpec, PodSpec
@@ -65,6 +65,7 @@ def compile_plan(
     for node in layout.nodes:
         _node(plan, layout, dataplane, node)
     for space in plan.namespaces.values():
+        space.ruleset = merged(space.ruleset)  # type: ignore[assignment]
         _by_the_kernel(space)
     plan.requires = _requires(plan, dataplane)
     _refuse_bad_devices(plan)
@@ -75,9 +76,8 @@ def _underlay(layout: Layout) -> dict[str, Namespace]:
     spaces = {
         subnet.switch: underlay.switch(subnet, layout.underlay_mtu) for subnet in layout.subnets
     }
-    if len(layout.subnets) > 1:
-        router = underlay.router(layout, spaces)
-        spaces[router.name] = router
+    router = underlay.router(layout, spaces)
+    spaces[router.name] = router
     if layout.external:
         port = spaces[layout.external.subnet.switch]
         spaces[layout.external.name] = underlay.external(layout, layout.external, port)
@@ -135,9 +135,12 @@ def _by_the_kernel(space: Namespace) -> None:
 
 
 def _requires(plan: Plan, dataplane: Dataplane) -> tuple[str, ...]:
-    kinds = (link.kind for space in plan.namespaces.values() for link in space.links)
-    own = ("loopback", "other")
-    return tuple(dict.fromkeys([*(k for k in kinds if k not in own), *dataplane.requires]))
+    """The kernel's features that the plan's objects take, and those that its dataplane names."""
+    spaces = plan.namespaces.values()
+    kinds = (link.kind for space in spaces for link in space.links)
+    found = [kind for kind in kinds if kind not in ("loopback", "other")]
+    found += [name for space in spaces for item in space.ruleset for name in item.requires]
+    return tuple(dict.fromkeys([*found, *dataplane.requires]))
 
 
 def _refuse_bad_devices(plan: Plan) -> None:

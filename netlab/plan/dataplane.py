@@ -28,7 +28,7 @@ class Dataplane:
 
     name: ClassVar[str] = ""
     summary: ClassVar[str] = ""
-    # Features of the kernel (`netlab doctor`) without which it cannot be built.
+    # Features of the kernel (`netlab doctor`) it takes beside those that its objects show.
     requires: ClassVar[tuple[str, ...]] = ()
     ipam: ClassVar[Ipam] = HostLocal()
     dual_stack: ClassVar[bool] = True

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from netlab.plan.ownership import owner_of
+from netlab.plan.rulesets import Ruleset
 from netlab.plan.types import FIELDS, Namespace, Object
 
 
@@ -127,6 +129,8 @@ def _compare(want: Namespace, have: Namespace, result: Diff) -> None:
         present: dict[str, list[Object]] = {}
         for item in getattr(have, attribute):
             present.setdefault(item.key, []).append(item)
+        if attribute == "ruleset":
+            _set_apart(want, wanted, present, result)
         for key, item in wanted.items():
             others = present.get(key)
             if not others:
@@ -142,6 +146,21 @@ def _compare(want: Namespace, have: Namespace, result: Diff) -> None:
             for item in others:
                 _sort(want, item, result)
     _await(want, have, result)
+
+
+def _set_apart(
+    want: Namespace,
+    wanted: Mapping[str, Ruleset],
+    present: dict[str, list[Any]],
+    result: Diff,
+) -> None:
+    """Elements of sets that a daemon fills are the daemon's, whatever they are."""
+    for daemon in want.daemons:
+        for key, item in wanted.items() if daemon.owns.sets else ():
+            for index, other in enumerate(present.get(key, ())):
+                present[key][index], theirs = item.without(daemon.owns.sets, other)
+                if theirs is not None:
+                    result.foreign.append(Item(want.name, theirs, daemon.name))
 
 
 def _sort(want: Namespace, item: Object, result: Diff) -> None:

@@ -31,14 +31,21 @@ def switch(subnet: SubnetSpec, mtu: int) -> Namespace:
 
 
 def router(layout: Layout, switches: dict[str, Namespace]) -> Namespace:
-    """The router between the segments, with the last host address of each."""
+    """The router of all segments, with the last host address of each.
+
+    There is one on a single segment too: nodes have a default route, without which flanneld does
+    not start, and proxy ARP for a pod's gateway does not answer. It tells of every packet that it
+    cannot forward, where a real one may hold some of these messages back.
+    """
     space = _machine(ROUTER, "router", layout)
     for index, subnet in enumerate(layout.subnets):
         device = f"eth{index}"
         connect(space, device, switches[subnet.switch], layout.underlay_mtu)
         space.addresses += on_segment(subnet, subnet.gateways, device)
         space.addresses += link_locals(space, device)
-    space.sysctls += [FORWARDING, *([FORWARDING6] if layout.dual_stack else [])]
+    space.sysctls += [FORWARDING, Sysctl("net/ipv4/icmp_ratelimit", "0")]
+    if layout.dual_stack:
+        space.sysctls += [FORWARDING6, Sysctl("net/ipv6/icmp/ratelimit", "0")]
     return space
 
 
@@ -50,7 +57,7 @@ def host(
     addresses: Sequence[Ip],
     port: Namespace,
 ) -> Namespace:
-    """A machine on the underlay: eth0 to the switch, and default routes if there is a router."""
+    """A machine on the underlay: eth0 to the switch, and default routes to the router."""
     space = _machine(name, role, layout)
     connect(space, UPLINK, port, layout.underlay_mtu)
     space.addresses += on_segment(subnet, addresses)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from netlab.plan.diff import Diff
-from netlab.plan.types import FIELDS, Link, Namespace, Object, Plan, Table
+from netlab.plan.links import Link, Peer, Port
+from netlab.plan.types import FIELDS, Namespace, Object, Plan
 from netlab.report.text import blocks, count, facts, section, table
 from netlab.topology.addresses import AddressPlan
 from netlab.topology.ipcalc import Calculation
@@ -63,18 +64,30 @@ def _objects(space: Namespace) -> str:
 
 
 def _words(item: Object) -> str:
-    if isinstance(item, Table):
-        return item.script.replace("\t", "    ").rstrip()
     if not isinstance(item, Link):
         return str(item)
-    words = [f"{item} {item.kind} mac {item.mac} mtu {item.mtu}"]
-    if item.master:
-        words.append(f"master {item.master}{' hairpin' if item.hairpin else ''}")
-    if item.peer:
-        words.append(f"peer {item.peer.namespace}/{item.peer.link}")
-    if vxlan := item.vxlan:
-        words.append(f"id {vxlan.vni} dstport {vxlan.port} local {vxlan.local} dev {vxlan.device}")
+    words = [f"{item} {item.kind}", *([f"mac {item.mac}"] if item.mac else []), f"mtu {item.mtu}"]
+    words += [f"{name.replace('_', ' ')} {_setting(value)}" for name, value in _said(item)]
     return " ".join(words)
+
+
+def _said(item: Link) -> Iterator[tuple[str, Any]]:
+    """The settings of a device that a plan says, beside its name, MAC and MTU."""
+    fields, defaults = item.__struct_fields__, item.__struct_defaults__
+    usual = dict(zip(fields[len(fields) - len(defaults) :], defaults, strict=True))
+    for name in fields:
+        value = getattr(item, name)
+        if name not in ("name", "mac", "mtu") and value != usual.get(name):
+            yield name, value
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, Peer):
+        return f"{value.namespace}/{value.link}"
+    if isinstance(value, Port):
+        names = (name for name in value.__struct_fields__ if getattr(value, name) is True)
+        return f"({', '.join(names)})"
+    return ("off", "on")[value] if isinstance(value, bool) else str(value)
 
 
 def ipcalc_table(calculation: Calculation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 
 import click
 
@@ -17,16 +18,18 @@ def table(
 ) -> str:
     """Columns as wide as their widest cell; `paint` gives the colour for a cell's text.
 
-    Colours are added last, as their codes would count as width.
+    What stands over a column may have several lines. Colours are added last, as their codes would
+    count as width.
     """
-    cells = [list(head)] + [[str(cell) for cell in row] for row in rows]
+    heads = [list(line) for line in zip_longest(*(h.split("\n") for h in head), fillvalue="")]
+    cells = heads + [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     lines = []
     for number, row in enumerate(cells):
         parts = []
         for text, width in zip(row, widths, strict=True):
             padded = text.ljust(width)
-            parts.append(paint(text)(padded) if paint and number else padded)
+            parts.append(paint(text)(padded) if paint and number >= len(heads) else padded)
         lines.append(GAP.join(parts).rstrip())
     return "\n".join(lines)
 

@@ -16,7 +16,7 @@ DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 def refuse_bad_names(layout: Layout) -> None:
     """Raises BadInput for a name that is taken, too long or malformed."""
     names = [subnet.switch for subnet in layout.subnets]
-    names += [ROUTER] if len(layout.subnets) > 1 else []
+    names.append(ROUTER)
     names += [EXTERNAL] if layout.external else []
     names += [node.name for node in layout.nodes]
     for name in names:

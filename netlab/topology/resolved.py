@@ -6,12 +6,27 @@ where its `cluster_cidrs` are two.
 
 from __future__ import annotations
 
+from abc import ABC
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-Ip = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+if TYPE_CHECKING:
+    Ip = IPv4Address | IPv6Address
+    Network = IPv4Network | IPv6Network
+else:  # one class each, because msgspec decodes no union of two types that are not its own
+
+    class Ip(ABC):
+        """An address of either family."""
+
+    class Network(ABC):
+        """A network of either family."""
+
+    Ip.register(IPv4Address)
+    Ip.register(IPv6Address)
+    Network.register(IPv4Network)
+    Network.register(IPv6Network)
+
 V = TypeVar("V", Ip, Network)
 
 EXTERNAL = "external"
@@ -47,7 +62,7 @@ class PodSpec:
 
 @dataclass(frozen=True, slots=True)
 class SubnetSpec:
-    """One segment of the underlay: a switch, and the router's addresses on it if there is one."""
+    """One segment of the underlay: a switch, and the router's address of each family on it."""
 
     switch: str
     networks: tuple[Network, ...]
@@ -58,8 +73,8 @@ class SubnetSpec:
         return self.networks[0]
 
     @property
-    def gateway(self) -> Ip | None:
-        return self.gateways[0] if self.gateways else None
+    def gateway(self) -> Ip:
+        return self.gateways[0]
 
 
 @dataclass(frozen=True, slots=True)

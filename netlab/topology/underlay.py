@@ -43,11 +43,10 @@ def subnets(cluster: Cluster, *, dual_stack: bool) -> tuple[SubnetSpec, ...]:
             "for every segment."
         )
     pairs = list(itertools.zip_longest(ipv4, ipv6)) if dual_stack else [(net,) for net in ipv4]
-    if len(pairs) == 1:
-        return (SubnetSpec("underlay", tuple(pairs[0]), ()),)
+    names = [f"underlay-{number}" for number in range(1, len(pairs) + 1)]
     return tuple(
-        SubnetSpec(f"underlay-{number}", tuple(pair), tuple(router(net) for net in pair))
-        for number, pair in enumerate(pairs, 1)
+        SubnetSpec(name, tuple(pair), tuple(router(net) for net in pair))
+        for name, pair in zip(names if len(pairs) > 1 else ["underlay"], pairs, strict=True)
     )
 
 
@@ -67,7 +66,7 @@ def refuse_too_many(cluster: Cluster, segments: Sequence[SubnetSpec]) -> None:
         return
     for index, subnet in enumerate(segments):
         share = (cluster.nodes - index + len(segments) - 1) // len(segments)
-        kept = bool(subnet.gateways) + (cluster.external and index == 0)
+        kept = 1 + (cluster.external and index == 0)  # the router's address, and the client's
         if any(share > net.num_addresses - 2 - kept for net in subnet.networks):
             raise too_small(subnet, cluster.nodes)
 
@@ -84,7 +83,7 @@ def places(
 ) -> list[Place]:
     """Where each node is: nodes are dealt to the segments in turn, and get their first addresses.
 
-    The last host address of a subnet is kept for a router, the one before for the external client.
+    The last host address of a subnet is the router's, the one before kept for the external client.
     """
     given = _given(nodes)
     reserved = {ip for subnet in segments for ip in subnet.gateways}

@@ -1,22 +1,68 @@
-"""Labs for tests: made by the real command, in a state folder of their own, and always removed."""
+"""Labs for tests: made by the real command, in a state folder of their own, and always removed.
+
+Everything in this folder runs on a host of its own, so that nothing else on the machine matters.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 import pytest
 
-from tests.kernel import host
+from netlab.kernel.capabilities import features, missing
+from tests.kernel import host, place
 
 COMMAND = [sys.executable, "-m", "netlab"]
 REPOSITORY = Path(__file__).parents[2]
+LABS = 8  # that `several` has
+T = TypeVar("T")
+
+
+@functools.cache
+def machine() -> place.Place:
+    """Where pytest was started."""
+    return place.Place.here()
+
+
+@functools.cache
+def own_host() -> place.Place:
+    machine()
+    # Finding out what the kernel can do loads its modules. Later, each would add settings (and some
+    # a device) to the host in the middle of a test.
+    missing(features())
+    return place.new_host()
+
+
+_visit = ExitStack()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Called for the tests of all layers: there and back where the kernel layer begins and ends."""
+    if _is_ours(item) and not own_host.cache_info().currsize:
+        _visit.enter_context(place.inside(own_host()))
+    result = yield
+    if nextitem and not _is_ours(nextitem):
+        _visit.close()
+        own_host.cache_clear()
+    return result
+
+
+def _is_ours(item: pytest.Item) -> bool:
+    return item.get_closest_marker("kernel") is not None and os.geteuid() == 0
 
 
 @dataclass(frozen=True)
@@ -96,7 +142,7 @@ def netlab(tmp_path: Path) -> Iterator[Netlab]:
     yield command
     command.run("down", "--all")
     host.assert_nothing_left(command.state)
-    assert host.snapshot() == before
+    assert host.changes(before) == []
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +153,65 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Netlab]:
     yield command
     command.run("down", "--all")
     host.assert_nothing_left(command.state)
-    assert host.snapshot() == before
+    assert host.changes(before) == []
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Netlab]]:
+    """Commands with a running lab each, for tests of a module that are prepared at once."""
+    folder = tmp_path_factory.mktemp("several")
+    commands = [Netlab(folder / f"state-{number}") for number in range(LABS)]
+    before = host.snapshot()
+    for command in commands:
+        command.ok("up", "flannel-vxlan", "--no-verify")
+    yield commands
+    for command in commands:
+        command.run("down", "--all")
+        host.assert_nothing_left(command.state)
+    assert host.changes(before) == []
+
+
+@contextmanager
+def at_once(
+    labs: list[Netlab], work: Callable[[Netlab, str], T], names: Iterable[str]
+) -> Iterator[dict[str, Future[T]]]:
+    """Do work for each name, each time with a lab to itself, and for as many at once as labs.
+
+    A lab that lost something makes every probe wait for what does not come. That takes no less
+    time for one lab than for several.
+    """
+    free: SimpleQueue[Netlab] = SimpleQueue()
+    for lab in labs:
+        free.put(lab)
+
+    def do(name: str) -> T:
+        lab = free.get()
+        try:
+            return work(lab, name)
+        except BaseException:  # the next one gets a lab that is whole
+            lab.run("down", "--all")
+            lab.ok("up", "flannel-vxlan", "--no-verify")
+            raise
+        finally:
+            free.put(lab)
+
+    with ThreadPoolExecutor(len(labs)) as pool:
+        found = {name: pool.submit(do, name) for name in names}
+        pool.shutdown(wait=False)  # its threads end with the work: tests that follow may fork
+        yield found
+        for future in found.values():
+            future.cancel()
+
+
+def wanted(request: pytest.FixtureRequest, parameter: str) -> list[str]:
+    """The values of a parameter for which this module has tests that are to run."""
+    found = [
+        item.callspec.params.get(parameter)
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        if item.module is request.module
+    ]
+    return [value for value in found if value is not None]
 
 
 @pytest.fixture

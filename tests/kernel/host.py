@@ -1,7 +1,11 @@
-"""The host as a lab must leave it: everything of its network, settings, mounts and processes."""
+"""The host as a lab must leave it: everything of its network, settings, mounts and processes.
+
+Compared exactly: it is the tests' own host (tests/kernel/place.py), which nobody else changes.
+"""
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -15,6 +19,10 @@ COMMANDS = (
     ("ip", "-j", "route", "show", "table", "all"),
     ("ip", "-6", "-j", "route", "show", "table", "all"),
     ("ip", "-j", "rule"),
+    ("ip", "-6", "-j", "rule"),
+    ("ip", "-j", "neigh", "show", "nud", "permanent"),
+    ("bridge", "-j", "fdb"),
+    ("tc", "-j", "qdisc"),
     ("nft", "list", "ruleset"),
 )
 # Clocks and counters that change by themselves, with or without a lab.
@@ -23,28 +31,40 @@ COUNTERS = {"nf_conntrack_count"}
 
 
 def snapshot() -> dict[str, str]:
-    """The root namespace's links, addresses, routes, rules, rulesets, and sysctls; the mounts."""
+    """The links, addresses, routes, rules, rulesets and sysctls of where we are; the mounts."""
     result = {}
     for command in COMMANDS:
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         result[" ".join(command)] = PASSING.sub("", output)
-    result["sysctl net"] = _settings(Path("/proc/sys/net"))
+    result["sysctl net"] = "\n".join(f"{path} {value}" for path, value in settings().items())
     result["mounts"] = Path("/proc/self/mountinfo").read_text()
     result["netns names"] = json.dumps(_names(Path("/run/netns")))
     result["hostname"] = os.uname().nodename
     return result
 
 
-def _settings(folder: Path) -> str:
-    lines = []
-    for path in sorted(folder.rglob("*")):
+def settings() -> dict[Path, str]:
+    """The network's sysctls, as they are where we are."""
+    found = {}
+    for path in sorted(Path("/proc/sys/net").rglob("*")):
         if path.name in COUNTERS or not path.is_file():
             continue
         try:
-            lines.append(f"{path} {path.read_text().strip()}")
+            found[path] = path.read_text().strip()
         except OSError:  # some settings can only be written, or need a device
             continue
-    return "\n".join(lines)
+    return found
+
+
+def changes(before: dict[str, str]) -> list[str]:
+    """What is no longer as a snapshot has it: the lines that went, and those that came."""
+    now = snapshot()
+    return [
+        f"{what}: {line}"
+        for what in before
+        for line in difflib.ndiff(*(re.split(r"\n|(?<=\}),", s[what]) for s in (before, now)))
+        if line[0] in "+-"
+    ]
 
 
 def _names(folder: Path) -> list[str]:
@@ -70,5 +90,6 @@ def assert_nothing_left(state: Path, within: float = 5.0) -> None:
     deadline = time.monotonic() + within
     while processes(state) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert processes(state) == []
+    left = processes(state)
+    assert not left, f"these processes are left: {left}"
     assert not state.exists() or list(state.iterdir()) == []

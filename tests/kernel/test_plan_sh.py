@@ -26,6 +26,7 @@ from netlab.plan.compile import compile_plan
 from netlab.plan.shell import render
 from netlab.plan.types import Namespace, Plan
 from netlab.topology.layout import lay_out
+from tests.kernel import host
 
 pytestmark = pytest.mark.needs("veth", "bridge", "vxlan", "nftables-masquerade")
 
@@ -295,30 +296,17 @@ def test_it_ends_with_the_command_s_status(plan: Plan, tmp_path: Path) -> None:
 
 
 def test_the_host_is_left_as_it_was(plan: Plan, tmp_path: Path) -> None:
-    def host() -> tuple[str, ...]:
-        commands = (
-            "ip -o link",
-            "ip -o address",
-            "nft list ruleset",
-            "ls /run/netns",
-            "cat /proc/mounts",
-        )
-        return tuple(
-            subprocess.run(command.split(), capture_output=True, text=True).stdout
-            for command in commands
-        )
-
-    before = host()
+    before = host.snapshot()
     process = subprocess.Popen([*write(plan, tmp_path), "sleep", "60"])
     try:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         while "sleep" not in _commands_below(children) and process.poll() is None:
             time.sleep(0.05)
-        assert host() == before
+        assert host.changes(before) == []
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert host() == before
+    assert host.changes(before) == []
 
 
 def _commands_below(children: Path) -> set[str]:

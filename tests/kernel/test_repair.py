@@ -6,10 +6,14 @@ import json
 import re
 import subprocess
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from tests.kernel.conftest import COMMAND, Netlab
+from tests.kernel.conftest import COMMAND, Netlab, Result, at_once, wanted
 
 # What to break, where, and what the diff must call it. VTEP and veth names are node 1's.
 BREAKS = {
@@ -225,21 +229,50 @@ def test_up_again_writes_nothing(lab: Netlab) -> None:
     assert [line for line in seen.splitlines() if "[NEIGH]" not in line] == []
 
 
-@pytest.mark.parametrize("name", BREAKS)
-def test_one_broken_object_is_named_shown_and_repaired(lab: Netlab, name: str) -> None:
-    _, _, state, words = BREAKS[name]
+@dataclass(frozen=True)
+class Repair:
+    """What the commands said of a lab with one thing broken, and then repaired."""
+
+    found: Result
+    verified: Result
+    repaired: Any
+    left: Any
+    again: Any
+
+
+def break_and_repair(lab: Netlab, name: str) -> Repair:
     break_it(lab, name)
-    found = lab.run("--json", "diff")
-    assert found.code == 1
-    assert not found.json["ok"]
-    assert any(words in str(entry) for entry in found.json[state]), found.json
-    verified = lab.run("--json", "verify")
-    assert verified.code == 1
-    assert any(not check["ok"] for check in verified.json["checks"])
-    repaired = lab.ok("up", "flannel-vxlan")
-    assert repaired["changes"] >= 1
-    assert lab.ok("diff")["ok"]
-    assert lab.ok("up", "flannel-vxlan", "--no-verify")["writes"] == 0
+    return Repair(
+        found=lab.run("--json", "diff"),
+        verified=lab.run("--json", "verify"),
+        repaired=lab.ok("up", "flannel-vxlan"),
+        left=lab.ok("diff"),
+        again=lab.ok("up", "flannel-vxlan", "--no-verify"),
+    )
+
+
+@pytest.fixture(scope="module")
+def repairs(
+    several: list[Netlab], request: pytest.FixtureRequest
+) -> Iterator[dict[str, Future[Repair]]]:
+    with at_once(several, break_and_repair, wanted(request, "name")) as found:
+        yield found
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_one_broken_object_is_named_shown_and_repaired(
+    repairs: dict[str, Future[Repair]], name: str
+) -> None:
+    _, _, state, words = BREAKS[name]
+    seen = repairs[name].result()
+    assert seen.found.code == 1
+    assert not seen.found.json["ok"]
+    assert any(words in str(entry) for entry in seen.found.json[state]), seen.found.json
+    assert seen.verified.code == 1
+    assert any(not check["ok"] for check in seen.verified.json["checks"])
+    assert seen.repaired["changes"] >= 1
+    assert seen.left["ok"]
+    assert seen.again["writes"] == 0
 
 
 def test_repair_drops_no_packet_elsewhere(lab: Netlab) -> None:

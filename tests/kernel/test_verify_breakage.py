@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.kernel.conftest import COMMAND, Netlab
+from tests.kernel.conftest import COMMAND, Netlab, Result, at_once, wanted
 
 VTEP_2 = "$(bridge fdb show dev flannel.1 | grep 192.168.0.2 | cut -d' ' -f1)"
 PORT_1 = "$(ls /sys/class/net | grep -m1 veth)"
@@ -141,6 +142,7 @@ SANDBOX_BREAKS = {
         {"wire": "namespace underlay is gone"},
     ),
 }
+BREAKS = VXLAN_BREAKS | SANDBOX_BREAKS
 
 
 def sandbox(netlab: Netlab, command: str) -> str:
@@ -168,8 +170,31 @@ def lab(shared: Netlab) -> Iterator[Netlab]:
     shared.run("down", "--all")
 
 
-def assert_seen(netlab: Netlab, broken: Break) -> None:
-    code, report = verify(netlab)
+def break_and_repair(lab: Netlab, name: str) -> tuple[int, Any, Result]:
+    """What `verify` said of the broken lab, and `up` of it."""
+    broken = BREAKS[name]
+    if broken.where:
+        lab.inside(broken.where, broken.command)
+    else:
+        sandbox(lab, broken.command)
+    return *verify(lab), lab.run("--json", "up", "flannel-vxlan")
+
+
+@pytest.fixture(scope="module")
+def repairs(
+    several: list[Netlab], request: pytest.FixtureRequest
+) -> Iterator[dict[str, Future[tuple[int, Any, Result]]]]:
+    with at_once(several, break_and_repair, wanted(request, "name")) as found:
+        yield found
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_the_right_checks_turn_red(
+    repairs: dict[str, Future[tuple[int, Any, Result]]], name: str
+) -> None:
+    """Also where a whole namespace is gone: that is a failed check and no crash."""
+    broken = BREAKS[name]
+    code, report, repaired = repairs[name].result()
     assert code == 1
     assert not report["ok"]
     failed = [check for check in report["checks"] if not check["ok"]]
@@ -180,14 +205,8 @@ def assert_seen(netlab: Netlab, broken: Break) -> None:
     for kind, words in broken.words.items():
         seen = [check["observed"] for check in failed if check["kind"] == kind]
         assert any(words in text for text in seen), seen
-
-
-@pytest.mark.parametrize("name", VXLAN_BREAKS)
-def test_the_right_checks_turn_red(lab: Netlab, name: str) -> None:
-    broken = VXLAN_BREAKS[name]
-    lab.inside(broken.where, broken.command)
-    assert_seen(lab, broken)
-    assert lab.ok("up", "flannel-vxlan")["ok"], "repaired, everything is green again"
+    assert repaired.code == 0, repaired.err
+    assert repaired.json["ok"], "repaired, everything is green again"
 
 
 def test_a_switch_that_floods_is_seen(lab: Netlab) -> None:
@@ -242,16 +261,6 @@ def test_verifying_drops_no_packet(lab: Netlab) -> None:
     while ping.poll() is None:
         assert lab.ok("verify")["ok"]
     assert " 0% packet loss" in ping.communicate()[0]
-
-
-@pytest.mark.parametrize("name", SANDBOX_BREAKS)
-def test_what_is_gone_is_a_failed_check_and_no_crash(lab: Netlab, name: str) -> None:
-    broken = SANDBOX_BREAKS[name]
-    sandbox(lab, broken.command)
-    assert_seen(lab, broken)
-    repaired = lab.run("--json", "up", "flannel-vxlan")
-    assert repaired.code == 0, repaired.err
-    assert repaired.json["ok"]
 
 
 def test_every_hop_and_kind_is_in_the_report(lab: Netlab) -> None:

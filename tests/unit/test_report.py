@@ -97,6 +97,78 @@ def test_a_lab_without_pods_has_a_matrix_of_its_nodes() -> None:
     assert "wire: node to outside: bare: 1 of 1 ok" in text
 
 
+def lab(nodes: int, *failing: tuple[int, int]) -> Report:
+    """A lab with a pod on each of so many nodes, all of which reach all, but for these."""
+    places = {f"pod-{number}-1": f"node-{number}" for number in range(1, nodes + 1)}
+    checks = [
+        check("pod-cross-node", f"pod-{a}-1", f"pod-{b}-1", ok=(a, b) not in failing)
+        for a in range(1, nodes + 1)
+        for b in range(1, nodes + 1)
+        if a != b
+    ]
+    return Report(0.1, tuple(checks), places)
+
+
+def drawn(report: Report, width: int) -> list[str]:
+    """The lines of the matrix alone."""
+    return matrix(report, width=width).split("\n\n")[0].splitlines()[1:]
+
+
+def test_names_over_columns_are_wrapped_where_they_have_no_room() -> None:
+    wide, narrow = drawn(lab(8), 81), drawn(lab(8), 72)
+    assert wide[0].split() == ["from", "\\", "to", *(f"pod-{n}-1" for n in range(1, 9))]
+    assert narrow[0].split() == ["from", "\\", "to", *["pod-"] * 8]
+    assert narrow[1].split() == [f"{n}-1" for n in range(1, 9)]
+    assert [line.split() for line in narrow[2:]] == [line.split() for line in wide[1:]]
+    assert narrow[0].index("pod-") == narrow[1].index("1-1"), "columns stay aligned"
+
+
+def test_a_word_is_broken_only_when_nothing_else_helps() -> None:
+    reached = [check("pod-external", "pod-1", f"{name}-external") for name in ("a", "b", "c")]
+    report = Report(0.1, tuple(reached))
+    assert [line.split() for line in drawn(report, 40)][1] == ["external"] * 3
+    assert "exter" in drawn(report, 35)[1]
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 132])
+@pytest.mark.parametrize("nodes", [2, 12, 16, 30])
+def test_the_matrix_is_never_wider_than_the_terminal(nodes: int, width: int) -> None:
+    lines = drawn(lab(nodes, (1, nodes)), width)
+    table_lines = [line for line in lines if "not shown" not in line]
+    assert max(map(len, table_lines)) <= width
+    assert any("FAIL" in line for line in table_lines)
+
+
+def test_columns_that_have_no_room_are_named() -> None:
+    lines = drawn(lab(30), 80)
+    assert lines[-1] == ("columns 11 to 30 of 30 are not shown: widen the terminal or use --json")
+    assert lines[0].split()[3:] == ["node-"] * 10
+    assert "not shown" not in matrix(lab(30), width=300)
+
+
+def test_columns_with_a_failure_are_the_first_to_be_shown() -> None:
+    text = matrix(lab(30, (2, 29), (3, 17)), width=80)
+    shown = rows(text.split("\n\n")[0])
+    assert shown["node-2"].count("FAIL") == 1
+    assert shown["node-3"].count("FAIL") == 1
+    assert "columns 9 to 16, 18 to 28, 30 of 30 are not shown: " in text
+    assert "pod-cross-node  pod-2-1 > pod-29-1" in text, "and listed below"
+
+
+def test_failures_for_which_there_is_no_room_are_told() -> None:
+    """More of them than columns, and than failed checks that are written out."""
+    failing = [(1, b) for b in range(2, 31)] + [(b, 1) for b in range(2, 31)]
+    text = matrix(lab(30, *failing), width=80)
+    assert "columns 11 to 30 of 30 are not shown (FAIL in 11 to 30 too): " in text
+    assert "Failed checks: 58" in text
+
+
+def test_rows_that_nobody_would_read_are_left_out_and_named() -> None:
+    text = matrix(lab(60, (58, 3)), width=80)
+    assert "rows 40 to 57, 59 to 60 of 60 are not shown: use --json" in text
+    assert "FAIL" in rows(text)["node-58"]
+
+
 def test_the_evidence_is_one_example_for_each_class_of_paths() -> None:
     checks = [
         check("wire", "pod-1-1", "pod-2-1", expected="VXLAN, once at the port of node-1"),

@@ -1,37 +1,84 @@
-"""Flannel's masquerade and forward rules (flannel pkg/trafficmngr)."""
+"""Flannel's masquerade and forward rules (flannel pkg/trafficmngr), in both of its forms.
+
+kube-proxy's mark returns first; traffic inside the cluster network keeps its addresses; what leaves
+it from a pod, and what enters it from elsewhere, is masqueraded. The two forms are not the same
+rule set: see where they differ below.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Literal
 
-from netlab.plan.rulesets import NftTable, Ruleset
+from netlab.plan.rulesets import Chain, Hook, IptablesChain, IptablesTable, NftTable, Ruleset
 from netlab.topology.resolved import Network
 
 
 def rules(
     form: Literal["nftables", "iptables"], cluster: Network, pods: Network
 ) -> Iterator[Ruleset]:
-    """Flannel's nftables table (`EnableNFTables`), rule by rule in the order of its source."""
+    """The rules of one family in a node: its cluster CIDR, and the node's own pod CIDR."""
+    return _nftables(cluster, pods) if form == "nftables" else _iptables(cluster, pods)
+
+
+def _multicast(cluster: Network) -> str:
+    return "ff00::/8" if cluster.version == 6 else "224.0.0.0/4"
+
+
+def _nftables(cluster: Network, pods: Network) -> Iterator[NftTable]:
+    """The table of `EnableNFTables`, rule by rule in the order of its source.
+
+    Unlike iptables' form, the whole mark is compared and not its bit; and all that enters for the
+    cluster network returns, so that the last rule never matches: a client outside that comes in by
+    another node than the pod's keeps its address.
+    """
     ip = "ip6" if cluster.version == 6 else "ip"
+    masquerade = Chain(
+        name="postrtg",
+        comment="chain to manage traffic masquerading by flannel",
+        hook=Hook(type="nat", hook="postrouting", priority="srcnat"),
+        rules=(
+            "meta mark 0x00004000 return",
+            f"{ip} saddr {pods} {ip} daddr {cluster} return",
+            f"{ip} saddr {cluster} {ip} daddr {pods} return",
+            f"{ip} saddr != {pods} {ip} daddr {cluster} return",
+            f"{ip} saddr {cluster} {ip} daddr != {_multicast(cluster)} masquerade fully-random",
+            f"{ip} saddr != {cluster} {ip} daddr {cluster} masquerade fully-random",
+        ),
+    )
+    forward = Chain(
+        name="forward",
+        comment="chain to accept flannel traffic",
+        hook=Hook(type="filter", hook="forward", priority="filter"),
+        rules=(f"{ip} saddr {cluster} accept", f"{ip} daddr {cluster} accept"),
+    )
     name = f"flannel-ipv{cluster.version}"
-    multicast = "ff00::/8" if cluster.version == 6 else "224.0.0.0/4"
-    body = f"""\
-	comment "rules for {name}"
-	chain postrtg {{
-		comment "chain to manage traffic masquerading by flannel"
-		type nat hook postrouting priority srcnat; policy accept;
-		meta mark 0x00004000 return
-		{ip} saddr {pods} {ip} daddr {cluster} return
-		{ip} saddr {cluster} {ip} daddr {pods} return
-		{ip} saddr != {pods} {ip} daddr {cluster} return
-		{ip} saddr {cluster} {ip} daddr != {multicast} masquerade fully-random
-		{ip} saddr != {cluster} {ip} daddr {cluster} masquerade fully-random
-	}}
-	chain forward {{
-		comment "chain to accept flannel traffic"
-		type filter hook forward priority filter; policy accept;
-		{ip} saddr {cluster} accept
-		{ip} daddr {cluster} accept
-	}}"""
-    yield NftTable(family=ip, name=name, body=body)
+    yield NftTable(family=ip, name=name, comment=f"rules for {name}", chains=(masquerade, forward))
+
+
+def _iptables(cluster: Network, pods: Network) -> Iterator[IptablesTable]:
+    """The chains of flannel's own default form, jumped to from the end of the built-in ones."""
+    masq, forward = (f'-m comment --comment "flanneld {w}"' for w in ("masq", "forward"))
+    masquerade = IptablesChain(
+        name="FLANNEL-POSTRTG",
+        rules=(
+            f"-m mark --mark 0x4000/0x4000 {masq} -j RETURN",
+            f"-s {pods} -d {cluster} {masq} -j RETURN",
+            f"-s {cluster} -d {pods} {masq} -j RETURN",
+            f"! -s {cluster} -d {pods} {masq} -j RETURN",
+            f"-s {cluster} ! -d {_multicast(cluster)} {masq} -j MASQUERADE --random-fully",
+            f"! -s {cluster} -d {cluster} {masq} -j MASQUERADE --random-fully",
+        ),
+    )
+    accept = IptablesChain(
+        name="FLANNEL-FWD",
+        rules=(f"-s {cluster} {forward} -j ACCEPT", f"-d {cluster} {forward} -j ACCEPT"),
+    )
+    for table, builtin, chain, words in (
+        ("nat", "POSTROUTING", masquerade, masq),
+        ("filter", "FORWARD", accept, forward),
+    ):
+        jump = IptablesChain(name=builtin, policy="ACCEPT", rules=(f"{words} -j {chain.name}",))
+        yield IptablesTable(
+            family="ip6" if cluster.version == 6 else "ip", name=table, chains=(jump, chain)
+        )

@@ -12,9 +12,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 
 from netlab.plan.links import Link, Loopback, Veth, Wireguard
-from netlab.plan.rulesets_shell import script as ruleset_script
-from netlab.plan.rulesets_shell import tools as ruleset_tools
-from netlab.plan.shell import links, processes, routing
+from netlab.plan.shell import links, processes, routing, rulesets
 from netlab.plan.shell.text import (
     CONTAINERS,
     DAEMONS,
@@ -60,7 +58,7 @@ def render(plan: Plan, server_source: str) -> str:
 def _tools(spaces: list[Namespace], *, serving: bool) -> list[str]:
     """The programs that the script calls."""
     tools = ["ip", "bridge", "unshare"]
-    tools += ruleset_tools(item for space in spaces for item in space.ruleset)
+    tools += rulesets.tools(item for space in spaces for item in space.ruleset)
     tools += ["hostname"] if any(space.containers for space in spaces) else []
     tools += ["python3"] if serving else []
     tools += ["sed"] if any(item.files for space in spaces for item in space.daemons) else []
@@ -147,7 +145,7 @@ def _space(space: Namespace) -> str:
     late = [setting for setting in space.sysctls if PER_DEVICE.match(setting.path)]
     if late:
         lines.append(settings(space.name, late) + "\n")
-    lines += [ruleset_script(space.name, item) for item in space.ruleset]
+    lines += [rulesets.script(space.name, item) for item in space.ruleset]
     return "\n".join(lines)
 
 

@@ -1,0 +1,120 @@
+"""The processes of a running lab: a pod's containers and a node's daemons, behind one face."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+
+from netlab.errors import Unmet
+from netlab.kernel.lab import LabFolder
+from netlab.kernel.processes import ready
+from netlab.kernel.processes.containers import Containers
+from netlab.kernel.processes.daemons import Daemons, State
+from netlab.plan.processes import Container, Daemon
+from netlab.plan.types import Plan
+
+Process = Container | Daemon
+
+
+class Processes:
+    """Starts, ends and looks at them; to be used inside the lab's sandbox."""
+
+    def __init__(self, folder: LabFolder) -> None:
+        self._folder = folder
+        self._containers = Containers(folder)
+        self._daemons = Daemons(folder)
+        self._worker: threading.Thread | None = None
+        self._problems: list[str] = []
+
+    def warm_up(self) -> None:
+        """Start what containers are forked from, so that it is ready by the time it is needed."""
+        self._containers.warm_up()
+
+    def close(self) -> None:
+        """End what was warmed up for nothing."""
+        self._containers.close()
+
+    def begin(self, wanted: Sequence[tuple[str, Process]]) -> None:
+        """Start processes, each given with its namespace, while the caller does something else.
+
+        A container whose command is None is started as it is; what runs a program is to be begun
+        when its network is there. Raises Unmet when there is no room for logs.
+        """
+        if wanted:
+            if any(process.command for _, process in wanted):
+                self._folder.make_logs()
+            self._worker = threading.Thread(target=self._start, args=(list(wanted),))
+            self._worker.start()
+
+    def finish(self) -> list[str]:
+        """Wait for what `begin` began; returns what failed, in words."""
+        if self._worker:
+            self._worker.join()
+            self._worker = None
+        problems, self._problems = self._problems, []
+        return problems
+
+    def _start(self, wanted: Sequence[tuple[str, Process]]) -> None:
+        containers = [(name, item) for name, item in wanted if isinstance(item, Container)]
+        daemons = [(name, item) for name, item in wanted if isinstance(item, Daemon)]
+        try:
+            if containers:
+                self._problems += self._containers.start(containers)
+            if daemons:
+                self._problems += self._daemons.start(daemons)
+        except Exception as error:  # a thread's own would be printed, and the lab taken for whole
+            self._problems.append(str(error))
+
+    def stop(self, namespace: str, name: str | None = None) -> None:
+        """End a namespace's processes, or one of them; returns when their sockets are free."""
+        self._containers.stop(namespace, name)
+        self._daemons.stop(namespace, name)
+
+    def running(self, namespace: str) -> list[Process]:
+        """The processes that work, in the namespace that has that name now."""
+        return [*self._containers.running(namespace), *self._daemons.running(namespace)]
+
+    def pid(self, namespace: str, name: str) -> int | None:
+        """The process id, in the sandbox, of a container or daemon that works."""
+        pid = self._containers.pid(namespace, name)
+        state = None if pid else self._daemons.states().get((namespace, name))
+        return state.pid if state and state.runs else pid
+
+    def namespaces(self) -> dict[tuple[str, str], dict[str, int]]:
+        """The inodes of the net, pid, mnt and uts namespaces of every container that lives."""
+        return self._containers.namespaces()
+
+    def states(self) -> Mapping[tuple[str, str], State]:
+        """What the supervisor knows of each daemon, by namespace and name."""
+        return self._daemons.states()
+
+    def unready(self, namespace: str, daemon: Daemon) -> str:
+        """What a daemon that works still lacks to be ready, in words; empty when it is ready."""
+        return ready.lacking(namespace, daemon, self._folder.daemon(namespace, daemon.name))
+
+
+def preflight(plan: Plan) -> None:
+    """Raise Unmet for a program, of a container or daemon, that this machine does not have."""
+    for space in plan.namespaces.values():
+        for container in space.containers:
+            if container.command and not shutil.which(container.command[0]):
+                raise Unmet(
+                    f"The program '{container.command[0]}' of container {container.name} in "
+                    f"{space.name} is not on this machine",
+                    "install it or name another",
+                    container,
+                )
+        for daemon in space.daemons:
+            words = dict(daemon.needs)
+            program = daemon.command[0]
+            if "{folder}" not in program:
+                words.setdefault(program, "install it or name another")
+            for name, remedy in words.items():
+                if not shutil.which(name):
+                    raise Unmet(
+                        f"The program '{name}' of daemon {daemon.name} in {space.name} is not on "
+                        "this machine",
+                        remedy,
+                        daemon,
+                    )

@@ -1,0 +1,163 @@
+"""Containers of a running lab: starting them through the zygote, finding and ending them.
+
+Which process is which container is kept in the lab's folder, as (process id in the sandbox, start
+time); the kernel says whether it is still that process and in that namespace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from netlab.kernel import namespaces
+from netlab.kernel.lab import LabFolder
+from netlab.kernel.processes import zygote
+from netlab.kernel.sandbox import start_of
+from netlab.plan.processes import Container
+
+FILE = "containers.json"
+_KINDS = ("net", "pid", "mnt", "uts")
+_END_SECONDS = 2.0
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A container that was started; `start` None: it was gone before one could look."""
+
+    pid: int
+    start: int | None
+    spec: Container
+
+    @property
+    def alive(self) -> bool:
+        return self.start is not None and start_of(self.pid) == self.start
+
+    @property
+    def runs(self) -> bool:
+        """Whether it can serve; one that was stopped by a signal is there, but serves nobody."""
+        return self.alive and start_of(self.pid, without="ZXTt") is not None
+
+
+class Containers:
+    """The containers of one lab, seen from inside its sandbox."""
+
+    def __init__(self, folder: LabFolder) -> None:
+        self._folder = folder
+        self._known: dict[str, dict[str, Known]] = {}  # namespace, then container
+        with contextlib.suppress(FileNotFoundError):
+            self._known = folder.read(FILE, dict[str, dict[str, Known]])
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def warm_up(self) -> None:
+        """Start the zygote, so that it is ready by the time it is needed."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", zygote.__file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                cwd="/",
+                start_new_session=True,  # Ctrl-C is for the command, which ends this one
+            )
+
+    def start(self, wanted: Sequence[tuple[str, Container]]) -> list[str]:
+        """Start containers, each given with its namespace; returns what failed, in words."""
+        self.warm_up()
+        process, self._process = self._process, None
+        assert process is not None
+        orders = [
+            msgspec.to_builtins(container)
+            | {"namespace": space, "log": str(self._folder.log(space, container.name))}
+            for space, container in wanted
+        ]
+        # All at once: one by one, each would wait for its turn in this busy process.
+        output, _ = process.communicate(b"".join(msgspec.json.encode(o) + b"\n" for o in orders))
+        answers = [json.loads(line) for line in output.splitlines()]
+        answers += [{"error": "the zygote ended"}] * (len(wanted) - len(answers))
+        problems = []
+        for (namespace, container), answer in zip(wanted, answers, strict=True):
+            if pid := answer.get("pid"):
+                known = self._known.setdefault(namespace, {})
+                known[container.name] = Known(pid, start_of(pid), container)
+            else:
+                problems.append(f"{namespace}: {container}: {answer['error']}")
+        self._folder.write(FILE, self._known)
+        return problems
+
+    def close(self) -> None:
+        """End a zygote that was warmed up for nothing."""
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def stop(self, namespace: str, name: str | None = None) -> None:
+        """End a namespace's containers, or one of them; returns when their sockets are free."""
+        entries = self._known.get(namespace, {})
+        ended = [key for key in entries if name in (None, key)]
+        pids = [entry.pid for key in ended if (entry := entries.pop(key)).alive]
+        if name is not None and not ended:
+            pids = _forgotten(namespace, name)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + _END_SECONDS
+        while any(start_of(pid) for pid in pids) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        if ended:
+            self._folder.write(FILE, self._known)
+
+    def running(self, namespace: str) -> list[Container]:
+        """The containers that live, in the namespace that has that name now."""
+        entries = self._known.get(namespace)
+        if not entries:
+            return []
+        try:
+            inode = os.stat(namespaces.path(namespace)).st_ino
+        except FileNotFoundError:
+            return []
+        result = []
+        for entry in entries.values():
+            with contextlib.suppress(OSError):
+                if entry.runs and os.stat(f"/proc/{entry.pid}/ns/net").st_ino == inode:
+                    result.append(entry.spec)
+        return result
+
+    def pid(self, namespace: str, name: str) -> int | None:
+        """The process id, in the sandbox, of a container that lives."""
+        entry = self._known.get(namespace, {}).get(name)
+        return entry.pid if entry and entry.runs else None
+
+    def namespaces(self) -> dict[tuple[str, str], dict[str, int]]:
+        """The inodes of the net, pid, mnt and uts namespaces of every container that lives."""
+        result = {}
+        for namespace, entries in self._known.items():
+            for name, entry in entries.items():
+                with contextlib.suppress(OSError):
+                    result[namespace, name] = {
+                        kind: os.stat(f"/proc/{entry.pid}/ns/{kind}").st_ino for kind in _KINDS
+                    }
+        return result
+
+
+def _forgotten(namespace: str, name: str) -> list[int]:
+    """Processes in a namespace that have a container's name, where the lab's file lost them."""
+    try:
+        inode = os.stat(namespaces.path(namespace)).st_ino
+    except FileNotFoundError:
+        return []
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (folder / "comm").read_text().strip() == name[:15] and (
+                (folder / "ns/net").stat().st_ino == inode
+            ):
+                found.append(int(folder.name))
+    return found

@@ -1,0 +1,66 @@
+"""What rulesets of all kinds have, and how their differences are told."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Sequence
+from typing import ClassVar, Self
+
+from netlab.plan.links import Value
+
+TOLD = 5  # elements of one set that are named one by one
+
+
+class Ruleset(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower):
+    """Base of a ruleset's objects; each type has a file in `netlab/kernel/rulesets/`."""
+
+    what: ClassVar[str] = "ruleset"
+
+    @property
+    def key(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Features of the kernel (`netlab doctor`) without which it cannot be loaded."""
+        return ()
+
+    def differences(self, have: Self) -> list[str]:
+        """What `have` lacks, has too much and has differently, in words, down to the element."""
+        raise NotImplementedError
+
+    def without(self, sets: Collection[str], have: Self) -> tuple[Self, Self | None]:
+        """`have` with the elements of others' sets as this plan has them, and what was theirs.
+
+        `sets` are names as in `netlab.plan.processes.Owner`.
+        """
+        return have, None
+
+
+def rule_differences(where: str, want: Sequence[str], have: Sequence[str]) -> Iterator[str]:
+    """How the rules of a chain differ. Rules are numbered from 1, as the plan has them."""
+    matcher = difflib.SequenceMatcher(None, want, have, autojunk=False)
+    for operation, start, end, other_start, other_end in matcher.get_opcodes():
+        if operation == "equal":
+            continue
+        wanted, present = want[start:end], have[other_start:other_end]
+        both = min(len(wanted), len(present))
+        for number, (one, other) in enumerate(zip(wanted, present, strict=False), start + 1):
+            yield f"{where}: rule {number} is '{other}', not '{one}'"
+        for number, rule in enumerate(wanted[both:], start + both + 1):
+            yield f"{where}: rule {number} is missing: '{rule}'"
+        for rule in present[both:]:
+            yield f"{where}: unexpected rule '{rule}'"
+
+
+def element_differences(where: str, want: Collection[str], have: Collection[str]) -> Iterator[str]:
+    """Which elements a set lacks or has too many; of a great many only the first are named."""
+    wanted, present = set(want), set(have)
+    missing = [element for element in want if element not in present]
+    unexpected = [element for element in have if element not in wanted]
+    yield from (f"element {element} is missing from {where}" for element in missing[:TOLD])
+    if len(missing) > TOLD:
+        yield f"{len(missing) - TOLD} more elements are missing from {where}"
+    yield from (f"unexpected element {element} in {where}" for element in unexpected[:TOLD])
+    if len(unexpected) > TOLD:
+        yield f"{len(unexpected) - TOLD} more unexpected elements in {where}"

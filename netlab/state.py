@@ -1,0 +1,53 @@
+"""What a lab's folder holds, as JSON and back, straight into the types it is made of. Pure.
+
+A lab is known by its `Design`; the kernel holds the rest. Nothing here knows a path or a process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Any, TypeVar
+
+import msgspec
+
+from netlab.plan.dataplane import Dataplane
+from netlab.plan.types import Plan
+from netlab.topology.resolved import Ip, Layout, Network
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What a lab is to be, all of it decided before the kernel is touched."""
+
+    layout: Layout
+    dataplane: Dataplane
+    plan: Plan
+
+    @property
+    def topology(self) -> str:
+        """The name of the topology that it was made from."""
+        return self.plan.topology
+
+
+class LayoutFile(msgspec.Struct):
+    """A layout and its dataplane. `dataplane` is what `netlab.dataplane.reference` makes of one."""
+
+    layout: Layout
+    dataplane: dict[str, Any]
+
+
+def encode(value: Any) -> bytes:
+    """A value as one JSON document; addresses and networks become text."""
+    return msgspec.json.encode(value, enc_hook=str)
+
+
+def decode(document: bytes, kind: type[T]) -> T:
+    """The inverse of `encode`, strictly: raises ValueError for anything that is not a `kind`."""
+    return msgspec.json.decode(document, type=kind, dec_hook=_parse)
+
+
+def _parse(_kind: type[Any], text: str) -> Ip | Network:
+    return ip_network(text) if "/" in text else ip_address(text)
