@@ -51,7 +51,7 @@ class Runner:
         for kind, words, engine in _ENGINES:
             if batches[kind]:
                 self.progress(f"{len(batches[kind])} {words}")
-                outcomes[kind] = iter(engine(self, batches[kind]))
+            outcomes[kind] = iter(engine(self, batches[kind]))
         return [probe.check(_outcome(probe.action, outcomes)) for probe in probes]
 
     def _echoes(self, echoes: list[Echo]) -> list[Any]:
@@ -80,7 +80,7 @@ class Runner:
 
     def _captured(self, echoes: list[CapturedEcho]) -> list[Any]:
         switches = [subnet.switch for subnet in self.lab.layout.subnets]
-        return list(send_captured(echoes, switches, self.neighbours))
+        return list(send_captured(echoes, switches, self.neighbours)) if echoes else []
 
     def _requests(self, requests: list[Request]) -> list[Any]:
         between = self.neighbours.batches

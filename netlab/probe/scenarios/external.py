@@ -11,7 +11,7 @@ from netlab.plan.probing.expectations import Answer, NoReply, Reply
 from netlab.plan.probing.lab import Lab, address
 from netlab.plan.probing.sample import Sample, evenly_spaced, small
 from netlab.plan.probing.scenario import Probe, Scenario
-from netlab.probe.scenarios.servers import APPLICATIONS
+from netlab.probe.scenarios.servers import application
 from netlab.topology.resolved import ExternalSpec, NodeSpec, PodSpec
 
 _SAMPLED_NODES = 16
@@ -47,8 +47,8 @@ def _echo(pod: PodSpec, external: ExternalSpec, reason: str | None, ipv6: bool) 
 def _request(
     lab: Lab, pod: PodSpec, external: ExternalSpec, index: int, ipv6: bool
 ) -> Probe[Request]:
-    server, application = external.server, APPLICATIONS[index % len(APPLICATIONS)]
-    request = Request(pod.name, str(address(external, ipv6)), server.port, application)
+    server = external.server
+    request = Request(pod.name, str(address(external, ipv6)), server.port, application(index))
     answer = Answer(f"{external.name} {server.name}", (lab.seen_outside(pod, ipv6),))
     return Probe("pod-external", pod.name, external.name, request, answer)
 
@@ -63,8 +63,9 @@ class ExternalToPod(Scenario):
         if external is None:
             return
         nodes = [node for node in lab.layout.nodes if node.pods]
-        # A router holds "unreachable" back after the first to one host; silence costs a timeout.
-        for node in evenly_spaced(nodes, 1 if external.subnet.gateways else _SAMPLED_NODES):
+        # Between segments a router may hold all but the first "unreachable" to a host back, and
+        # silence costs a timeout.
+        for node in evenly_spaced(nodes, 1 if len(lab.layout.subnets) > 1 else _SAMPLED_NODES):
             for ipv6 in lab.families:
                 yield _to_pod(lab, external, node, ipv6)
 

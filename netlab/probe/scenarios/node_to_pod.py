@@ -11,7 +11,7 @@ from netlab.plan.probing.expectations import Answer, NoReply, Reply
 from netlab.plan.probing.lab import Lab, address
 from netlab.plan.probing.sample import Sample, small
 from netlab.plan.probing.scenario import Probe, Scenario
-from netlab.probe.scenarios.servers import choose, servers
+from netlab.probe.scenarios.servers import application, choose, servers
 from netlab.topology.resolved import NodeSpec, PodSpec
 
 
@@ -33,7 +33,7 @@ class NodeToPod(Scenario):
                     yield _echo(node, pod, reason, ipv6)
                     if reason is None and servers(pod) and pod.node not in asked:
                         asked.add(pod.node)
-                        request, server = choose(node.name, pod, index, ipv6)
+                        request, server = choose(node.name, pod, application(index), index, ipv6)
                         own = lab.source_address(node.name, address(pod, ipv6))
                         answer = Answer(f"{pod.name} {server.name}", (own,) if own else ())
                         yield Probe("node-pod", node.name, pod.name, request, answer)

@@ -11,7 +11,7 @@ from netlab.plan.probing.expectations import Answer, NoReply, Reply
 from netlab.plan.probing.lab import Lab, address
 from netlab.plan.probing.sample import PodPair, Sample, evenly_spaced, small
 from netlab.plan.probing.scenario import Probe, Scenario
-from netlab.probe.scenarios.servers import APPLICATIONS, choose, servers
+from netlab.probe.scenarios.servers import APPLICATIONS, application, choose, servers
 from netlab.topology.resolved import PodSpec
 
 # Requests between pods: all three protocols where that is few, else one for each pair.
@@ -55,9 +55,9 @@ def _requests(
     able = evenly_spaced(able, _REQUESTS if few else _SAMPLED_REQUESTS)
     everything = len(able) * len(APPLICATIONS) <= _SAMPLED_REQUESTS
     for index, (source, target) in enumerate(able):
-        count = len(APPLICATIONS) if everything else 1
         client = (str(address(source, ipv6)),)
-        for number in range(index, index + count):
-            request, server = choose(source.name, target, number, ipv6)
+        chosen = APPLICATIONS if everything else (application(index),)
+        for number, spoken in enumerate(chosen, index):
+            request, server = choose(source.name, target, spoken, number, ipv6)
             answer = Answer(f"{target.name} {server.name}", client)
             yield Probe(_kind(source, target), source.name, target.name, request, answer)

@@ -14,9 +14,14 @@ def servers(pod: PodSpec) -> list[ContainerSpec]:
     return [container for container in pod.containers if container.port]
 
 
-def choose(source: str, pod: PodSpec, index: int, ipv6: bool) -> tuple[Request, ContainerSpec]:
-    """A request for the pod, which has a server: TCP is for its first one."""
-    application = APPLICATIONS[index % len(APPLICATIONS)]
+def application(index: int) -> Application:
+    return APPLICATIONS[index % len(APPLICATIONS)]
+
+
+def choose(
+    source: str, pod: PodSpec, spoken: Application, index: int, ipv6: bool
+) -> tuple[Request, ContainerSpec]:
+    """A request for the pod, which has a server: TCP is for its first one, the others in turn."""
     able = servers(pod)
-    server = able[0 if application == "tcp" else index % len(able)]
-    return Request(source, str(address(pod, ipv6)), server.port, application), server
+    server = able[0 if spoken == "tcp" else index % len(able)]
+    return Request(source, str(address(pod, ipv6)), server.port, spoken), server
