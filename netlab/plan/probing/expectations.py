@@ -121,7 +121,8 @@ class PathMtu:
             else:
                 observed += f", {more} are refused, MTU {refusal.mtu}"
             ok = ok and refusal.mtu == self.limit
-        proof = f"echo and reply of {self.limit} bytes, DF" if ok else ""
+        whole = "not fragmented" if action.ipv6 else "DF"
+        proof = f"echo and reply of {self.limit} bytes, {whole}" if ok else ""
         return Verdict(expected, observed, ok, proof)
 
 
