@@ -1,9 +1,9 @@
 """Errors a user can act on: one clear sentence, what to do about it, and an exit code.
 
-    NetlabError            something is not as it should be    exit code 1
-    ├── BadInput           the user asked for what cannot be             2
-    ├── Unmet              the host or its kernel lacks something        3
-    └── LabUnavailable     no such lab, or it is in use or gone          4
+NetlabError            something is not as it should be    exit code 1
+├── BadInput           the user asked for what cannot be             2
+├── Unmet              the host or its kernel lacks something        3
+└── LabUnavailable     no such lab, or it is in use or gone          4
 """
 
 from __future__ import annotations

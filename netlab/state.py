@@ -49,5 +49,10 @@ def decode(document: bytes, kind: type[T]) -> T:
     return msgspec.json.decode(document, type=kind, dec_hook=_parse)
 
 
+def as_stored(value: dict[str, Any]) -> dict[str, Any]:
+    """Plain values as they come back from a file: JSON has no tuples."""
+    return decode(encode(value), dict[str, Any])
+
+
 def _parse(_kind: type[Any], text: str) -> Ip | Network:
     return ip_network(text) if "/" in text else ip_address(text)

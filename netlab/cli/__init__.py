@@ -32,6 +32,7 @@ for command in (
     look.diff,
     enter.exec_,
     enter.shell,
+    enter.logs,
     topologies.ipcalc,
     topologies.addresses,
     labs.down,

@@ -41,6 +41,55 @@ class App:
         _tell(message)
 
 
+class Meter:
+    """What is going on, on a terminal: a bar where it is known how much there is, else words.
+
+    Elsewhere it shows nothing. To be used as a `progress` of `netlab.api`.
+    """
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._shown = 0
+        self._words = False
+
+    def __enter__(self) -> Meter:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.clear()
+
+    def __call__(self, words: str, done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            return
+        if not total:
+            _print_over(words)
+            self._words = True
+            return
+        if self._bar is None:
+            self._bar = click.progressbar(length=total, label=words, file=sys.stderr)
+            self._bar.__enter__()
+            self._shown = 0
+        self._bar.update(done - self._shown)
+        self._shown = done
+        if done == total:
+            self.clear()
+
+    def clear(self) -> None:
+        """End the bar, and take the words away: something else is to be printed."""
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+        if self._words:
+            _print_over("")
+            self._words = False
+
+
+def _print_over(words: str) -> None:
+    """Print words in a line that the next ones overwrite."""
+    with contextlib.suppress(OSError):
+        click.echo(f"\r\x1b[K{words}", nl=False, err=True)
+
+
 def prepare_streams() -> None:
     """Make the standard streams usable, whatever the caller left of them.
 
@@ -99,10 +148,10 @@ def _store(field: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
 def _complete_lab(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[str]:
-    from netlab.kernel.lab import labs
+    from netlab.api import labs
 
     with contextlib.suppress(NetlabError):
-        return [lab.name for lab in labs() if lab.name.startswith(incomplete)]
+        return [name for name in labs() if name.startswith(incomplete)]
     return []
 
 

@@ -54,7 +54,9 @@ def examine() -> dict[str, Any]:
 
 def _notes() -> list[str]:
     """What may surprise: another program called netlab, and programs that scripts need."""
-    notes = []
+    from netlab.dataplane import found
+
+    notes = list(found().problems)
     first = shutil.which("netlab")
     here = Path(sys.executable).parent / "netlab"
     if first and here.exists() and not Path(first).samefile(here):

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from netlab.cli.app import App, common
 from netlab.errors import BadInput
-from netlab.plan.dataplane import Dataplane
-from netlab.plan.types import Plan
-from netlab.topology.layout import Layout
+
+if TYPE_CHECKING:
+    from netlab.state import Design
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """A topology as the user asked for it, laid out and compiled."""
-
-    name: str
-    layout: Layout
-    dataplane: Dataplane
-    plan: Plan
 
 
 def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -62,22 +51,19 @@ def choose(
     pods_per_node: int | None = None,
     settings: tuple[str, ...] = (),
     force: bool = False,
-) -> Chosen:
+) -> Design:
     """Load, lay out and compile a topology. Raises BadInput."""
-    from netlab.dataplane import load_topology
-    from netlab.plan.compile import compile_plan
-    from netlab.topology.layout import lay_out
+    from netlab.designing import design
 
-    pairs = {}
+    options: dict[str, Any] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key:
             raise BadInput(f"--set takes KEY=VALUE, not '{setting}'.")
-        pairs[key] = value
-    loaded = load_topology(topology, nodes=nodes, pods_per_node=pods_per_node, settings=pairs)
-    layout = lay_out(loaded.cluster)
-    plan = compile_plan(loaded.name, layout, loaded.dataplane, force=force)
-    return Chosen(loaded.name, layout, loaded.dataplane, plan)
+        options[key] = value
+    counts = {"nodes": nodes, "pods_per_node": pods_per_node}
+    options |= {key: count for key, count in counts.items() if count is not None}
+    return design(topology, options, force=force)
 
 
 @click.command("list")
@@ -101,7 +87,8 @@ def list_(app: App) -> None:
 @click.pass_obj
 def plan(app: App, /, sh: bool, **options: Any) -> None:
     """What would be made, without root."""
-    from netlab.plan.jsonify import plan_to_json
+    from netlab.kernel.processes.containers import server_source
+    from netlab.plan.document import plan_document
     from netlab.plan.shell import render
     from netlab.report.tables import plan_table
 
@@ -109,10 +96,9 @@ def plan(app: App, /, sh: bool, **options: Any) -> None:
         raise BadInput("--sh and --json exclude each other; the script is not a JSON document.")
     chosen = choose(**options)
     if sh:
-        source = Path(__file__).parent.parent / "kernel" / "server.py"
-        click.echo(render(chosen.plan, source.read_text(encoding="utf-8")), nl=False)
+        click.echo(render(chosen.plan, server_source()), nl=False)
         return
-    app.show(plan_to_json(chosen.plan), lambda: plan_table(chosen.plan))
+    app.show(plan_document(chosen.plan), lambda: plan_table(chosen.plan))
 
 
 @click.command()
@@ -128,9 +114,9 @@ def addresses(app: App, /, topology: str | None, **options: Any) -> None:
     if topology:
         layout = choose(topology, **options).layout
     else:
-        from netlab.cli.running import running
+        from netlab.api import lab
 
-        layout = running(app.lab).layout
+        layout = lab(app.lab).layout
     document = asdict(address_plan(layout))
     app.show(document, lambda: addresses_table(document))
 

@@ -14,7 +14,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet, unknown
 from netlab.kernel.sandbox import Keeper, destroy, orphans, rootless
@@ -59,7 +59,7 @@ class LabFolder:
             return None
 
     @property
-    def state(self) -> str:
+    def state(self) -> Literal["running", "partial", "stale"]:
         """`running`, `partial` while or after an `up` that was not whole, or `stale`."""
         keeper = self.keeper
         if keeper is None or not keeper.alive:

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from netlab.plan.diff import Diff
+from netlab.plan.diff import Diff, Item
 from netlab.plan.links import Link, Peer, Port
+from netlab.plan.rulesets import Ruleset
+from netlab.plan.shell.rulesets import lines
 from netlab.plan.types import FIELDS, Namespace, Object, Plan
 from netlab.report.text import blocks, count, facts, section, table
 from netlab.topology.addresses import AddressPlan
@@ -17,22 +19,31 @@ _LISTED_NAMESPACES = 30  # a longer list of objects nobody reads
 
 
 def diff_table(diff: Diff) -> str:
-    """What differs between kernel and plan, a line for each object."""
-    if diff.ok:
-        return "The kernel equals the plan."
-    rows = [
-        ("missing", item.namespace, item.object or "the whole namespace") for item in diff.missing
-    ]
+    """What differs between kernel and plan, a line for each object; apart, what daemons wrote."""
+    rows = [("missing", item.namespace, _named(item)) for item in diff.missing]
+    rows += [("unexpected", item.namespace, _named(item)) for item in diff.unexpected]
     rows += [
-        ("unexpected", item.namespace, item.object or "the whole namespace")
-        for item in diff.unexpected
-    ]
-    listed = [(what, name, str(thing)) for what, name, thing in rows]
-    listed += [
         ("changed", change.namespace, str(change).removeprefix(f"{change.namespace}: "))
         for change in diff.changed
     ]
-    return blocks((table(("STATE", "NAMESPACE", "OBJECT"), listed), count(len(diff), "difference")))
+    differences = blocks(
+        (table(("STATE", "NAMESPACE", "OBJECT"), rows), count(len(diff), "difference"))
+    )
+    foreign = table(
+        ("OWNER", "NAMESPACE", "OBJECT"),
+        [(item.owner, item.namespace, item.object) for item in diff.foreign],
+    )
+    return blocks(
+        (
+            "The kernel equals the plan." if diff.ok else differences,
+            section("What daemons wrote", foreign) if diff.foreign else "",
+        )
+    )
+
+
+def _named(item: Item) -> str:
+    whose = f" (awaited of {item.owner})" if item.owner else ""
+    return f"{item.object or 'the whole namespace'}{whose}"
 
 
 def plan_table(plan: Plan) -> str:
@@ -59,11 +70,13 @@ def plan_table(plan: Plan) -> str:
 def _objects(space: Namespace) -> str:
     """Every object of a namespace in words, under its name."""
     items = [item for kind in FIELDS for item in getattr(space, kind)]
-    lines = [_words(item) for item in items]
-    return "\n".join([space.name, *(f"    {line}" for text in lines for line in text.splitlines())])
+    texts = [_words(item) for item in items]
+    return "\n".join([space.name, *(f"    {line}" for text in texts for line in text.splitlines())])
 
 
 def _words(item: Object) -> str:
+    if isinstance(item, Ruleset):
+        return "\n".join(lines(item)).replace("\t", "    ").rstrip()
     if not isinstance(item, Link):
         return str(item)
     words = [f"{item} {item.kind}", *([f"mac {item.mac}"] if item.mac else []), f"mtu {item.mtu}"]
@@ -157,9 +170,11 @@ def status_table(document: Mapping[str, Any]) -> str:
         ("dataplane", document["dataplane"]),
         ("proxy", proxy),
     ]
-    down = document.get("health", {}).get("containers_down", [])
-    if "health" in document:
-        known.append(("health", f"down: {', '.join(down)}" if down else "all containers run"))
+    if health := document.get("health"):
+        daemons = any(node.get("daemons") for node in document["nodes"])
+        fine = "all containers run" + (", all daemons are ready" if daemons else "")
+        down = [*health["containers_down"], *health.get("daemons_down", [])]
+        known.append(("health", f"down: {', '.join(down)}" if down else fine))
     nodes = table(
         ("NODE", "UNDERLAY", "POD CIDR", "GATEWAY"),
         [
@@ -167,7 +182,22 @@ def status_table(document: Mapping[str, Any]) -> str:
             for node in document["nodes"]
         ],
     )
-    return blocks((facts(known), nodes, _pods(document), _services(document)))
+    return blocks((facts(known), nodes, _pods(document), _daemons(document), _services(document)))
+
+
+def _daemons(document: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            daemon["name"],
+            node["name"],
+            "ready" if daemon["ready"] else daemon["lacks"],
+            daemon["restarts"],
+            daemon["pid"] or "",
+        )
+        for node in document["nodes"]
+        for daemon in node.get("daemons", [])
+    ]
+    return table(("DAEMON", "NODE", "STATE", "RESTARTS", "PID"), rows) if rows else ""
 
 
 def _pods(document: Mapping[str, Any]) -> str:

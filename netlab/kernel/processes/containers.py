@@ -161,3 +161,8 @@ def _forgotten(namespace: str, name: str) -> list[int]:
             ):
                 found.append(int(folder.name))
     return found
+
+
+def server_source() -> str:
+    """The source of the default container's server, for scripts that stand alone."""
+    return Path(zygote.__file__).with_name("server.py").read_text(encoding="utf-8")

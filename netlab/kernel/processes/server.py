@@ -1,13 +1,15 @@
 """The default container's server: answers TCP, HTTP and UDP with the pod's name.
 
-The answer is one line, `POD CONTAINER CLIENT_ADDRESS:PORT`, so that a probe knows who answered and
-which address the packet came from when it arrived. One port serves TCP (HTTP if the client speaks
-it, else the bare line) and UDP on all addresses, a second one serves TCP on 127.0.0.1 only.
+The answer is one line, `POD CONTAINER CLIENT_ADDRESS:PORT` (an IPv6 address in brackets), so that a
+probe knows who answered and which address the packet came from when it arrived. One port serves TCP
+(HTTP if the client speaks it, else the bare line) and UDP on all addresses of both families, a
+second one serves TCP on 127.0.0.1 and ::1 only.
 It is a program of its own, with the standard library alone: `plan --sh` carries it along.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -54,7 +56,9 @@ class Server:
             self.poll.register(connection.fileno(), select.EPOLLIN)
 
     def answer(self, client: tuple[str, int]) -> bytes:
-        return f"{self.name} {client[0]}:{client[1]}\n".encode()
+        host = client[0].removeprefix("::ffff:")
+        host = f"[{host}]" if ":" in host else host
+        return f"{self.name} {host}:{client[1]}\n".encode()
 
     def read(self, fd: int) -> None:
         connection, client, asked = self.clients[fd]
@@ -83,21 +87,37 @@ class Server:
 
 
 def listen(port: int, local_port: int) -> list[socket.socket]:
-    """The server's sockets in the current network namespace. Raises OSError if a port is taken."""
-    result = []
-    for kind, host, number in (
-        (socket.SOCK_STREAM, "0.0.0.0", port),
-        (socket.SOCK_DGRAM, "0.0.0.0", port),
-        (socket.SOCK_STREAM, "127.0.0.1", local_port),
-    ):
-        sock = socket.socket(socket.AF_INET, kind)
+    """The server's sockets in the current network namespace. Raises OSError if a port is taken.
+
+    One socket of IPv6 takes both families, as those of Go's servers do; a kernel without IPv6 has
+    one of IPv4 instead, and a namespace where it is off no ::1.
+    """
+    result = [
+        _bound(socket.SOCK_STREAM, "::", port) or _bound(socket.SOCK_STREAM, "0.0.0.0", port),
+        _bound(socket.SOCK_DGRAM, "::", port) or _bound(socket.SOCK_DGRAM, "0.0.0.0", port),
+        _bound(socket.SOCK_STREAM, "127.0.0.1", local_port),
+        _bound(socket.SOCK_STREAM, "::1", local_port),
+    ]
+    return [sock for sock in result if sock]
+
+
+def _bound(kind: int, host: str, port: int) -> socket.socket | None:
+    """A socket; None for IPv6 where that is not there."""
+    ipv6 = ":" in host
+    try:
+        sock = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, kind)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, number))
-        if kind == socket.SOCK_STREAM:
-            sock.listen(128)
-        sock.setblocking(False)
-        result.append(sock)
-    return result
+        if ipv6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind((host, port))
+    except OSError as error:
+        if ipv6 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            return None
+        raise
+    if kind == socket.SOCK_STREAM:
+        sock.listen(128)
+    sock.setblocking(False)
+    return sock
 
 
 def main() -> None:

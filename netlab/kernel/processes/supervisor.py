@@ -88,7 +88,7 @@ class Daemon:
             os.environ[MARK] = f"{self.namespace}/{self.name}"
             os.execvp(self.command[0], self.command)
         except OSError as error:
-            os.write(failure, (error.strerror or str(error)).encode())
+            os.write(failure, f"{error.filename or self.command[0]}: {error.strerror}".encode())
         finally:
             os._exit(1)
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from netlab.topology.layout import Layout, NodeSpec, PodSpec
+from netlab.topology.resolved import Layout, NodeSpec, PodSpec
 
 PodPair = tuple[PodSpec, PodSpec]
 NodePair = tuple[NodeSpec, NodeSpec]
@@ -19,27 +19,34 @@ T = TypeVar("T")
 
 MESH_PODS = 32  # up to so many pods every pair is probed
 MESH_NODES = 16  # up to so many nodes every ordered pair is proved on the wire
-SAMPLE = 1000  # pairs of pods in a larger lab
+PAIRS = 1000  # pairs of pods in a larger lab
 SEED = 20260101
 
 
 @dataclass(frozen=True, slots=True)
-class Volume:
-    """How much to probe: by default what fits the lab's size, else all pairs, or so many."""
+class Sample:
+    """How much to probe: by default what fits the lab's size, else all pairs, or so many `pairs`.
+
+    What it chooses depends on the lab alone.
+    """
 
     full: bool = False
-    sample: int | None = None
+    pairs: int | None = None
+
+    def pod_pairs(self, layout: Layout) -> list[PodPair]:
+        """Ordered pairs of pods for the echoes."""
+        pods = layout.pods
+        count = len(pods) * (len(pods) - 1)
+        if self.pairs is not None and self.pairs < count:
+            return _random_pairs(pods, self.pairs)
+        if self.full or self.pairs is not None or small(layout):
+            return list(itertools.permutations(pods, 2))
+        return _covering_pairs(layout, PAIRS)
 
 
-def pod_pairs(layout: Layout, volume: Volume) -> list[PodPair]:
-    """Ordered pairs of pods for the echoes."""
-    pods = layout.pods
-    count = len(pods) * (len(pods) - 1)
-    if volume.sample is not None and volume.sample < count:
-        return _random_pairs(pods, volume.sample)
-    if volume.full or volume.sample is not None or len(pods) <= MESH_PODS:
-        return list(itertools.permutations(pods, 2))
-    return _covering_pairs(layout, SAMPLE)
+def small(layout: Layout) -> bool:
+    """Whether the lab's pods are few enough for each to be asked everything."""
+    return len(layout.pods) <= MESH_PODS
 
 
 def node_pairs(nodes: Sequence[NodeSpec]) -> list[NodePair]:
@@ -55,27 +62,27 @@ def node_pairs(nodes: Sequence[NodeSpec]) -> list[NodePair]:
     return [(nodes[source], nodes[target]) for source, target in chosen]
 
 
-def representatives(pairs: Sequence[NodePair]) -> list[PodPair]:
-    """One pod of either node for each pair, dealt in turn so that many pods get to be one."""
-    sources, targets = _Dealer(), _Dealer()
+def representatives(pairs: Iterable[NodePair]) -> list[PodPair]:
+    """One pod of either node for each pair, round robin, so that many pods get to be one."""
+    sources, targets = _RoundRobin(), _RoundRobin()
     return [(sources.next(a), targets.next(b)) for a, b in pairs]
 
 
-def spread(items: Sequence[T], count: int) -> list[T]:
+def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
     """At most `count` of the items, evenly over all of them."""
     if len(items) <= count:
         return list(items)
     return [items[index * len(items) // count] for index in range(count)]
 
 
-class _Dealer:
-    """Deals the pods of each node in turn."""
+class _RoundRobin:
+    """The pods of each node, one after the other and from the start again."""
 
     def __init__(self) -> None:
-        self.hands: dict[str, Iterator[PodSpec]] = {}
+        self._pods: dict[str, Iterator[PodSpec]] = {}
 
     def next(self, node: NodeSpec) -> PodSpec:
-        return next(self.hands.setdefault(node.name, itertools.cycle(node.pods)))
+        return next(self._pods.setdefault(node.name, itertools.cycle(node.pods)))
 
 
 def _random_pairs(pods: Sequence[PodSpec], count: int) -> list[PodPair]:

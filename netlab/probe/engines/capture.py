@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from netlab.probe.sockets import Unavailable, close_aside, open_in, widen
+from netlab.probe.engines.sockets import Unavailable, close_aside, open_in, widen
 
 Direction = Literal["in", "out"]
 _EVERY_PROTOCOL = socket.htons(0x0003)  # ETH_P_ALL

@@ -10,62 +10,37 @@ import select
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
 
-from netlab.probe.sockets import TIMEOUT, Unavailable, descriptors, in_words, open_in
-
-Protocol = Literal["tcp", "http", "udp"]
+from netlab.plan.probing.actions import Application, Request, Response
+from netlab.probe.engines.sockets import TIMEOUT, Unavailable, descriptors, in_words, open_in
 
 # Requests under way at once. Many, as those that get no answer are to wait for it together.
 _IN_FLIGHT = 2048
 _LONGEST = 200  # characters of an answer that are kept
-_WORDS_TO_SAY: dict[Protocol, bytes] = {
+_WORDS_TO_SAY: dict[Application, bytes] = {
     "tcp": b"netlab\n",
     "http": b"GET / HTTP/1.0\r\n\r\n",
     "udp": b"netlab\n",
 }
 
 
-class Request(NamedTuple):
-    """Something to ask of `address`:`port` from inside a namespace."""
-
-    namespace: str
-    address: str
-    port: int
-    protocol: Protocol
-
-
-class Answer(NamedTuple):
-    """The answer's body and how many seconds it took, or an error in words."""
-
-    body: str = ""
-    seconds: float = 0.0
-    error: str | None = None
-
-    @property
-    def failure(self) -> str | None:
-        """The error as a report says it: a stopped server's kernel still takes connections."""
-        silent = self.error and self.error.startswith("timed out")
-        return f"no answer, {self.error}" if silent else self.error
-
-
-def ask_all(requests: Sequence[Request], timeout: float = TIMEOUT) -> list[Answer]:
-    """Ask everything and return the answers in the same order.
+def send_requests(requests: Sequence[Request], timeout: float = TIMEOUT) -> list[Response]:
+    """Ask everything and return the responses in the same order.
 
     A request has `timeout` seconds from when it is sent; those that get no answer wait together.
     """
-    answers: list[Answer] = [Answer()] * len(requests)
+    responses: list[Response] = [Response()] * len(requests)
     waiting = iter(enumerate(requests))
     limit = min(_IN_FLIGHT, descriptors())
     under_way: dict[int, _Exchange] = {}
     with select.epoll() as poll:
         try:
-            while _start(waiting, limit, under_way, poll, answers, timeout) or under_way:
-                _advance(under_way, poll, answers)
+            while _start(waiting, limit, under_way, poll, responses, timeout) or under_way:
+                _advance(under_way, poll, responses)
         finally:
             for exchange in under_way.values():
                 exchange.socket.close()
-    return answers
+    return responses
 
 
 class _Exchange:
@@ -78,23 +53,24 @@ class _Exchange:
         self.began = time.monotonic()
         self.asked = False
         self.received = bytearray()
-        kind = socket.SOCK_DGRAM if request.protocol == "udp" else socket.SOCK_STREAM
-        self.socket = open_in(request.namespace, socket.AF_INET, kind)
+        kind = socket.SOCK_DGRAM if request.application == "udp" else socket.SOCK_STREAM
+        family = socket.AF_INET6 if request.ipv6 else socket.AF_INET
+        self.socket = open_in(request.namespace, family, kind)
 
     def connect(self) -> None:
         # Under way is as good as done: on one machine it mostly is by the time we send.
         with contextlib.suppress(BlockingIOError):
             self.socket.connect((self.request.address, self.request.port))
 
-    def step(self) -> Answer | None:
+    def step(self) -> Response | None:
         """The answer, or None when the kernel has to be waited for."""
         try:
             if not self.asked:
-                self.socket.send(_WORDS_TO_SAY[self.request.protocol])
+                self.socket.send(_WORDS_TO_SAY[self.request.application])
                 self.asked = True
             while part := self.socket.recv(65536):
                 self.received += part
-                if self.request.protocol == "udp":
+                if self.request.application == "udp":
                     break
         except BlockingIOError:
             return None
@@ -102,14 +78,14 @@ class _Exchange:
             return self._failed(in_words(error))
         return self._judge()
 
-    def expired(self) -> Answer:
+    def expired(self) -> Response:
         return self._failed(f"timed out after {self.timeout:.1f} s")
 
-    def _judge(self) -> Answer:
+    def _judge(self) -> Response:
         text = self.received.decode(errors="replace")
         if not text:
             return self._failed("closed without an answer")
-        if self.request.protocol == "http":
+        if self.request.application == "http":
             head, _, body = text.partition("\r\n\r\n")
             status = head.split("\r\n", 1)[0]
             if not status.startswith("HTTP/1.") or " 200" not in status:
@@ -117,10 +93,10 @@ class _Exchange:
             text = body
         # Any server may answer, with anything; a report is text that a terminal shows.
         line = "".join(sign if sign.isprintable() else "?" for sign in text.strip()[:_LONGEST])
-        return Answer(line, time.monotonic() - self.began)
+        return Response(line, time.monotonic() - self.began)
 
-    def _failed(self, words: str) -> Answer:
-        return Answer(error=words, seconds=time.monotonic() - self.began)
+    def _failed(self, words: str) -> Response:
+        return Response(error=words, seconds=time.monotonic() - self.began)
 
 
 def _start(
@@ -128,7 +104,7 @@ def _start(
     limit: int,
     under_way: dict[int, _Exchange],
     poll: select.epoll,
-    answers: list[Answer],
+    responses: list[Response],
     timeout: float,
 ) -> bool:
     """Begin requests until `limit` are under way; false when there is none left to begin."""
@@ -140,23 +116,23 @@ def _start(
         try:
             exchange = _Exchange(index, request, timeout)
         except Unavailable as error:
-            answers[index] = Answer(error=str(error))
+            responses[index] = Response(error=str(error))
             continue
         answer = _begin(exchange)
         if answer is not None:
             exchange.socket.close()
-            answers[index] = answer
+            responses[index] = answer
             continue
         under_way[exchange.socket.fileno()] = exchange
         poll.register(exchange.socket.fileno(), _interest(exchange))
     return True
 
 
-def _begin(exchange: _Exchange) -> Answer | None:
+def _begin(exchange: _Exchange) -> Response | None:
     try:
         exchange.connect()
     except OSError as error:
-        return Answer(error=in_words(error))
+        return Response(error=in_words(error))
     return exchange.step()
 
 
@@ -164,7 +140,9 @@ def _interest(exchange: _Exchange) -> int:
     return select.EPOLLIN if exchange.asked else select.EPOLLOUT
 
 
-def _advance(under_way: dict[int, _Exchange], poll: select.epoll, answers: list[Answer]) -> None:
+def _advance(
+    under_way: dict[int, _Exchange], poll: select.epoll, responses: list[Response]
+) -> None:
     """Wait for the next event or the first deadline, and finish what can be finished."""
     if not under_way:
         return
@@ -175,19 +153,19 @@ def _advance(under_way: dict[int, _Exchange], poll: select.epoll, answers: list[
         asked = exchange.asked
         answer = exchange.step()
         if answer is not None:
-            _finish(number, answer, under_way, answers)
+            _finish(number, answer, under_way, responses)
         elif exchange.asked != asked:
             poll.modify(number, _interest(exchange))
     now = time.monotonic()
     for number, exchange in list(under_way.items()):
         if exchange.began + exchange.timeout > now:
             break
-        _finish(number, exchange.expired(), under_way, answers)
+        _finish(number, exchange.expired(), under_way, responses)
 
 
 def _finish(
-    number: int, answer: Answer, under_way: dict[int, _Exchange], answers: list[Answer]
+    number: int, answer: Response, under_way: dict[int, _Exchange], responses: list[Response]
 ) -> None:
     exchange = under_way.pop(number)
     exchange.socket.close()  # which also takes it out of the epoll
-    answers[exchange.index] = answer
+    responses[exchange.index] = answer

@@ -1,0 +1,57 @@
+"""From a topology, as a user names it, to the design of a lab: nothing here touches the kernel."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from netlab.dataplane import Loaded, guarded, load_topology, value_of
+from netlab.errors import unknown
+from netlab.plan.compile import compile_plan
+from netlab.state import Design
+from netlab.topology.layout import lay_out
+from netlab.topology.model import Cluster
+
+
+def design(
+    topology: str | Path | Cluster, options: Mapping[str, Any], *, force: bool = False
+) -> Design:
+    """Load, lay out and compile a topology: a name, a file or a Cluster. Raises BadInput.
+
+    `options` are those of `--set`, with values of any type; `force` is for what the dataplane
+    refuses.
+    """
+    if isinstance(topology, Cluster):
+        loaded = _with_fields(topology, options)
+    else:
+        name = topology if isinstance(topology, str) else str(topology.absolute())
+        settings = {key: _text(value) for key, value in options.items() if value is not None}
+        loaded = load_topology(name, settings=settings)
+
+    def work() -> Design:
+        layout = lay_out(loaded.cluster)
+        plan = compile_plan(loaded.name, layout, loaded.dataplane, force=force)
+        return Design(layout, loaded.dataplane, plan)
+
+    return guarded(loaded.dataplane, work)
+
+
+def _with_fields(cluster: Cluster, options: Mapping[str, Any]) -> Loaded:
+    fields = [field.name for field in dataclasses.fields(Cluster)]
+    for key in options:
+        if key not in fields:
+            raise unknown("option", key, fields)
+    changed = dataclasses.replace(cluster, **options)
+    dataplane = value_of(changed)
+    return Loaded(dataplane.name, dataclasses.replace(changed, dataplane=dataplane), dataplane)
+
+
+def _text(value: Any) -> str:
+    """A value as `--set` takes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value)

@@ -1,0 +1,161 @@
+"""What is done inside a lab's sandbox: each function runs in a process that was forked into it.
+
+They return plain values, and tell (`answers.tell`) what is going on as (words, done, total); total
+is 0 where nobody knows how much there is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from netlab.errors import LabUnavailable
+from netlab.kernel import enter
+from netlab.kernel.answers import tell
+from netlab.kernel.apply import Engine
+from netlab.kernel.enter import Completed
+from netlab.kernel.lab import LabFolder
+from netlab.kernel.processes import Processes
+from netlab.kernel.processes.waiting import Late, wait
+from netlab.plan.diff import Diff
+from netlab.plan.types import Plan
+from netlab.state import Design
+from netlab.status import DaemonStatus
+
+if TYPE_CHECKING:
+    from netlab.probe.result import Check, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What making a lab equal to its plan took: objects that differed, writes, seconds."""
+
+    changes: int
+    writes: int
+    seconds: float
+
+
+def build(folder: LabFolder, plan: Plan, whole: Callable[[], None]) -> Applied:
+    """Make everything in a new sandbox; `whole` is called when it is there."""
+    started = time.perf_counter()
+    engine = _engine(folder, plan)
+    engine.containers.warm_up()
+    changes = engine.build()
+    seconds = time.perf_counter() - started
+    whole()
+    return Applied(changes, changes, seconds)
+
+
+def repair(folder: LabFolder, plan: Plan) -> Applied:
+    """Make a lab equal to a plan, touching only what differs."""
+    started = time.perf_counter()
+    difference, writes = _engine(folder, plan).converge()
+    return Applied(len(difference), writes, time.perf_counter() - started)
+
+
+def wait_for_daemons(folder: LabFolder, plan: Plan) -> list[Late]:
+    """Wait until the daemons are ready and have brought what they must; returns those late."""
+    if not any(space.daemons for space in plan.namespaces.values()):
+        return []
+    tell("waiting for daemons", 0, 0)
+    engine = _engine(folder, plan)
+    return wait(plan, engine.containers, lambda: engine.difference().awaited)
+
+
+def verify(folder: LabFolder, design: Design, *, full: bool, sample: int | None) -> Report:
+    """Wait for the daemons, then probe every expectation."""
+    from netlab.dataplane import guarded
+    from netlab.probe.pairs import Volume
+    from netlab.probe.verify import verify as probe
+
+    late = wait_for_daemons(folder, design.plan)
+    engine = _engine(folder, design.plan)
+    report = guarded(
+        design.dataplane,
+        lambda: probe(
+            design.layout,
+            design.dataplane,
+            design.plan,
+            containers=engine.containers.namespaces(),
+            drift=engine.difference,
+            volume=Volume(full=full, sample=sample),
+            progress=lambda words: tell(f"probing: {words}", 0, 0),
+        ),
+    )
+    return replace(report, checks=(*map(_late, late), *report.checks))
+
+
+def _late(late: Late) -> Check:
+    from netlab.probe.result import Check
+
+    expected = f"ready within {late.seconds:g} s"
+    return Check("state", late.namespace, f"daemon {late.daemon}", expected, late.lacks, False)
+
+
+def diff(folder: LabFolder, plan: Plan) -> Diff:
+    """The difference between kernel and plan."""
+    return _engine(folder, plan).difference()
+
+
+def look(
+    folder: LabFolder, plan: Plan
+) -> tuple[dict[str, tuple[DaemonStatus, ...]], tuple[str, ...]]:
+    """The daemons of each namespace that has some, and the containers that do not run."""
+    processes = Processes(folder)
+    daemons = {}
+    down = []
+    for name, space in plan.namespaces.items():
+        running = processes.running(name)
+        down += [f"{name}/{one.name}" for one in space.containers if one not in running]
+        if space.daemons:
+            daemons[name] = tuple(_daemons(processes, plan, name))
+    return daemons, tuple(down)
+
+
+def _daemons(processes: Processes, plan: Plan, name: str) -> list[DaemonStatus]:
+    running = processes.running(name)
+    states = processes.states()
+    result = []
+    for daemon in plan.namespaces[name].daemons:
+        state = states.get((name, daemon.name))
+        runs = daemon in running
+        lacks = processes.unready(name, daemon) if runs else "it does not run"
+        result.append(
+            DaemonStatus(
+                name=daemon.name,
+                running=runs,
+                ready=not lacks,
+                restarts=state.restarts if state else 0,
+                pid=state.pid if state and runs else None,
+                lacks=lacks,
+            )
+        )
+    return result
+
+
+def execute(
+    folder: LabFolder,
+    space: str | None,
+    container: str | None,
+    command: Sequence[str],
+    *,
+    catch: bool,
+    stdin: str | None,
+) -> Completed:
+    """Run a command in a namespace, or in a container of it."""
+    processes = Processes(folder)
+    pid = None
+    if space is not None and container is not None:
+        pid = processes.pid(space, container)
+        if pid is None:
+            raise LabUnavailable(
+                f"The container {container} of {space} is not running",
+                "`netlab up` starts it again",
+            )
+    return enter.run(space, pid, command, catch=catch, stdin=stdin)
+
+
+def _engine(folder: LabFolder, plan: Plan) -> Engine:
+    return Engine(plan, Processes(folder), lambda done, total: tell("building", done, total))

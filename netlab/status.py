@@ -1,0 +1,126 @@
+"""How a lab is: what `netlab status` shows. Plain values; the keys of its JSON are a contract."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from netlab.plan.types import Plan
+from netlab.topology.resolved import Layout, NodeSpec, PodSpec
+
+State = Literal["running", "partial", "stale"]
+
+
+class DaemonStatus(msgspec.Struct, frozen=True):
+    """A daemon of a node. `pid` is its process in the sandbox, None while it does not run.
+
+    `lacks` says what it is waiting for while it is not ready; `restarts` counts how often it ended.
+    """
+
+    name: str
+    running: bool
+    ready: bool
+    restarts: int
+    pid: int | None
+    lacks: str = ""
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    name: str
+    netns: str
+    underlay_ip: str
+    underlay_ips: tuple[str, ...]
+    pod_cidr: str
+    pod_cidrs: tuple[str, ...]
+    gateway: str
+    daemons: tuple[DaemonStatus, ...] = ()
+
+
+class PodStatus(msgspec.Struct, frozen=True):
+    """A pod; `namespace` is the Kubernetes namespace."""
+
+    name: str
+    namespace: str
+    node: str
+    netns: str
+    ip: str
+    ips: tuple[str, ...]
+    containers: tuple[str, ...]
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What does not run, or is not ready, as `TARGET/NAME`."""
+
+    containers_down: tuple[str, ...] = ()
+    daemons_down: tuple[str, ...] = ()
+    ok: bool = True
+
+
+class Status(msgspec.Struct, frozen=True):
+    """A lab. `health` is None for one that does not run."""
+
+    lab: str
+    topology: str
+    state: State
+    nodes: tuple[NodeStatus, ...]
+    pods: tuple[PodStatus, ...]
+    dataplane: str
+    services: tuple[object, ...] = ()
+    proxy: str | None = None
+    health: Health | None = None
+
+
+def describe(
+    lab: str,
+    state: State,
+    layout: Layout,
+    plan: Plan,
+    dataplane: str,
+    daemons: dict[str, tuple[DaemonStatus, ...]] | None = None,
+    containers_down: tuple[str, ...] = (),
+) -> Status:
+    """The status of a lab; `daemons` are those of each namespace, None where nobody looked."""
+    health = None
+    if daemons is not None:
+        down = tuple(
+            f"{space}/{daemon.name}"
+            for space, found in daemons.items()
+            for daemon in found
+            if not daemon.ready
+        )
+        health = Health(containers_down, down, not containers_down and not down)
+    return Status(
+        lab=lab,
+        topology=plan.topology,
+        state=state,
+        nodes=tuple(_node(node, (daemons or {}).get(node.name, ())) for node in layout.nodes),
+        pods=tuple(map(_pod, layout.pods)),
+        dataplane=dataplane,
+        health=health,
+    )
+
+
+def _node(node: NodeSpec, daemons: tuple[DaemonStatus, ...]) -> NodeStatus:
+    return NodeStatus(
+        name=node.name,
+        netns=node.name,
+        underlay_ip=str(node.address),
+        underlay_ips=tuple(map(str, node.addresses)),
+        pod_cidr=str(node.pod_cidr),
+        pod_cidrs=tuple(map(str, node.pod_cidrs)),
+        gateway=str(node.gateway),
+        daemons=daemons,
+    )
+
+
+def _pod(pod: PodSpec) -> PodStatus:
+    return PodStatus(
+        name=pod.name,
+        namespace="default",
+        node=pod.node,
+        netns=pod.name,
+        ip=str(pod.address),
+        ips=tuple(map(str, pod.addresses)),
+        containers=tuple(container.name for container in pod.containers),
+    )
