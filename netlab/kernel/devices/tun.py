@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from netlab.kernel import namespaces
-from netlab.kernel.devices.base import Device, Names, Raw, Setting
-from netlab.kernel.pyroute import linkmsg, rtnl, tuntap
+from netlab.kernel.devices.base import Device, Setting
+from netlab.kernel.pyroute import linkmsg, rtnl
 from netlab.plan.links import Tun
 
 _TYPES = {"tun": 1, "tap": 2}
@@ -32,6 +32,9 @@ class TunDevice(Device):
     by_netlink: ClassVar[bool] = False
 
     def make(self, link: Tun, namespace: str) -> int:
+        """As pyroute2 makes it: described by a message, made by ioctl."""
+        from pyroute2.netlink.rtnl.ifinfmsg.tuntap import manage_tun
+
         data = [
             [setting.attribute, setting.write(getattr(link, setting.field))]
             for setting in self.settings
@@ -40,10 +43,7 @@ class TunDevice(Device):
         message = linkmsg()
         message["header"]["type"] = rtnl.RTM_NEWLINK
         message.setvalue({"attrs": [["IFLA_IFNAME", link.name], ["IFLA_LINKINFO", info]]})
-        message.encode()  # as pyroute2 does before it makes the device by ioctl
+        message.encode()
         with namespaces.inside(namespace):
-            tuntap.manage_tun(message)
+            manage_tun(message)
             return socket.if_nametoindex(link.name)
-
-    def own(self, raw: Raw, names: Names) -> dict[str, Any]:
-        return super().own(raw, names)
