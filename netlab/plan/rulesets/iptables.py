@@ -53,6 +53,10 @@ class IptablesTable(Ruleset, frozen=True, kw_only=True):
     def key(self) -> str:
         return f"iptables-{self.backend} {self.family} {self.name}"
 
+    @property
+    def requires(self) -> tuple[str, ...]:
+        return (f"iptables-{self.backend}",)
+
     def __str__(self) -> str:
         return f"{self.program()} table {self.name}"
 
