@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from netlab.kernel.namespaces import scratch
 from netlab.kernel.rulesets import ipset, iptables, nft
 from netlab.kernel.rulesets.errors import RulesetError
-from netlab.kernel.rulesets.present import present
+from netlab.kernel.rulesets.present import look
 from netlab.kernel.rulesets.spelling import respelled
 from netlab.plan.rulesets import Ipset, IptablesTable, NftTable, Ruleset
 from netlab.plan.rulesets.iptables import empty
@@ -51,7 +51,7 @@ def prepare(planned: Iterable[Ruleset]) -> Canonical:
 
 def observe(wanted: Sequence[Ruleset], canonical: Canonical) -> list[Ruleset]:
     """What the current namespace has. What only is printed otherwise than planned is as planned."""
-    there = present()
+    there = look()
     planned = {item.key: item for item in wanted}
     found: list[Ruleset] = []
     if there.nft:
