@@ -11,12 +11,13 @@ import contextlib
 import functools
 import os
 import socket
+import struct
 from typing import Any, NamedTuple
 
-from netlab.kernel.netlink import Netlink, Request, open_netlink
 from netlab.plan.rulesets.iptables import Family
 
-_SIZE = 4096  # bytes; there are five tables
+# Bytes: a dump's parts are at most 8 KiB to a small buffer, and a large one is slow to make.
+_SIZE = 8192
 
 
 class Present(NamedTuple):
@@ -32,14 +33,15 @@ def look() -> Present:
     from pyroute2.netlink import NETLINK_NETFILTER
 
     tables, names = _questions()
-    with contextlib.closing(open_netlink(NETLINK_NETFILTER)) as netfilter:
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+    with socket.socket(socket.AF_NETLINK, kind, NETLINK_NETFILTER) as netfilter:
         has_tables = _has_any(netfilter, tables)
-        has_sets = names is not None and _has_any(netfilter, names)
+        has_sets = bool(names) and _has_any(netfilter, names)
     return Present(has_tables, has_sets, tuple(_legacy()))
 
 
 @functools.cache
-def _questions() -> tuple[Request, Request | None]:
+def _questions() -> tuple[bytes, bytes]:
     """The dumps of nftables' tables and of the names of ip sets; without ip_set no second one."""
     from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_IPSET, NFNL_SUBSYS_NFTABLES, ipset
     from pyroute2.netlink.nfnetlink.nftsocket import NFT_MSG_GETTABLE, nft_table_msg
@@ -47,7 +49,7 @@ def _questions() -> tuple[Request, Request | None]:
     tables = _question(nft_table_msg(), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE)
     # The module shows itself here even where it is built in; asking the kernel would load it.
     if not os.path.isdir("/sys/module/ip_set"):
-        return tables, None
+        return tables, b""
     names = ipset.ipset_msg()
     names["nfgen_family"] = socket.AF_INET
     flags = ipset.IPSET_FLAG_LIST_SETNAME
@@ -55,17 +57,36 @@ def _questions() -> tuple[Request, Request | None]:
     return tables, _question(names, NFNL_SUBSYS_IPSET << 8 | ipset.IPSET_CMD_LIST)
 
 
-def _question(message: Any, kind: int) -> Request:
+def _question(message: Any, kind: int) -> bytes:
+    from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
+
     message["header"]["type"] = kind
+    message["header"]["flags"] = NLM_F_REQUEST | NLM_F_DUMP
     message.encode()
-    return Request(kind, 0, bytes(message.data[16:]), "dump")
+    return bytes(message.data)
 
 
-def _has_any(netfilter: Netlink, question: Request) -> bool:
-    try:
-        return bool(netfilter.dump(question))
-    except OSError:  # a kernel without it
-        return False
+def _has_any(netfilter: socket.socket, question: bytes) -> bool:
+    """Whether a dump has anything before its end; an error is a kernel without its kind."""
+    from pyroute2.netlink import NLMSG_DONE, NLMSG_ERROR
+
+    netfilter.send(question)
+    kinds = _kinds(netfilter.recv(_SIZE))
+    found = kinds[0] not in (NLMSG_DONE, NLMSG_ERROR)
+    while NLMSG_DONE not in kinds and NLMSG_ERROR not in kinds:
+        kinds = _kinds(netfilter.recv(_SIZE))
+    return found
+
+
+def _kinds(answer: bytes) -> list[int]:
+    """The types of the messages of an answer."""
+    kinds = []
+    offset = 0
+    while offset < len(answer):
+        size, kind = struct.unpack_from("=IH", answer, offset)
+        kinds.append(kind)
+        offset += (size + 3) & ~3
+    return kinds
 
 
 def _legacy() -> list[tuple[Family, tuple[str, ...]]]:
