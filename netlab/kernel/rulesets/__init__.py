@@ -7,13 +7,14 @@ programs, ip sets by netlink.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 from netlab.kernel.namespaces import scratch
 from netlab.kernel.rulesets import ipset, iptables, nft
 from netlab.kernel.rulesets.errors import RulesetError
 from netlab.kernel.rulesets.present import look
 from netlab.kernel.rulesets.spelling import respelled
-from netlab.plan.rulesets import Ipset, IptablesTable, NftTable, Ruleset
+from netlab.plan.rulesets import AnyRuleset, Ipset, IptablesTable, NftTable, Ruleset
 from netlab.plan.rulesets.iptables import empty
 from netlab.plan.types import Plan
 
@@ -49,7 +50,7 @@ def prepare(planned: Iterable[Ruleset]) -> Canonical:
     return result
 
 
-def observe(wanted: Sequence[Ruleset], canonical: Canonical) -> list[Ruleset]:
+def observe(wanted: Sequence[Ruleset], canonical: Canonical) -> list[AnyRuleset]:
     """What the current namespace has. What only is printed otherwise than planned is as planned."""
     there = look()
     planned = {item.key: item for item in wanted}
@@ -70,7 +71,8 @@ def observe(wanted: Sequence[Ruleset], canonical: Canonical) -> list[Ruleset]:
     ]
     order = {key: place for place, key in enumerate(planned)}
     spelled.sort(key=lambda item: order.get(item.key, len(order)))
-    return [item for item in spelled if item.key in planned or not _is_as_born(item)]
+    shown = [item for item in spelled if item.key in planned or not _is_as_born(item)]
+    return cast(list[AnyRuleset], shown)
 
 
 def _is_as_born(item: Ruleset) -> bool:

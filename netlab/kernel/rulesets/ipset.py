@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from types import SimpleNamespace
@@ -24,26 +25,27 @@ _SPARE = "netlab-spare"  # a set that takes another's place
 
 def listed() -> list[Ipset]:
     """The ip sets of the current namespace."""
-    from pyroute2 import IPSet
+    from pyroute2.ipset import IPSet
 
+    found: dict[str, Ipset] = {}
+    texts: dict[str, list[str]] = defaultdict(list)
     with IPSet() as kernel:
-        found: dict[str, Ipset] = {}
-        for message in kernel.list():  # a large set comes in several messages
-            item = _read(message)
-            if item.name in found:
-                item = replace(item, entries=(*found[item.name].entries, *item.entries))
-            found[item.name] = item
-        return list(found.values())
+        for message in kernel.list():
+            name = message.get_attr("IPSET_ATTR_SETNAME")
+            if name not in found:  # a large set comes in several messages
+                found[name] = _read(message)
+            members = message.get_attr("IPSET_ATTR_ADT")
+            for entry in members.get_attrs("IPSET_ATTR_DATA") if members else ():
+                texts[name].append(entries.text(found[name].type, _plain(entry)))
+    return [replace(item, entries=tuple(texts[name])) for name, item in found.items()]
 
 
 def _read(message: Any) -> Ipset:
     from pyroute2.netlink.nfnetlink import ipset
 
     kind = message.get_attr("IPSET_ATTR_TYPENAME")
-    data = dict(pair[:2] for pair in message.get_attr("IPSET_ATTR_DATA")["attrs"])
+    data = _plain(message.get_attr("IPSET_ATTR_DATA"))
     flags = data.get("IPSET_ATTR_CADT_FLAGS", 0)
-    members = message.get_attr("IPSET_ATTR_ADT")
-    texts = members.get_attrs("IPSET_ATTR_DATA") if members else []
     ipv6 = message.get_attr("IPSET_ATTR_FAMILY") == socket.AF_INET6
     return Ipset(
         name=message.get_attr("IPSET_ATTR_SETNAME"),
@@ -53,13 +55,14 @@ def _read(message: Any) -> Ipset:
         size=data.get("IPSET_ATTR_SIZE", 8),
         maxelem=data.get("IPSET_ATTR_MAXELEM", MAXELEM),
         timeout=data.get("IPSET_ATTR_TIMEOUT"),
-        entries=tuple(
-            entries.text(kind, dict(pair[:2] for pair in entry["attrs"])) for entry in texts
-        ),
         **{
             name: bool(flags & getattr(ipset, f"IPSET_FLAG_WITH_{name.upper()}")) for name in _FLAGS
         },
     )
+
+
+def _plain(attributes: Any) -> dict[str, Any]:
+    return {pair[0]: pair[1] for pair in attributes["attrs"]}
 
 
 def _range(kind: str, data: dict[str, Any]) -> str:
@@ -126,7 +129,8 @@ def _changes(want: Ipset, present: Sequence[str]) -> Iterator[tuple[str, Any]]:
 
 
 def _create(item: Ipset) -> Any:
-    from pyroute2 import IPSet
+    from pyroute2.ipset import IPSet
+    from pyroute2.netlink.exceptions import IPSetError
     from pyroute2.netlink.nfnetlink import ipset
 
     data: dict[str, Any] = {}
@@ -141,8 +145,11 @@ def _create(item: Ipset) -> Any:
         data["IPSET_ATTR_SIZE"] = item.size
     else:
         data |= _ends(item)
-    with IPSet() as kernel:
-        _, revision = kernel.get_supported_revisions(item.type)
+    try:
+        with IPSet() as kernel:
+            _, revision = kernel.get_supported_revisions(item.type)
+    except IPSetError:
+        raise RulesetError(f"{item}: the kernel has no ip sets of type {item.type}") from None
     message = _message("CREATE", item.name, data)
     message["attrs"] += [
         ["IPSET_ATTR_TYPENAME", item.type],
