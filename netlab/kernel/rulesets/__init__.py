@@ -20,6 +20,8 @@ from netlab.plan.types import Plan
 
 __all__ = ["Canonical", "RulesetError", "apply", "observe", "preflight", "prepare"]
 
+# Tables in one scratch namespace: what nft takes to list them grows with the square of their number.
+_AT_ONCE = 16
 Canonical = Mapping[Ruleset, Ruleset]  # each planned ruleset as its tool prints it
 
 
@@ -32,7 +34,7 @@ def preflight(plan: Plan) -> None:
 
 
 def prepare(planned: Iterable[Ruleset]) -> Canonical:
-    """How the planned rulesets will be printed: once for each observation, in a scratch namespace.
+    """How the planned rulesets will be printed: once for each observation, in scratch namespaces.
 
     Raises RulesetError for one that cannot be loaded at all.
     """
@@ -41,12 +43,13 @@ def prepare(planned: Iterable[Ruleset]) -> Canonical:
     others = [item for item in distinct if isinstance(item, IptablesTable)]
     sets = [item for item in distinct if isinstance(item, Ipset)]
     result: dict[Ruleset, Ruleset] = {item: ipset.printed(item) for item in sets}
-    if tables or others:
+    for start in range(0, len(tables), _AT_ONCE):
         with scratch():
-            result |= nft.printed(tables)
-            if others:
-                ipset.create({item.name: item for item in sets}.values())  # rules name them
-                result |= iptables.printed(others)
+            result |= nft.printed(tables[start : start + _AT_ONCE])
+    if others:
+        with scratch():
+            ipset.create({item.name: item for item in sets}.values())  # rules name them
+            result |= iptables.printed(others)
     return result
 
 

@@ -18,7 +18,6 @@ from netlab.kernel.rulesets.errors import RulesetError
 from netlab.plan.rulesets import Ipset
 from netlab.plan.rulesets.ipset import MAXELEM
 
-_FLAGS = ("counters", "comment", "forceadd", "skbinfo")
 _AT_ONCE = 64  # requests whose acknowledgements fit into the socket's buffer
 _SPARE = "netlab-spare"  # a set that takes another's place
 
@@ -41,11 +40,11 @@ def listed() -> list[Ipset]:
 
 
 def _read(message: Any) -> Ipset:
-    from pyroute2.netlink.nfnetlink import ipset
 
     kind = message.get_attr("IPSET_ATTR_TYPENAME")
     data = _plain(message.get_attr("IPSET_ATTR_DATA"))
     flags = data.get("IPSET_ATTR_CADT_FLAGS", 0)
+    given: dict[str, Any] = {name: bool(flags & number) for name, number in _flags().items()}
     ipv6 = message.get_attr("IPSET_ATTR_FAMILY") == socket.AF_INET6
     return Ipset(
         name=message.get_attr("IPSET_ATTR_SETNAME"),
@@ -55,10 +54,16 @@ def _read(message: Any) -> Ipset:
         size=data.get("IPSET_ATTR_SIZE", 8),
         maxelem=data.get("IPSET_ATTR_MAXELEM", MAXELEM),
         timeout=data.get("IPSET_ATTR_TIMEOUT"),
-        **{
-            name: bool(flags & getattr(ipset, f"IPSET_FLAG_WITH_{name.upper()}")) for name in _FLAGS
-        },
+        **given,
     )
+
+
+def _flags() -> dict[str, int]:
+    """A set's extensions and their bits."""
+    from pyroute2.netlink.nfnetlink import ipset
+
+    names = ("counters", "comment", "forceadd", "skbinfo")
+    return {name: getattr(ipset, f"IPSET_FLAG_WITH_{name.upper()}") for name in names}
 
 
 def _plain(attributes: Any) -> dict[str, Any]:
@@ -131,12 +136,9 @@ def _changes(want: Ipset, present: Sequence[str]) -> Iterator[tuple[str, Any]]:
 def _create(item: Ipset) -> Any:
     from pyroute2.ipset import IPSet
     from pyroute2.netlink.exceptions import IPSetError
-    from pyroute2.netlink.nfnetlink import ipset
 
     data: dict[str, Any] = {}
-    flags = sum(
-        getattr(ipset, f"IPSET_FLAG_WITH_{name.upper()}") for name in _FLAGS if getattr(item, name)
-    )
+    flags = sum(number for name, number in _flags().items() if getattr(item, name))
     data |= {"IPSET_ATTR_CADT_FLAGS": flags} if flags else {}
     data |= {"IPSET_ATTR_TIMEOUT": item.timeout} if item.timeout is not None else {}
     if item.type.startswith("hash:"):
