@@ -20,7 +20,7 @@ from netlab.plan.types import Plan
 
 __all__ = ["Canonical", "RulesetError", "apply", "observe", "preflight", "prepare"]
 
-# Tables in one scratch namespace: what nft takes to list them grows with the square of their number.
+# Tables in one scratch namespace: the time to list them grows with the square of their number.
 _AT_ONCE = 16
 Canonical = Mapping[Ruleset, Ruleset]  # each planned ruleset as its tool prints it
 
