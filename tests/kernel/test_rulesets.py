@@ -33,6 +33,7 @@ from netlab.plan.rulesets import (
     Set,
 )
 from netlab.plan.types import Namespace, Plan
+from tests.kernel.conftest import Netlab
 
 V4 = (ip_network("10.244.0.0/16"), ip_network("10.244.1.0/24"))
 V6 = (ip_network("fd00:10::/48"), ip_network("fd00:10:0:1::/64"))
@@ -565,3 +566,16 @@ def test_a_program_that_lacks_is_named_with_its_package(monkeypatch: pytest.Monk
         "The iptables-nft table nat needs iptables-nft, which is not installed; "
         "install the package iptables."
     )
+
+
+@pytest.mark.needs("iptables-legacy")
+def test_a_legacy_rule_in_a_node_is_drift_of_the_lab(netlab: Netlab) -> None:
+    """It was invisible to `nft`, and so to netlab."""
+    netlab.ok("up", "flannel-vxlan", "--no-verify")
+    netlab.inside("node-1", f"iptables-legacy {DNAT}")
+    found = netlab.run("--json", "diff")
+    assert found.code == 1
+    assert [item["object"] for item in found.json["unexpected"]] == ["iptables-legacy table nat"]
+    assert netlab.ok("up", "flannel-vxlan", "--no-verify")["changes"] == 1
+    assert netlab.ok("diff")["ok"]
+    assert "DNAT" not in netlab.inside("node-1", "iptables-legacy-save -t nat")
