@@ -19,7 +19,7 @@ from netlab.dataplane.flannel.rules import rules
 from netlab.errors import Unmet
 from netlab.kernel import rulesets
 from netlab.kernel.namespaces import scratch
-from netlab.kernel.rulesets import RulesetError, iptables
+from netlab.kernel.rulesets import RulesetError, iptables, nft
 from netlab.plan.rulesets import (
     Chain,
     Hook,
@@ -386,6 +386,27 @@ def test_legacy_rules_that_are_not_planned_are_seen_and_removed(name: str, comma
     program, table = name.split()[0], name.split()[-1]
     saved = shell(f"{program}-save -t {table}").splitlines()
     assert not [line for line in saved if line.startswith("-A") or " - " in line or "DROP" in line]
+
+
+@pytest.mark.usefixtures("namespace")
+def test_a_chain_may_hook_into_any_device() -> None:
+    """Where it is compared there are no devices, so that they have to be made for it."""
+    shell("ip link add eth0 type bridge; ip link add eth1 type bridge")
+    hook = Hook(type="filter", hook="ingress", priority="0", devices=("eth1", "eth0"))
+    load([NftTable(family="netdev", name="t", chains=(Chain(name="c", hook=hook),))])
+
+
+@pytest.mark.usefixtures("namespace")
+def test_a_change_that_the_kernel_refuses_is_made_by_making_the_table_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As kernels before 6.2 refuse to delete a chain that the same transaction frees."""
+    canonical = load(SERVICES)
+    shell("nft flush chain ip kube-proxy web")
+    _, changed, _ = difference(SERVICES, rulesets.observe(SERVICES, canonical))
+    monkeypatch.setattr(nft, "transaction", lambda want, have: ["delete chain ip kube-proxy no"])
+    rulesets.apply([], changed, [])
+    assert rulesets.observe(SERVICES, canonical) == SERVICES
 
 
 @pytest.mark.usefixtures("namespace")

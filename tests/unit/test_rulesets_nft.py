@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from netlab.plan.rulesets import AnyRuleset, Chain, Hook, Map, NftObject, NftTable, Set
-from netlab.plan.rulesets.nft import transaction
+from netlab.plan.rulesets.nft_transaction import transaction
 from tests.unit.fake_nft import FakeTable, state
 
 NAT = Hook(type="nat", hook="prerouting", priority="dstnat")

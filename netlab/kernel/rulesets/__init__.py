@@ -42,6 +42,15 @@ def prepare(planned: Iterable[Ruleset]) -> Canonical:
     tables = [item for item in distinct if isinstance(item, NftTable)]
     others = [item for item in distinct if isinstance(item, IptablesTable)]
     sets = [item for item in distinct if isinstance(item, Ipset)]
+    try:
+        return _printed(tables, others, sets)
+    except RulesetError as error:
+        raise RulesetError(f"The plan's rules cannot be loaded: {error}.") from error
+
+
+def _printed(
+    tables: Sequence[NftTable], others: Sequence[IptablesTable], sets: Sequence[Ipset]
+) -> Canonical:
     result: dict[Ruleset, Ruleset] = {item: ipset.printed(item) for item in sets}
     for start in range(0, len(tables), _AT_ONCE):
         with scratch():

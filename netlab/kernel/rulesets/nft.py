@@ -21,7 +21,8 @@ from netlab.errors import Unmet
 from netlab.kernel.rulesets.errors import RulesetError
 from netlab.kernel.rulesets.listing import parse
 from netlab.plan.rulesets import NftTable, Ruleset
-from netlab.plan.rulesets.nft import Elements, block, transaction
+from netlab.plan.rulesets.nft import Elements, block
+from netlab.plan.rulesets.nft_transaction import transaction
 
 _STATELESS, _JSON = 1 << 2, 1 << 4  # NFT_CTX_OUTPUT_*: no counter values; as JSON
 _WHERE = re.compile(r"^\S*?:(\d+):\d+-\d+: Error: ")
