@@ -5,6 +5,7 @@ What `nft`, `iptables` and `ipset` do and show is compared, which know nothing o
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import threading
@@ -600,3 +601,17 @@ def test_a_legacy_rule_in_a_node_is_drift_of_the_lab(netlab: Netlab) -> None:
     assert netlab.ok("up", "flannel-vxlan", "--no-verify")["changes"] == 1
     assert netlab.ok("diff")["ok"]
     assert "DNAT" not in netlab.inside("node-1", "iptables-legacy-save -t nat")
+
+
+@pytest.mark.needs("iptables-legacy")
+@pytest.mark.usefixtures("namespace")
+def test_the_machines_lock_of_iptables_is_left_alone() -> None:
+    """Whoever holds it works in another namespace; and a user could not even open it."""
+    lock = Path("/run/xtables.lock")
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        load(iptables_form("legacy"))
+    lock.unlink()
+    rulesets.apply([], [], iptables_form("legacy"))
+    assert rulesets.observe([], {}) == []
+    assert not lock.exists()

@@ -21,7 +21,6 @@ from netlab.plan.rulesets import IptablesChain, IptablesTable, Ruleset
 from netlab.plan.rulesets.iptables import BUILTIN, Backend, Family, transaction
 
 REMEDY = "install the package iptables"
-LOCK = "/run/xtables.lock"
 SECONDS = 60  # 43,000 rules take 5.6
 _LINE = re.compile(r"line:? (\d+)")
 _ROOM = "NETLAB-PRINTED"  # the chain in which rules are loaded to see how they are printed
@@ -48,16 +47,21 @@ def _run(table: IptablesTable, verb: str, *options: str, text: str = "") -> str:
     path = program(table.program(verb))
     if path is None:
         raise Unmet(f"The rules need {table.program(verb)}, which is not installed; {REMEDY}.")
-    # The lock is of writers in one namespace; a user who is not root cannot open root's.
-    writable = os.access(LOCK if os.path.exists(LOCK) else os.path.dirname(LOCK), os.W_OK)
-    done = subprocess.run(
-        [path, *options],
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        env=os.environ | ({} if writable else {"XTABLES_LOCKFILE": os.devnull}),
-    )
+    # The usual lock is one for the whole machine, of which a lab is no part, and a user who is not
+    # root cannot open it. The kernel refuses what another changed meanwhile.
+    lock = os.memfd_create("xtables.lock")
+    try:
+        done = subprocess.run(
+            [path, *options],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            env=os.environ | {"XTABLES_LOCKFILE": f"/proc/self/fd/{lock}"},
+            pass_fds=(lock,),
+        )
+    finally:
+        os.close(lock)
     if done.returncode:
         raise RulesetError(_refusal(done.stderr, text))
     return done.stdout
@@ -143,7 +147,7 @@ def apply(changes: Iterable[tuple[IptablesTable, IptablesTable | None]]) -> None
         groups[want.backend, want.family] += transaction(want, have)
     for (backend, family), lines in groups.items():
         table = IptablesTable(backend=backend, family=family, name="")
-        _run(table, "restore", "--noflush", "-w", "5", text="\n".join([*lines, ""]))
+        _run(table, "restore", "--noflush", text="\n".join([*lines, ""]))
 
 
 def printed(planned: Iterable[IptablesTable]) -> dict[Ruleset, Ruleset]:
