@@ -6,6 +6,8 @@ import os
 from ipaddress import ip_interface
 from typing import Any, ClassVar
 
+import msgspec
+
 from netlab.kernel import generic
 from netlab.kernel.devices.base import Device, Names, Raw
 from netlab.plan.links import Wireguard, WireguardPeer
@@ -118,7 +120,9 @@ def _peer(found: Any) -> WireguardPeer:
     text = None
     if endpoint:
         address = endpoint["addr"]
-        text = f"[{address}]:{endpoint['port']}" if ":" in address else f"{address}:{endpoint['port']}"
+        text = (
+            f"[{address}]:{endpoint['port']}" if ":" in address else f"{address}:{endpoint['port']}"
+        )
     return WireguardPeer(
         public_key=_key(found.get_attr("WGPEER_A_PUBLIC_KEY")),
         endpoint=text,
@@ -129,8 +133,7 @@ def _peer(found: Any) -> WireguardPeer:
 
 def _joined(first: WireguardPeer, more: WireguardPeer) -> WireguardPeer:
     """A peer whose allowed addresses fill more than one message."""
-    allowed = first.allowed_ips + more.allowed_ips
-    return WireguardPeer(first.public_key, first.endpoint, allowed, first.keepalive)
+    return msgspec.structs.replace(first, allowed_ips=first.allowed_ips + more.allowed_ips)
 
 
 def _key(value: Any) -> str:

@@ -33,8 +33,8 @@ _TYPE_NAMES = {number: name for name, number in _TYPES.items()}
 _ENCAP = {LWTUNNEL_ENCAP_IP: "LWTUNNEL_IP", LWTUNNEL_ENCAP_IP6: "LWTUNNEL_IP6"}
 _TTL = {"LWTUNNEL_IP": ("TTL", "TOS"), "LWTUNNEL_IP6": ("HOPLIMIT", "TC")}
 _METRICS = (
-    ["LOCK", "WINDOW", "RTT", "RTTVAR", "SSTHRESH", "CWND", "ADVMSS", "REORDERING", "HOPLIMIT"]
-    + ["INITCWND", "FEATURES", "RTO_MIN", "INITRWND", "QUICKACK", "CC_ALGO"]
+    "LOCK", "WINDOW", "RTT", "RTTVAR", "SSTHRESH", "CWND", "ADVMSS", "REORDERING", "HOPLIMIT",
+    "INITCWND", "FEATURES", "RTO_MIN", "INITRWND", "QUICKACK", "CC_ALGO",
 )  # fmt: skip
 _read = Reader(
     rtmsg,
@@ -239,7 +239,5 @@ def _given(address: str | None) -> str | None:
 
 def _metric_words(values: Mapping[str, Any]) -> str:
     return " ".join(
-        f"{name.lower()} {values[f'RTAX_{name}']}"
-        for name in _METRICS
-        if f"RTAX_{name}" in values
+        f"{name.lower()} {values[f'RTAX_{name}']}" for name in _METRICS if f"RTAX_{name}" in values
     )
