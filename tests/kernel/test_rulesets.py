@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from netlab.dataplane.flannel.rules import rules
 from netlab.errors import Unmet
-from netlab.kernel import rulesets
+from netlab.kernel import capabilities, rulesets
 from netlab.kernel.namespaces import scratch
 from netlab.kernel.rulesets import RulesetError, iptables, nft
 from netlab.plan.rulesets import (
@@ -588,6 +588,7 @@ def test_a_program_that_lacks_is_named_with_its_package(monkeypatch: pytest.Monk
         "The iptables-nft table nat needs iptables-nft, which is not installed; "
         "install the package iptables."
     )
+    assert capabilities.remedy("iptables-nft") == "install the package iptables"
 
 
 @pytest.mark.needs("iptables-legacy")
