@@ -65,7 +65,7 @@ def compile_plan(
     for node in layout.nodes:
         _node(plan, layout, dataplane, node)
     for space in plan.namespaces.values():
-        space.ruleset = merged(space.ruleset)  # type: ignore[assignment]
+        space.ruleset = merged(space.ruleset)
         _by_the_kernel(space)
     plan.requires = _requires(plan, dataplane)
     _refuse_bad_devices(plan)
