@@ -21,10 +21,12 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from netlab.errors import BadInput, unknown
+from netlab.plan.compile import compile_plan
 from netlab.plan.dataplane import Dataplane
 from netlab.topology import loader
 from netlab.topology.check import fit, shown
 from netlab.topology.convert import convert
+from netlab.topology.layout import lay_out
 from netlab.topology.model import Cluster
 
 PREFIX = "dataplane."
@@ -114,6 +116,16 @@ def flaw(kind: type[Any]) -> str | None:
         if callable(method) and not name.startswith("_") and not callable(getattr(kind, name)):
             return f"its `{name}` is not a method"
     return None
+
+
+def needs(kind: type[Dataplane]) -> tuple[str, ...]:
+    """The features of the kernel that a small cluster takes on it, with its default options."""
+    try:
+        dataplane = kind()
+        layout = lay_out(Cluster(nodes=2, pods_per_node=1), dataplane.ipam)
+        return compile_plan(kind.name, layout, dataplane, force=True).requires
+    except Exception:  # a stranger's, or one that has no defaults
+        return kind.requires
 
 
 def title(kind: type[Dataplane]) -> str:
