@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 from netlab.dataplane.attach.bridge import Bridge
@@ -21,6 +21,7 @@ class Flannel(Dataplane):
     netlab's is nftables, flannel's `EnableNFTables`.
     """
 
+    _: KW_ONLY  # so that it is not before the backends' own
     rules: Literal["nftables", "iptables"] = "nftables"
 
     def attach(self, layout: Layout, node: NodeSpec) -> Bridge:
