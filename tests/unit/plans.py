@@ -34,7 +34,8 @@ def layout_of(**fields: Any) -> Layout:
 
 def plan_of(dataplane: str, options: dict[str, Any] | None = None, **fields: Any) -> Plan:
     """The plan of a cluster on a dataplane, all else as in the tests' call or by default."""
-    return compile_plan("test", layout_of(**fields), make(dataplane, options))
+    value = make(dataplane, options)
+    return compile_plan("test", lay_out(Cluster(**fields), value.ipam), value)
 
 
 def space_with(*objects: Object, name: str = "a") -> Namespace:
