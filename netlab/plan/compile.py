@@ -90,8 +90,8 @@ def _node(plan: Plan, layout: Layout, dataplane: Dataplane, node: NodeSpec) -> N
     space = underlay.host(node.name, "node", layout, node.subnet, node.addresses, port)
     spaces[node.name] = space
     attach = dataplane.attach(layout, node)
-    put(space, attach.node(layout, node))
     put(space, dataplane.node(layout, node))
+    put(space, attach.node(layout, node))
     for pod in node.pods:
         spaces[pod.name] = pod_space = _pod(pod, layout)
         attached = attach.pod(layout, node, pod)
