@@ -70,6 +70,7 @@ def route(item: Route) -> str:
         words.append(_hop(item.next_hops[0], item))
     words += [f"table {item.table}"] if item.table != MAIN_TABLE else []
     words += [f"proto {item.protocol}"] if item.protocol != "boot" else []
+    words += [f"scope {item.scope}"] if item.scope != _usual_scope(item) else []
     words += [f"metric {item.metric}"] if item.metric else []
     words += [f"tos {item.tos:#x}"] if item.tos else []
     words += [f"src {word(item.source)}"] if item.source else []
@@ -77,6 +78,16 @@ def route(item: Route) -> str:
     if len(item.next_hops) > 1:
         words += [f"nexthop {_hop(hop, item)} weight {hop.weight}" for hop in item.next_hops]
     return " ".join(words)
+
+
+def _usual_scope(item: Route) -> str:
+    """The scope that `ip route add` gives; that of an IPv6 route means nothing to the kernel."""
+    if is_ipv6(item.destination):
+        return item.scope
+    if item.type in ("local", "nat"):
+        return "host"
+    direct = item.type == "unicast" and len(item.next_hops) == 1 and not item.gateway
+    return "link" if direct or item.type in ("broadcast", "multicast", "anycast") else "global"
 
 
 def _hop(hop: NextHop, item: Route) -> str:
