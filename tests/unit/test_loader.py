@@ -77,7 +77,9 @@ def failure(path: str, **settings: str) -> str:
 
 def got(path: str, **settings: str) -> dict[str, object]:
     load(path, settings=settings)
-    values: dict[str, object] = sys.modules["netlab_topology_mine"].__dict__["GOT"]
+    loaded = list(sys.modules.values())
+    module = next(one for one in loaded if getattr(one, "__file__", None) == path)
+    values: dict[str, object] = module.__dict__["GOT"]
     return values
 
 
