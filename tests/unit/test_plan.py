@@ -25,6 +25,7 @@ from netlab.plan.routing import (
     connected,
     route,
 )
+from netlab.plan.rulesets import NftTable
 from netlab.plan.types import Namespace, Plan
 from netlab.topology.layout import lay_out
 from tests.unit import plans
@@ -143,6 +144,7 @@ def test_pod_holds_what_the_bridge_plugin_makes() -> None:
 
 def test_flannel_rules_in_the_order_of_its_source() -> None:
     [table] = shipped("flannel-vxlan").namespaces["node-3"].ruleset
+    assert isinstance(table, NftTable)
     assert (table.family, table.name) == ("ip", "flannel-ipv4")
     lines = [line.strip() for line in table.script.splitlines()]
     assert lines[lines.index("meta mark 0x00004000 return") :][:6] == [
