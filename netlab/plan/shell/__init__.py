@@ -160,7 +160,7 @@ def _ip_lines(space: Namespace) -> Iterator[str]:
         yield from links.settled(link)
     yield from routing.addresses(space.addresses)
     yield from routing.neighbours(space.neighbours)
-    yield from routing.routes(space.routes)
+    yield from routing.routes(space.routes, space.addresses)
 
 
 def _masters_first(space: Namespace) -> Iterable[Link]:

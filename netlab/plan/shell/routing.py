@@ -15,6 +15,7 @@ from netlab.plan.routing import (
     NextHop,
     Route,
     Rule,
+    connected,
     is_ipv6,
 )
 from netlab.plan.shell.words import word
@@ -54,10 +55,11 @@ def fdb(items: Iterable[FdbEntry]) -> Iterator[str]:
         yield " ".join([*words, "self permanent"])
 
 
-def routes(items: Iterable[Route]) -> Iterator[str]:
-    """All but connected ones, which come with the addresses."""
+def routes(items: Iterable[Route], own: Iterable[Address]) -> Iterator[str]:
+    """All but connected ones, which come with the namespace's own addresses."""
+    made = [connected(address) for address in own]
     for item in items:
-        if not item.connected:
+        if item not in made:
             yield route(item)
 
 
