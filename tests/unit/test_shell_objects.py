@@ -261,8 +261,11 @@ def test_routes_in_every_form(item: Route, words: str) -> None:
 
 
 def test_connected_routes_come_with_their_addresses() -> None:
+    address = Address("eth0", "10.1.0.1/24")
     made = route("10.1.0.0/24", "eth0", protocol="kernel", source="10.1.0.1")
-    assert not any(line.startswith("route add") for line in lines_of(made))
+    assert not any(line.startswith("route add") for line in lines_of(address, made))
+    cilium = route("10.1.0.7/32", "lxc1", protocol="kernel")  # which says so of its own routes
+    assert "route add 10.1.0.7/32 dev lxc1 proto kernel" in lines_of(address, made, cilium)
 
 
 @pytest.mark.parametrize(
