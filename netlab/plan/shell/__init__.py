@@ -112,17 +112,22 @@ def _end(space: str, link: Link) -> str:
 
 
 def _devices(spaces: list[Namespace]) -> str:
-    """All other devices, each made in the namespace where its parent is or its socket stays."""
-    parts: list[str] = []
+    """All other devices, each made in the namespace where its parent is or its socket stays.
+
+    Those that go to another namespace come last, when all that could be their parent is there.
+    """
+    homes: dict[tuple[bool, str], list[str]] = {}
+    keys: list[str] = []
     for space in spaces:
-        homes: dict[str, list[str]] = {}
         for link in space.links:
             if not isinstance(link, Veth | Loopback):
-                home = link.link_netns or space.name
+                home = (link.link_netns is not None, link.link_netns or space.name)
                 homes.setdefault(home, []).extend(links.made(link, space.name))
-        parts += [batch(f"ip -n {word(home)}", lines) for home, lines in homes.items()]
-        parts += [_keys(space.name, link) for link in space.links if isinstance(link, Wireguard)]
-    return "# ==== The other devices\n\n" + "\n".join(parts) if parts else ""
+            if isinstance(link, Wireguard):
+                keys.append(_keys(space.name, link))
+    made = sorted(homes.items(), key=lambda item: item[0][0])  # else in the plan's order
+    parts = [batch(f"ip -n {word(home)}", lines) for (_, home), lines in made]
+    return "# ==== The other devices\n\n" + "\n".join(parts + keys) if parts else ""
 
 
 def _keys(space: str, link: Wireguard) -> str:
