@@ -181,6 +181,15 @@ def test_a_device_whose_parent_or_socket_is_elsewhere_is_made_there(
     assert all(line in text.splitlines() for line in made)
 
 
+def test_a_device_comes_after_its_parent_in_another_namespace() -> None:
+    child, parent = Macvlan(name="m", device="br9", link_netns="b"), Bridge(name="br9")
+    for first, second in (("a", "b"), ("b", "a")):
+        spaces = {first: Namespace(first, "node"), second: Namespace(second, "node")}
+        spaces["a"].links, spaces["b"].links = [child], [parent]
+        text = render(Plan("x", (), spaces), "")
+        assert text.index("name br9 ") < text.index("link add link br9 name m ")
+
+
 HOP_1 = NextHop(link="eth0", gateway="10.0.0.1")
 HOP_2 = NextHop(link="eth1", gateway="10.0.1.1", weight=3, onlink=True)
 
