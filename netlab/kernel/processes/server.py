@@ -2,12 +2,13 @@
 
 The answer is one line, `POD CONTAINER CLIENT_ADDRESS:PORT`, so that a probe knows who answered and
 which address the packet came from when it arrived. One port serves TCP (HTTP if the client speaks
-it, else the bare line) and UDP on all addresses, a second one serves TCP on 127.0.0.1 only.
+it, else the bare line) and UDP on all addresses, a second one serves TCP on loopback only.
 It is a program of its own, with the standard library alone: `plan --sh` carries it along.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -54,7 +55,9 @@ class Server:
             self.poll.register(connection.fileno(), select.EPOLLIN)
 
     def answer(self, client: tuple[str, int]) -> bytes:
-        return f"{self.name} {client[0]}:{client[1]}\n".encode()
+        # A socket of both families shows an IPv4 client as ::ffff:10.244.0.2.
+        address = client[0].removeprefix("::ffff:")
+        return f"{self.name} {f'[{address}]' if ':' in address else address}:{client[1]}\n".encode()
 
     def read(self, fd: int) -> None:
         connection, client, asked = self.clients[fd]
@@ -83,21 +86,34 @@ class Server:
 
 
 def listen(port: int, local_port: int) -> list[socket.socket]:
-    """The server's sockets in the current network namespace. Raises OSError if a port is taken."""
-    result = []
-    for kind, host, number in (
-        (socket.SOCK_STREAM, "0.0.0.0", port),
-        (socket.SOCK_DGRAM, "0.0.0.0", port),
-        (socket.SOCK_STREAM, "127.0.0.1", local_port),
-    ):
-        sock = socket.socket(socket.AF_INET, kind)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, number))
-        if kind == socket.SOCK_STREAM:
-            sock.listen(128)
-        sock.setblocking(False)
-        result.append(sock)
+    """The server's sockets in the current network namespace. Raises OSError if a port is taken.
+
+    On a kernel or in a namespace without IPv6 they are of IPv4 alone.
+    """
+    result = [bound(socket.SOCK_STREAM, "127.0.0.1", local_port)]
+    everywhere = "0.0.0.0"
+    try:
+        result.append(bound(socket.SOCK_STREAM, "::1", local_port))
+        everywhere = "::"
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise
+    result += [bound(kind, everywhere, port) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)]
     return result
+
+
+def bound(kind: int, host: str, port: int) -> socket.socket:
+    """A socket bound to an address; to `::`, it serves both families."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, kind)
+    if host == "::":
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((host, port))
+    if kind == socket.SOCK_STREAM:
+        sock.listen(128)
+    sock.setblocking(False)
+    return sock
 
 
 def main() -> None:
