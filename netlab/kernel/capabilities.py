@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable, Iterable
 
 from netlab.errors import Unmet
-from netlab.kernel import nft, sandbox
+from netlab.kernel import sandbox
 from netlab.kernel import syscalls as sys_
 from netlab.kernel.messages import (
     IFLA_IFNAME,
@@ -34,6 +34,7 @@ from netlab.kernel.netlink import (
     nest,
     text,
 )
+from netlab.kernel.rulesets import RulesetError, nft
 from netlab.kernel.sandbox import rootless
 
 LINK_KINDS = (
@@ -124,7 +125,7 @@ def _works(name: str) -> bool:
     test = _TESTS.get(name)
     try:
         return test() if test else _link_kind(name)
-    except (OSError, nft.NftError, Unmet):
+    except (OSError, RulesetError, Unmet):
         return False
 
 

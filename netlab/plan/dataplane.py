@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from netlab.plan.attach import Attach
 from netlab.plan.headers import BARE, Stack
+from netlab.plan.probing.scenario import Scenario
 from netlab.plan.types import Object
 from netlab.topology.ipam import Ipam
 from netlab.topology.ipam.host_local import HostLocal
@@ -72,3 +73,7 @@ class Dataplane:
     def outside_to_pods(self, layout: Layout, node: NodeSpec) -> str | None:
         """Why the client outside cannot reach the node's pods; None where it can."""
         return "outside the cluster there is no route to pods"
+
+    def scenarios(self, layout: Layout) -> Iterable[Scenario]:
+        """What else `verify` is to ask of a lab with this dataplane, beside what it asks of all."""
+        return ()

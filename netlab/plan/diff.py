@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from netlab.plan.ownership import owner_of
+from netlab.plan import words
+from netlab.plan.ownership import brought, owner_of
 from netlab.plan.rulesets import Ruleset
 from netlab.plan.types import FIELDS, Namespace, Object
 
@@ -56,26 +57,10 @@ class Change:
 
     def _words(self) -> list[str]:
         if type(self.want) is not type(self.have):
-            kinds = (getattr(one, "kind", one.what) for one in (self.have, self.want))
-            return ["kind is {}, not {}".format(*kinds)]
+            return [f"kind is {words.kind(self.have)}, not {words.kind(self.want)}"]
         if differences := getattr(self.want, "differences", None):
             return list(differences(self.have))
-        return [
-            f"{name.replace('_', ' ')} is {_text(getattr(self.have, name))}, "
-            f"not {_text(getattr(self.want, name))}"
-            for name in self.fields
-        ]
-
-
-def _text(value: object) -> str:
-    """A field's value in words, without the punctuation of Python."""
-    if value is None or value == "":
-        return "none"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, tuple):
-        return " and ".join(map(_text, value)) or "none"
-    return str(value)
+        return list(words.differences(self.want, self.have))
 
 
 @dataclass(slots=True)
@@ -172,10 +157,8 @@ def _sort(want: Namespace, item: Object, result: Diff) -> None:
 def _await(want: Namespace, have: Namespace, result: Diff) -> None:
     """Routes that daemons must bring: of those only what makes them arrive is compared."""
     for daemon in want.daemons:
-        if daemon.brings:
-            there = {(way.destination, way.type, way.next_hops) for way in have.routes}
-            result.missing += [
-                Item(want.name, way, daemon.name)
-                for way in daemon.brings
-                if (way.destination, way.type, way.next_hops) not in there
-            ]
+        result.missing += [
+            Item(want.name, way, daemon.name)
+            for way in daemon.brings
+            if not any(brought(way, item) for item in have.routes)
+        ]

@@ -6,13 +6,17 @@ captured), and the report. A field that is None matches anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from netlab.plan.links import Value
 
 
 class Header(Value, frozen=True):
-    """One header; `size` is its length in bytes without options."""
+    """One header; `size` is its length in bytes without options.
+
+    `facts` are what is compared, by their names in a report; a subclass may have none.
+    """
 
     name: ClassVar[str] = ""
     size: ClassVar[int] = 0
@@ -20,32 +24,54 @@ class Header(Value, frozen=True):
     def __truediv__(self, inner: Header | Stack) -> Stack:
         return Stack((self,)) / inner
 
+    @property
+    def facts(self) -> dict[str, object]:
+        return {}
 
-class Ether(Header, frozen=True):
-    name: ClassVar[str] = "Ethernet"
-    size: ClassVar[int] = 14
+    @property
+    def words(self) -> str:
+        """The header as part of a tunnel's description."""
+        return self.name
+
+    @property
+    def line(self) -> str:
+        """The header as part of the evidence in one line."""
+        return self.words
+
+
+class _Between(Header, frozen=True):
+    """A header with a source and a destination."""
+
     source: str | None = None
     destination: str | None = None
 
+    @property
+    def line(self) -> str:
+        return f"{self.source or 'any'} > {self.destination or 'any'}"
 
-class Ip(Header, frozen=True):
+
+class Ether(_Between, frozen=True):
+    name: ClassVar[str] = "Ethernet"
+    size: ClassVar[int] = 14
+
+
+class Ip(_Between, frozen=True):
     """An IPv4 header; `ttl` as it passed where it was seen."""
 
     name: ClassVar[str] = "IP"
     size: ClassVar[int] = 20
-    source: str | None = None
-    destination: str | None = None
     ttl: int | None = None
 
+    @property
+    def facts(self) -> dict[str, object]:
+        return {"ttl": self.ttl}
 
-class Ip6(Header, frozen=True):
+
+class Ip6(Ip, frozen=True):
     """An IPv6 header; `ttl` is its hop limit."""
 
     name: ClassVar[str] = "IPv6"
     size: ClassVar[int] = 40
-    source: str | None = None
-    destination: str | None = None
-    ttl: int | None = None
 
 
 class Udp(Header, frozen=True):
@@ -55,15 +81,63 @@ class Udp(Header, frozen=True):
     size: ClassVar[int] = 8
     port: int | None = None
 
+    @property
+    def facts(self) -> dict[str, object]:
+        return {"UDP port": self.port}
+
+    @property
+    def words(self) -> str:
+        return "UDP" if self.port is None else f"UDP {self.port}"
+
 
 class Vxlan(Header, frozen=True):
     name: ClassVar[str] = "VXLAN"
     size: ClassVar[int] = 8
     vni: int | None = None
 
+    @property
+    def facts(self) -> dict[str, object]:
+        return {"VNI": self.vni}
+
+    @property
+    def words(self) -> str:
+        return self.name if self.vni is None else f"{self.name}, VNI {self.vni}"
+
+    @property
+    def line(self) -> str:
+        return f"VNI {self.vni}"
+
+
+class Geneve(Vxlan, frozen=True):
+    """A GENEVE header; its options, if there are any, are not compared."""
+
+    name: ClassVar[str] = "GENEVE"
+
+    @property
+    def line(self) -> str:
+        return f"GENEVE VNI {self.vni}"
+
+
+class Other(Header, frozen=True):
+    """A layer that no class here is for, by the name that scapy or the standard gives it."""
+
+    layer: str = "unknown"
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {"layer": self.layer}
+
+    @property
+    def words(self) -> str:
+        return self.layer
+
 
 class Stack(Value, frozen=True):
-    """Headers from the outside in. The empty stack is a packet that crosses as it is."""
+    """Headers from the outside in. The empty stack is a packet that crosses as it is.
+
+    Of a whole frame the first is the underlay's Ethernet header and the last the pod's IP header;
+    what is between them is the tunnel.
+    """
 
     headers: tuple[Header, ...] = ()
 
@@ -79,11 +153,92 @@ class Stack(Value, frozen=True):
         """Bytes that these headers take: what a tunnel's MTU is smaller by."""
         return sum(header.size for header in self.headers)
 
+    @property
+    def tunnel(self) -> tuple[Header, ...]:
+        """What is around the pod's frame or packet on the underlay, outer IP header first."""
+        return self.headers[self._outside : self._inside]
+
+    @property
+    def form(self) -> str:
+        """The kind of frame in a few words, as `VXLAN, VNI 1, UDP 8472`, `IPIP` or `bare`."""
+        tunnel, last = self.tunnel, self.headers[-1:]
+        strange = [last[0].words] if last and not isinstance(last[0], Ip) else []
+        words = [header.words for header in reversed(tunnel) if not isinstance(header, Ip)]
+        if not strange and tunnel and last:
+            if not words:
+                return _ip_in_ip(tunnel[-1].name, last[0].name)
+            if isinstance(tunnel[-1], Udp):
+                words[0] = f"{last[0].name} in {words[0]}"
+        if tunnel and words and isinstance(tunnel[0], Ip6):
+            words.append("over IPv6")
+        return ", ".join(strange + words) or "bare"
+
+    def matches(self, seen: Stack) -> bool:
+        """Whether what was seen is what this says, fields that are None aside."""
+        return not any(self.differences(seen))
+
+    def differences(self, seen: Stack) -> Iterator[str]:
+        """What of `seen` is not as this says, in words, from the outside in."""
+        if [type(header) for header in seen.headers] != [type(header) for header in self.headers]:
+            if seen.form != self.form:
+                yield f"{seen.form}, not {self.form}"
+            else:
+                yield f"{seen.layers}, not {self.layers}"
+            return
+        for index, (one, want) in enumerate(zip(seen.headers, self.headers, strict=True)):
+            if isinstance(one, _Between) and isinstance(want, _Between):
+                wanted = (want.source or one.source, want.destination or one.destination)
+                if (one.source, one.destination) != wanted:
+                    yield f"{self._name_of_ends(index)} {one.line}, not {want.line}"
+            outer = "outer " if isinstance(one, Ip) and index + 1 < len(self.headers) else ""
+            for name, value in want.facts.items():
+                if value is not None and one.facts[name] != value:
+                    yield f"{outer}{name} {one.facts[name]}, not {value}"
+
+    @property
+    def layers(self) -> str:
+        """The names of the headers, as `Ethernet / IP / UDP`."""
+        return " / ".join(header.words for header in self.headers)
+
+    def __str__(self) -> str:
+        """The facts in one line; what is around a tunnel's outer IP header goes without saying."""
+        first = 0 if not self.tunnel else self._inside
+        lines = [header.line for header in self.headers[first:]]
+        ttl = self.headers[-1].facts.get("ttl") if self.headers else None
+        inner = " ".join([*lines, *([f"ttl {ttl}"] if ttl is not None else [])])
+        if not self.tunnel:
+            return inner
+        outer = [header.line for header in self.tunnel]
+        if all(isinstance(header, Ip) for header in self.tunnel):
+            outer.append(self.form)
+        return f"{' '.join(outer)}, inner {inner}"
+
+    @property
+    def _outside(self) -> int:
+        return 1 if len(self.headers) > 1 and isinstance(self.headers[0], Ether) else 0
+
+    @property
+    def _inside(self) -> int:
+        """Where the pod's own frame or packet begins."""
+        index = max(len(self.headers) - 1, self._outside)
+        if index > self._outside and isinstance(self.headers[index - 1], Ether):
+            index -= 1
+        return index
+
+    def _name_of_ends(self, index: int) -> str:
+        if isinstance(self.headers[index], Ether):
+            return "inner frame" if index else "frame"
+        return "outer addresses" if index + 1 < len(self.headers) else "packet"
+
 
 BARE = Stack()
 
 
-def ip(source: str | None = None, destination: str | None = None, ttl: int | None = None) -> Header:
+def ip(source: str | None = None, destination: str | None = None, ttl: int | None = None) -> Ip:
     """An IP header of the family of its addresses."""
     kind = Ip6 if ":" in (source or destination or "") else Ip
     return kind(source, destination, ttl)
+
+
+def _ip_in_ip(outer: str, inner: str) -> str:
+    return "IPIP" if outer == inner == "IP" else f"{inner} in {outer}"

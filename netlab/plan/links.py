@@ -134,6 +134,8 @@ class Tun(Link, frozen=True, kw_only=True):
     """A TUN or TAP device (/dev/net/tun), persistent so that it outlives whoever made it."""
 
     kind: ClassVar[str] = "tun"
+    txqlen: int = 500
+    arp: bool = False
     mode: Literal["tun", "tap"] = "tun"
     packet_info: bool = False
     vnet_header: bool = False
@@ -144,6 +146,8 @@ class Ipip(Link, frozen=True, kw_only=True):
     """IPv4 in IPv4 (protocol 4). `remote` None: taken from each route's next hop."""
 
     kind: ClassVar[str] = "ipip"
+    mtu: int = 1480
+    arp: bool = False
     local: str | None = None
     remote: str | None = None
     device: str | None = None
@@ -166,6 +170,8 @@ class Wireguard(Link, frozen=True, kw_only=True):
     """A WireGuard device; keys are in base64, as `wg` shows them."""
 
     kind: ClassVar[str] = "wireguard"
+    mtu: int = 1420
+    arp: bool = False
     private_key: str = ""
     listen_port: int = 0
     fwmark: int = 0
@@ -174,10 +180,13 @@ class Wireguard(Link, frozen=True, kw_only=True):
 
 class Dummy(Link, frozen=True, kw_only=True):
     kind: ClassVar[str] = "dummy"
+    arp: bool = False
 
 
 class Ifb(Link, frozen=True, kw_only=True):
     kind: ClassVar[str] = "ifb"
+    txqlen: int = 32
+    arp: bool = False
 
 
 class Macvlan(Link, frozen=True, kw_only=True):

@@ -12,7 +12,21 @@ from netlab.plan.types import Object
 
 def owner_of(item: Object, daemons: Iterable[Daemon]) -> str | None:
     """The name of the daemon that owns an object; None for nobody's."""
-    return next((daemon.name for daemon in daemons if owns(daemon.owns, item)), None)
+    return next(
+        (
+            daemon.name
+            for daemon in daemons
+            if owns(daemon.owns, item) or any(brought(way, item) for way in daemon.brings)
+        ),
+        None,
+    )
+
+
+def brought(way: Route, item: Object) -> bool:
+    """Whether an object is the route that a daemon must bring: metric and protocol are its own."""
+    return isinstance(item, Route) and (
+        (way.destination, way.type, way.next_hops) == (item.destination, item.type, item.next_hops)
+    )
 
 
 def owns(owner: Owner, item: Object) -> bool:

@@ -77,6 +77,14 @@ class Encap(Value, frozen=True, kw_only=True):
     tos: int = 0
     flags: int = 0
 
+    def __str__(self) -> str:
+        words = [f"encap {'ip6' if is_ipv6(self.destination or '') else 'ip'} id {self.id}"]
+        words += [f"src {self.source}"] if self.source else []
+        words += [f"dst {self.destination}"] if self.destination else []
+        words += [f"ttl {self.ttl}"] if self.ttl else []
+        words += [f"tos {self.tos:#x}"] if self.tos else []
+        return " ".join([*words, *([f"flags {self.flags:#x}"] if self.flags else [])])
+
 
 class NextHop(Value, frozen=True, kw_only=True):
     """Where a packet goes next. No `gateway`: the destination is on the device's own segment.
@@ -91,12 +99,11 @@ class NextHop(Value, frozen=True, kw_only=True):
     encap: Encap | None = None
 
     def __str__(self) -> str:
-        words = [f"via {self.gateway}"] if self.gateway else []
+        words = [str(self.encap)] if self.encap else []
+        words += [f"via {self.gateway}"] if self.gateway else []
         words += [f"dev {self.link}"] if self.link else []
         words += ["onlink"] if self.onlink else []
         words += [f"weight {self.weight}"] if self.weight != 1 else []
-        if self.encap:
-            words.insert(0, f"encap ip id {self.encap.id} dst {self.encap.destination}")
         return " ".join(words)
 
 

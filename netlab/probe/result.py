@@ -4,46 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-Kind = Literal[
-    "container",
-    "pod-same-node",
-    "pod-cross-node",
-    "node-pod",
-    "pod-service",
-    "external-service",
-    "pod-external",
-    "negative",
-    "wire",
-    "mtu",
-    "state",
-]
+from netlab.plan.probing.check import Check, Kind
 
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What was expected between two named things, and what happened, both in words.
-
-    `evidence` holds the facts seen: addresses, TTLs, a frame of the underlay. It may be empty.
-    """
-
-    kind: Kind
-    source: str
-    target: str
-    expected: str
-    observed: str
-    ok: bool
-    evidence: str = ""
+__all__ = ["Check", "Kind", "Report", "to_json"]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All checks of one `verify`; `seconds` is how long it took; `places` are the pods' nodes."""
+    """All checks of one `verify`; `seconds` is how long it took; `places` are the pods' nodes.
+
+    `skipped` are the kinds that this lab was not asked for, each with the reason.
+    """
 
     seconds: float
     checks: tuple[Check, ...]
     places: Mapping[str, str] = field(default_factory=dict)
+    skipped: tuple[tuple[Kind, str], ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -65,9 +43,12 @@ def to_json(report: Report) -> dict[str, Any]:
             "passed": len(report.checks) - failed,
             "failed": failed,
         },
+        "skipped": [{"kind": kind, "reason": reason} for kind, reason in report.skipped],
         "checks": [
             {
                 "kind": check.kind,
+                "family": check.family,
+                "protocol": check.protocol,
                 "from": check.source,
                 "to": check.target,
                 "expected": check.expected,

@@ -3,71 +3,79 @@
 import copy
 from collections.abc import Mapping
 
+import msgspec
 from hypothesis import given
 
 from netlab.plan.diff import Change, Diff, Item, diff
-from netlab.plan.types import (
-    DEFAULT_RULES,
-    FIELDS,
-    Address,
-    FdbEntry,
-    Link,
-    Namespace,
-    Neighbour,
-    Object,
-    Route,
-    Sysctl,
-)
-from tests.unit.plans import namespaces, plan_of
+from netlab.plan.links import Veth
+from netlab.plan.routing import DEFAULT_RULES, Address, FdbEntry, Neighbour, Route, Sysctl, route
+from netlab.plan.types import FIELDS, Namespace
+from tests.unit.plans import field_of, namespaces, plan_of, space_with
 
 Spaces = dict[str, Namespace]
-ATTRIBUTES = {kind: attribute for attribute, kind in FIELDS.items()}
+VIA_1 = route("10.1.0.0/24", "eth0", "10.0.0.1")
+VIA_2 = route("10.1.0.0/24", "eth0", "10.0.0.2")
 
 
-def contents(spaces: Mapping[str, Namespace]) -> dict[str, dict[tuple[str, str], Object]]:
+def contents(spaces: Mapping[str, Namespace]) -> dict[str, list[bytes]]:
     """What namespaces hold, without the order in which they hold it."""
     return {
-        name: {
-            (attribute, item.key): item
-            for attribute in FIELDS
-            for item in getattr(space, attribute)
-        }
+        name: sorted(
+            field.encode() + msgspec.json.encode(item, order="deterministic")
+            for field in FIELDS
+            for item in getattr(space, field)
+        )
         for name, space in spaces.items()
     }
 
 
 def applied(have: Spaces, difference: Diff) -> Spaces:
-    """What `have` is after all of a difference was done to it."""
+    """What `have` is after all of a difference was done to it that netlab can do."""
     spaces = copy.deepcopy(have)
     for item in difference.missing:  # first, as a new namespace has the kernel's default rules
         if item.object is None:
-            spaces[item.namespace] = Namespace(item.namespace, "pod")
+            spaces[item.namespace] = Namespace(item.namespace, "pod", rules=[])
     for item in difference.unexpected:
         if item.object is None:
             del spaces[item.namespace]
         else:
-            getattr(spaces[item.namespace], ATTRIBUTES[type(item.object)]).remove(item.object)
+            field_of(spaces[item.namespace], item.object).remove(item.object)
     for item in difference.missing:
-        if item.object is not None:
-            getattr(spaces[item.namespace], ATTRIBUTES[type(item.object)]).append(item.object)
+        if item.object is not None and item not in difference.awaited:
+            field_of(spaces[item.namespace], item.object).append(item.object)
     for change in difference.changed:
-        objects = getattr(spaces[change.namespace], ATTRIBUTES[type(change.want)])
+        objects = field_of(spaces[change.namespace], change.want)
         objects[objects.index(change.have)] = change.want
+    return spaces
+
+
+def without(spaces: Spaces, items: list[Item]) -> Spaces:
+    """Namespaces without some of what they hold."""
+    spaces = copy.deepcopy(spaces)
+    for item in items:
+        assert item.object is not None
+        field_of(spaces[item.namespace], item.object).remove(item.object)
     return spaces
 
 
 @given(namespaces())
 def test_nothing_differs_from_itself(spaces: Spaces) -> None:
     difference = diff(spaces, copy.deepcopy(spaces))
-    assert difference.ok
-    assert len(difference) == 0
+    assert not difference.changed + difference.unexpected + difference.foreign
+    assert difference.missing == difference.awaited
+    assert difference.ok == (len(difference) == 0) == (not difference.awaited)
+    assert difference.repaired
 
 
-@given(namespaces(), namespaces())
+@given(namespaces(), namespaces(unique=False))
 def test_applying_the_difference_gives_what_is_wanted(want: Spaces, have: Spaces) -> None:
     difference = diff(want, have)
-    assert contents(applied(have, difference)) == contents(want)
-    assert difference.ok == (contents(want) == contents(have))
+    result = applied(have, difference)
+    assert contents(without(result, difference.foreign)) == contents(want)
+    again = diff(want, result)
+    assert again.repaired
+    assert again.foreign == difference.foreign
+    assert difference.repaired == (contents(result) == contents(have))
 
 
 @given(namespaces(), namespaces())
@@ -84,9 +92,11 @@ def test_a_real_plan_against_nothing_is_all_of_it() -> None:
     spaces = plan_of("flannel-vxlan", nodes=2).namespaces
     objects = sum(len(held) for held in contents(spaces).values())
     difference = diff(spaces, {})
-    of_the_kernel = len(DEFAULT_RULES) * len(spaces)
-    assert len(difference.missing) == len(spaces) + objects - of_the_kernel
-    assert not difference.unexpected + difference.changed
+    assert len(difference.missing) == len(spaces) + objects
+    assert not difference.unexpected + difference.changed + difference.foreign
+    # A new namespace has the default rules, so what makes it must not add them again.
+    assert contents(applied({}, difference)) == contents(spaces)
+    assert all(space.rules == list(DEFAULT_RULES) for space in spaces.values())
 
 
 def test_each_fault_is_found_and_named() -> None:
@@ -120,35 +130,55 @@ def test_each_fault_is_found_and_named() -> None:
 
 
 def test_a_change_names_only_the_fields_that_differ() -> None:
-    want = Link("eth0", "veth", "02:00:00:00:00:01", 1450)
-    have = Link("eth0", "veth", "02:00:00:00:00:01", 1500, up=False)
+    want = Veth(name="eth0", mac="02:00:00:00:00:01", mtu=1450, peer=None)
+    have = msgspec.structs.replace(want, mtu=1500, up=False)
     change = Change("pod", want, have)
     assert change.fields == ["mtu", "up"]
-    assert str(change) == "pod: link eth0: mtu is 1500, not 1450, up is False, not True"
+    assert str(change) == "pod: link eth0: mtu is 1500, not 1450, up is off, not on"
 
 
 def test_one_address_on_two_devices_is_two_objects() -> None:
-    want = Namespace("a", "node", addresses=[Address("eth0", "10.0.0.1/24")])
-    have = Namespace("a", "node", addresses=[Address("eth1", "10.0.0.1/24")])
+    want = space_with(Address("eth0", "10.0.0.1/24"))
+    have = space_with(Address("eth1", "10.0.0.1/24"))
     difference = diff({"a": want}, {"a": have})
     assert difference.missing == [Item("a", want.addresses[0])]
     assert difference.unexpected == [Item("a", have.addresses[0])]
 
 
 def test_one_destination_by_another_gateway_is_one_object_changed() -> None:
-    want = Namespace("a", "node", routes=[Route("10.1.0.0/24", "eth0", "10.0.0.1")])
-    have = Namespace("a", "node", routes=[Route("10.1.0.0/24", "eth0", "10.0.0.2")])
-    assert diff({"a": want}, {"a": have}).changed == [Change("a", want.routes[0], have.routes[0])]
+    difference = diff({"a": space_with(VIA_1)}, {"a": space_with(VIA_2)})
+    assert difference.changed == [Change("a", VIA_1, VIA_2)]
+
+
+def test_one_destination_with_another_metric_is_another_route() -> None:
+    """The kernel holds both, in IPv6 too, and takes the one with the smaller metric."""
+    want = route("fd44:0:0:2::/64", "eth0", "fd30::2")
+    have = route("fd44:0:0:2::/64", "eth0", "fd30::2", metric=100)
+    difference = diff({"a": space_with(want)}, {"a": space_with(want, have)})
+    assert difference.unexpected == [Item("a", have)]
+    assert not difference.missing + difference.changed
+
+
+def test_connected_routes_of_two_devices_are_two_objects() -> None:
+    """Each device that has a link-local address has a route to fe80::/64, with one metric."""
+    routes = [route("fe80::/64", link, protocol="kernel", metric=256) for link in ("eth0", "cni0")]
+    assert diff({"a": space_with(*routes)}, {"a": space_with(*reversed(routes))}).ok
+    difference = diff({"a": space_with(*routes)}, {"a": space_with(routes[1])})
+    assert difference.missing == [Item("a", routes[0])]
 
 
 def test_of_two_with_one_key_the_second_is_unexpected() -> None:
     """Two routes of one destination and metric, as `ip route append` makes them."""
-    route, other = (
-        Route("10.1.0.0/16", "eth0", "10.0.0.1"),
-        Route("10.1.0.0/16", "eth0", "10.0.0.2"),
-    )
-    want = {"a": Namespace("a", "node", routes=[route])}
-    for order in ([route, other], [other, route]):
-        difference = diff(want, {"a": Namespace("a", "node", routes=order)})
-        assert difference.unexpected == [Item("a", other)]
+    want = {"a": space_with(VIA_1)}
+    for order in ([VIA_1, VIA_2], [VIA_2, VIA_1]):
+        difference = diff(want, {"a": space_with(*order)})
+        assert difference.unexpected == [Item("a", VIA_2)]
         assert not difference.missing + difference.changed
+
+
+def test_a_route_of_several_next_hops_is_one_object() -> None:
+    """`ip -6 route append` makes a second route of one destination a multipath route."""
+    both = Route(destination=VIA_1.destination, next_hops=VIA_1.next_hops + VIA_2.next_hops)
+    difference = diff({"a": space_with(VIA_1)}, {"a": space_with(both)})
+    assert [change.fields for change in difference.changed] == [["next_hops"]]
+    assert not difference.missing + difference.unexpected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from netlab.dataplane.attach.bridge import Bridge
 from netlab.dataplane.flannel.rules import rules
@@ -20,6 +20,8 @@ class Flannel(Dataplane):
     `rules` is the form of the masquerade and forward rules: flannel's own default is iptables;
     netlab's is nftables, flannel's `EnableNFTables`.
     """
+
+    requires: ClassVar[tuple[str, ...]] = ("nftables-masquerade",)
 
     rules: Literal["nftables", "iptables"] = "nftables"
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from netlab.plan.links import Value
 
-TOLD = 5  # elements of one set that are named one by one
+TOLD = 5  # rules of one chain, or elements of one set, that are named one by one
 
 
 class Ruleset(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower):
@@ -39,6 +39,16 @@ class Ruleset(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower)
 
 def rule_differences(where: str, want: Sequence[str], have: Sequence[str]) -> Iterator[str]:
     """How the rules of a chain differ. Rules are numbered from 1, as the plan has them."""
+    if want and not have:
+        yield f"{where}: all its rules are missing ({len(want)})"
+        return
+    words = list(_rule_words(want, have))
+    yield from (f"{where}: {text}" for text in words[:TOLD])
+    if len(words) > TOLD:
+        yield f"{where}: {len(words) - TOLD} more rules differ"
+
+
+def _rule_words(want: Sequence[str], have: Sequence[str]) -> Iterator[str]:
     matcher = difflib.SequenceMatcher(None, want, have, autojunk=False)
     for operation, start, end, other_start, other_end in matcher.get_opcodes():
         if operation == "equal":
@@ -46,14 +56,14 @@ def rule_differences(where: str, want: Sequence[str], have: Sequence[str]) -> It
         wanted, present = want[start:end], have[other_start:other_end]
         both = min(len(wanted), len(present))
         for number, (one, other) in enumerate(zip(wanted, present, strict=False), start + 1):
-            yield f"{where}: rule {number} is '{other}', not '{one}'"
+            yield f"rule {number} is '{other}', not '{one}'"
         for number, rule in enumerate(wanted[both:], start + both + 1):
-            yield f"{where}: rule {number} is missing: '{rule}'"
+            yield f"rule {number} is missing: '{rule}'"
         for rule in present[both:]:
-            yield f"{where}: unexpected rule '{rule}'"
+            yield f"unexpected rule '{rule}'"
 
 
-def element_differences(where: str, want: Collection[str], have: Collection[str]) -> Iterator[str]:
+def element_differences(where: str, want: Sequence[str], have: Sequence[str]) -> Iterator[str]:
     """Which elements a set lacks or has too many; of a great many only the first are named."""
     wanted, present = set(want), set(have)
     missing = [element for element in want if element not in present]

@@ -99,7 +99,11 @@ def transaction(want: IptablesTable, have: IptablesTable | None) -> Iterator[str
     yield f"*{want.name}"
     # A user's chain that is named like this is made, or emptied; a built-in one only gets a policy.
     yield from (f":{chain.name} {chain.policy or '-'} [0:0]" for chain in changed)
-    filled = [chain.name for chain in changed if chain.policy and present[chain.name].rules]
+    filled = [
+        chain.name
+        for chain in changed
+        if chain.policy and (other := present.get(chain.name)) and other.rules
+    ]
     yield from (f"-F {name}" for name in [*filled, *gone])
     for chain in changed:
         yield from (f"-A {chain.name} {rule}" for rule in chain.rules)

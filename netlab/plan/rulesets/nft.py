@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import ClassVar, Self
 
 import msgspec
 
@@ -104,6 +104,10 @@ class Elements(Piece, frozen=True, kw_only=True):
         """The elements as nft prints them."""
         raise NotImplementedError
 
+    def holding(self, texts: Iterable[str]) -> Self:
+        """The same with other elements."""
+        raise NotImplementedError
+
     @property
     def header(self) -> tuple[str, ...]:
         kind = "" if self.type.startswith("typeof ") else "type "
@@ -127,6 +131,9 @@ class Set(Elements, frozen=True, kw_only=True):
     def texts(self) -> tuple[str, ...]:
         return self.elements
 
+    def holding(self, texts: Iterable[str]) -> Self:
+        return msgspec.structs.replace(self, elements=tuple(texts))
+
 
 class Map(Elements, frozen=True, kw_only=True):
     """A map, as `type="ipv4_addr : verdict"`; an element is its key and its value."""
@@ -137,6 +144,9 @@ class Map(Elements, frozen=True, kw_only=True):
     @property
     def texts(self) -> tuple[str, ...]:
         return tuple(f"{key} : {value}" for key, value in self.elements)
+
+    def holding(self, texts: Iterable[str]) -> Self:
+        return msgspec.structs.replace(self, elements=tuple(map(split_value, texts)))
 
 
 class NftObject(Value, frozen=True, kw_only=True):
@@ -164,6 +174,12 @@ class NftObject(Value, frozen=True, kw_only=True):
 
 
 AnyPiece = NftObject | Set | Map | Chain
+
+
+def block(piece: Piece | NftObject) -> str:
+    """A piece within a table's braces."""
+    inner = "".join(f"\t\t{line}\n" for line in (*piece.definition, *piece.content))
+    return f"\t{piece.kind} {piece.name} {{\n{inner}\t}}"
 
 
 class NftTable(Ruleset, frozen=True, kw_only=True):
@@ -203,25 +219,20 @@ class NftTable(Ruleset, frozen=True, kw_only=True):
         """The table as `nft -f` takes it."""
         lines = [f"\tflags {','.join(self.flags)}"] if self.flags else []
         lines += [f'\tcomment "{self.comment}"'] if self.comment else []
-        for piece in self.pieces.values():
-            inner = "".join(f"\t\t{line}\n" for line in (*piece.definition, *piece.content))
-            lines.append(f"\t{piece.kind} {piece.name} {{\n{inner}\t}}")
+        lines += [block(piece) for piece in self.pieces.values()]
         return "\n".join([f"table {self.key} {{", *lines, "}", ""])
 
     def differences(self, have: Self) -> list[str]:
         return list(_differences(self, have))
 
     def without(self, sets: Collection[str], have: Self) -> tuple[Self, Self | None]:
-        wanted: dict[tuple[str, str], Any] = dict(self.pieces)
+        planned = {item.id: item for item in (*self.sets, *self.maps)}
         owned = [
             item
             for item in (*have.sets, *have.maps)
-            if f"{self.key} {item.name}" in sets and item.id in wanted
+            if f"{self.key} {item.name}" in sets and item.id in planned
         ]
-        ours = {
-            item.id: msgspec.structs.replace(item, elements=wanted[item.id].elements)
-            for item in owned
-        }
+        ours = {item.id: item.holding(planned[item.id].texts) for item in owned}
         compared = msgspec.structs.replace(
             have,
             sets=tuple(ours.get(item.id, item) for item in have.sets),

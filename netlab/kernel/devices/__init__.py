@@ -1,0 +1,67 @@
+"""A file for each kind of network device, which the registry finds; nothing else names them."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from netlab.kernel.devices.base import PORT, Device, Raw
+from netlab.kernel.netlink import Netlink, request
+from netlab.kernel.pyroute import linkmsg, rtnl
+from netlab.kernel.readers import Reader
+from netlab.plan.links import Link
+
+# What tunnel modules, once loaded, put into every new namespace by themselves.
+FALLBACK_DEVICES = frozenset(
+    ["tunl0", "gre0", "gretap0", "erspan0", "sit0", "ip_vti0", "ip6tnl0", "ip6gre0", "ip6_vti0"]
+)
+_SKIP_STATISTICS = 1 << 3  # RTEXT_FILTER_SKIP_STATS
+_ATTRIBUTES = frozenset(
+    """
+    IFLA_IFNAME IFLA_ADDRESS IFLA_MTU IFLA_TXQLEN IFLA_MASTER IFLA_LINK IFLA_LINK_NETNSID
+    IFLA_OPERSTATE IFLA_QDISC IFLA_LINKINFO IFLA_INFO_KIND IFLA_INFO_DATA IFLA_INFO_SLAVE_KIND
+    IFLA_INFO_SLAVE_DATA IFLA_AF_SPEC AF_INET AF_INET6 IFLA_INET6_ADDR_GEN_MODE
+    """.split()
+)
+
+
+def _find() -> dict[type[Link], Device]:
+    found: dict[type[Link], Device] = {}
+    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, type) and issubclass(value, Device) and value.kind:
+                found[value.link] = value()
+    return found
+
+
+_BY_TYPE = _find()
+_BY_KIND = {device.kind: device for device in _BY_TYPE.values()}
+_OTHER = _BY_KIND["other"]
+_wanted = {
+    setting.attribute for device in _BY_TYPE.values() for setting in (*PORT, *device.settings)
+}
+_wanted |= {name for device in _BY_TYPE.values() for name in device.attributes}
+_read = Reader(linkmsg, _ATTRIBUTES | _wanted)
+
+
+def of(link: Link) -> Device:
+    """The kind of a planned device."""
+    return _BY_TYPE[type(link)]
+
+
+def of_kind(kind: str) -> Device:
+    """The kind that netlink calls so; those without a file of their own share one."""
+    return _BY_KIND.get(kind, _OTHER)
+
+
+def dump(netlink: Netlink) -> dict[int, Raw]:
+    """The namespace's devices by index, without tunnels' fallback devices."""
+    question = request(
+        linkmsg, rtnl.RTM_GETLINK, 0, {}, (("IFLA_EXT_MASK", _SKIP_STATISTICS),)
+    )
+    result = {}
+    for body in netlink.dump(question):
+        (_family, type_, index, flags, _change), values = _read(body)
+        if values["IFLA_IFNAME"] not in FALLBACK_DEVICES:
+            result[index] = Raw(index, type_, flags, values)
+    return result

@@ -1,0 +1,15 @@
+"""Intermediate functional block devices (drivers/net/ifb.c): a queue for what comes in."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from netlab.kernel.devices.base import Device
+from netlab.plan.links import Ifb
+
+
+class IfbDevice(Device):
+    kind: ClassVar[str] = "ifb"
+    link = Ifb
+    # It has a real queue, so it gets the kernel's default, net.core.default_qdisc.
+    qdiscs: ClassVar[frozenset[str]] = Device.qdiscs | {"pfifo_fast", "fq_codel", "fq", "mq"}

@@ -1,0 +1,183 @@
+"""iptables of both backends by `iptables-restore` and `iptables-save`, which nothing replaces.
+
+They are started only where there is a table of theirs: never in a namespace without.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+import msgspec
+
+from netlab.errors import Unmet
+from netlab.kernel.rulesets import nft
+from netlab.kernel.rulesets.errors import RulesetError
+from netlab.plan.rulesets import IptablesChain, IptablesTable, Ruleset
+from netlab.plan.rulesets.iptables import BUILTIN, Backend, Family, transaction
+
+LOCK = "/run/xtables.lock"
+SECONDS = 60  # 43,000 rules take 5.6
+_LINE = re.compile(r"line:? (\d+)")
+_ROOM = "NETLAB-PRINTED"  # the chain in which rules are loaded to see how they are printed
+
+
+def program(backend: Backend, family: Family, verb: str) -> str | None:
+    """The path of `iptables-nft-save` and the like; None where it is not installed."""
+    name = IptablesTable(backend=backend, family=family, name="").program(verb)
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+def require(tables: Iterable[IptablesTable]) -> None:
+    """Raise Unmet where the programs for these tables are not installed."""
+    for table in tables:
+        if program(table.backend, table.family, "restore") is None:
+            raise Unmet(
+                f"The lab's rules need the program {table.program('restore')}, which is not "
+                "installed; install the package iptables."
+            )
+
+
+def _run(table: IptablesTable, verb: str, *options: str, text: str = "") -> str:
+    path = program(table.backend, table.family, verb)
+    if path is None:
+        require([table])
+    # The lock is of writers in one namespace; a user who is not root cannot open root's.
+    writable = os.access(LOCK if os.path.exists(LOCK) else os.path.dirname(LOCK), os.W_OK)
+    done = subprocess.run(
+        [str(path), *options],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        env=os.environ | ({} if writable else {"XTABLES_LOCKFILE": os.devnull}),
+    )
+    if done.returncode:
+        raise RulesetError(_refusal(done.stderr, text))
+    return done.stdout
+
+
+def _refusal(words: str, text: str) -> str:
+    """What the program says, and the line that it is about."""
+    first = next((line for line in words.splitlines() if "Warning" not in line), "refused")
+    message = first.partition("): ")[2] or first
+    place = _LINE.search(words)
+    lines = text.splitlines()
+    if place and int(place[1]) <= len(lines):
+        message = f"{message.strip()}: {lines[int(place[1]) - 1]}"
+    return message.removeprefix(": ")
+
+
+def save(backend: Backend, family: Family, tables: Sequence[str] = ()) -> list[IptablesTable]:
+    """Tables of the current namespace; of the legacy backend only those that are named.
+
+    `iptables-legacy-save` makes the table that it is asked for.
+    """
+    table = IptablesTable(backend=backend, family=family, name="")
+    if backend == "nft":
+        return parse(_run(table, "save"), backend, family)
+    return [
+        found
+        for name in tables
+        for found in parse(_run(table, "save", "-t", name), backend, family)
+    ]
+
+
+def parse(text: str, backend: Backend, family: Family) -> list[IptablesTable]:
+    """What iptables-save prints."""
+    found: list[IptablesTable] = []
+    policies: dict[str, str | None] = {}
+    rules: dict[str, list[str]] = defaultdict(list)
+    name = ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            name, policies, rules = line[1:], {}, defaultdict(list)
+        elif line.startswith(":"):
+            chain, policy = line[1:].split(" ")[:2]
+            policies[chain] = None if policy == "-" else policy
+        elif line.startswith("-A "):
+            _, chain, rule = line.split(" ", 2)
+            rules[chain].append(rule)
+        elif line == "COMMIT":
+            chains = tuple(
+                IptablesChain(name=chain, rules=tuple(rules[chain]), policy=policy)
+                for chain, policy in policies.items()
+            )
+            found.append(IptablesTable(backend=backend, family=family, name=name, chains=chains))
+    return found
+
+
+def made_by_iptables(keys: Collection[str]) -> list[IptablesTable]:
+    """Of nftables' tables (each FAMILY NAME) those that iptables-nft made, or could have made.
+
+    A set, or a chain with a hook of its own, that nft put into one is none of iptables' business
+    and is not in what it saves: such a table stays nftables'.
+    """
+    families: tuple[Family, ...] = ("ip", "ip6")
+    result = []
+    for family in families:
+        mine = [name for name in BUILTIN if f"{family} {name}" in keys]
+        if mine and program("nft", family, "save"):
+            result += [t for t in save("nft", family) if t.name in mine and _is_whole(t)]
+    return result
+
+
+def _is_whole(table: IptablesTable) -> bool:
+    rules = {("chain", chain.name): len(chain.rules) for chain in table.chains}
+    return all(
+        rules.get(item) == count
+        for item, count in nft.shape(f"{table.family} {table.name}").items()
+    )
+
+
+def apply(changes: Iterable[tuple[IptablesTable, IptablesTable | None]]) -> None:
+    """Make what differs equal, in one transaction for each backend and family."""
+    groups: dict[tuple[Backend, Family], list[str]] = defaultdict(list)
+    for want, have in changes:
+        groups[want.backend, want.family] += transaction(want, have)
+    for (backend, family), lines in groups.items():
+        table = IptablesTable(backend=backend, family=family, name="")
+        _run(table, "restore", "--noflush", "-w", "5", text="\n".join([*lines, ""]))
+
+
+def printed(planned: Iterable[IptablesTable]) -> dict[Ruleset, Ruleset]:
+    """How iptables-save prints each table, found out in the current (scratch) namespace.
+
+    Each distinct rule of all tables is loaded once, in a chain that nothing jumps to.
+    """
+    distinct = list(dict.fromkeys(planned))
+    names: dict[IptablesTable, set[str]] = defaultdict(set)
+    rules: dict[IptablesTable, dict[str, str]] = defaultdict(dict)
+    for table in distinct:
+        kind = msgspec.structs.replace(table, chains=())
+        for chain in table.chains:
+            rules[kind] |= dict.fromkeys(chain.rules, "")
+            names[kind] |= {chain.name} if chain.policy is None else set()
+    rooms = [(_room(kind, names[kind], rules[kind]), kind) for kind in rules]
+    apply((room, None) for room, _ in rooms)
+    for room, kind in rooms:
+        saved = save(kind.backend, kind.family, [kind.name])
+        found = next(table for table in saved if table.key == room.key).by_name[_ROOM]
+        rules[kind] = dict(zip(rules[kind], found.rules, strict=True))
+    return {
+        table: _printed(table, rules[msgspec.structs.replace(table, chains=())])
+        for table in distinct
+    }
+
+
+def _room(kind: IptablesTable, names: Iterable[str], rules: Iterable[str]) -> IptablesTable:
+    targets = (IptablesChain(name=name) for name in sorted(names))
+    chains = (*targets, IptablesChain(name=_ROOM, rules=tuple(rules)))
+    return msgspec.structs.replace(kind, chains=chains)
+
+
+def _printed(table: IptablesTable, rules: dict[str, str]) -> IptablesTable:
+    chains = tuple(
+        msgspec.structs.replace(chain, rules=tuple(rules[rule] for rule in chain.rules))
+        for chain in table.chains
+    )
+    return msgspec.structs.replace(table, chains=chains)

@@ -1,0 +1,222 @@
+"""nftables by libnftables in this process: one transaction a namespace, no `nft` started.
+
+libnftables.so.1 is what the `nft` program itself is made of, so it is there wherever `nft` is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from netlab.errors import Unmet
+from netlab.kernel.rulesets.errors import RulesetError
+from netlab.kernel.rulesets.listing import parse
+from netlab.plan.rulesets import NftTable, Ruleset
+from netlab.plan.rulesets.nft import Elements, block, transaction
+
+_STATELESS, _JSON = 1 << 2, 1 << 4  # NFT_CTX_OUTPUT_*: no counter values; as JSON
+_WHERE = re.compile(r"^\S*?:(\d+):\d+-\d+: Error: ")
+_DEVICES = re.compile(r"^devices = \{(.*)\}$")
+REMEDY = "install the package nftables (libnftables.so.1)"
+
+Item = TypeVar("Item", bound=Elements)
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL("libnftables.so.1")
+    except OSError:
+        raise Unmet(f"The library libnftables is not installed; {REMEDY}.") from None
+    library.nft_ctx_new.restype = ctypes.c_void_p
+    library.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
+    library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
+    return library
+
+
+def require() -> None:
+    """Raise Unmet where libnftables is not installed."""
+    _library()
+
+
+@contextlib.contextmanager
+def _context(output: int) -> Iterator[ctypes.c_void_p]:
+    """A libnftables context of the current network namespace."""
+    library = _library()
+    context = ctypes.c_void_p(library.nft_ctx_new(0))
+    try:
+        library.nft_ctx_buffer_output(context)
+        library.nft_ctx_buffer_error(context)
+        library.nft_ctx_output_set_flags(context, output)
+        yield context
+    finally:
+        library.nft_ctx_free(context)
+
+
+def run(commands: str, output: int = _STATELESS) -> str:
+    """Run commands as one transaction in the current namespace; returns what they print.
+
+    Raises RulesetError, with the line that was refused, or Unmet without libnftables.
+    """
+    library = _library()
+    with _context(output) as context:
+        failed = library.nft_run_cmd_from_buffer(context, commands.encode())
+        printed: bytes = library.nft_ctx_get_output_buffer(context) or b""
+        if failed:
+            words = (library.nft_ctx_get_error_buffer(context) or b"").decode()
+            raise RulesetError(_refusal(words, commands))
+        return printed.decode()
+
+
+def _refusal(words: str, commands: str) -> str:
+    """What libnftables says first, and the line that it is about."""
+    first = next((line for line in words.splitlines() if "Error: " in line), words.strip())
+    message = first.partition("Error: ")[2] or first or "refused"
+    if place := _WHERE.match(first):
+        message += f": {commands.splitlines()[int(place[1]) - 1].strip()}"
+    return message
+
+
+def keys() -> list[str]:
+    """The tables of the current namespace, each as FAMILY NAME."""
+    return [line.removeprefix("table ") for line in run("list tables").splitlines()]
+
+
+def tables(wanted: Iterable[str]) -> list[NftTable]:
+    """These tables as nft prints them."""
+    # One by one: of several such commands in one run nft 1.0.6 knows only one table.
+    return [table for key in wanted for table in parse(run(f"list table {key}"))]
+
+
+def shape(key: str) -> Counter[tuple[str, str]]:
+    """How many rules each chain of a table has, and what else there is in it, by kind and name.
+
+    As JSON, since printing what iptables-nft made needs libxtables, which complains on standard
+    error when it has to do with both families.
+    """
+    result: Counter[tuple[str, str]] = Counter()
+    for entry in json.loads(run(f"list table {key}", _JSON))["nftables"]:
+        for kind, data in entry.items():
+            if kind == "rule":
+                result["chain", data["chain"]] += 1
+            elif kind not in ("metainfo", "table"):
+                result[kind, data["name"]] += 0
+    return result
+
+
+def apply(
+    missing: Sequence[NftTable],
+    changed: Sequence[tuple[NftTable, NftTable]],
+    unexpected: Sequence[str],
+) -> None:
+    """Make good what differs in one transaction, so that no packet meets half a ruleset.
+
+    `unexpected` are keys of tables to delete. Deleting a table costs 9 ms, so it is not done where
+    nothing says that there is one.
+    """
+    begin = [f"delete table {key}" for key in unexpected]
+    end = [table.script for table in missing]
+    try:
+        run("\n".join([*begin, *(line for pair in changed for line in transaction(*pair)), *end]))
+    except RulesetError:
+        if not changed:
+            raise
+        # Kernels before 6.2 count late what names a chain: there, the tables are made again.
+        again = [f"delete table {have.key}\n{want.script}" for want, have in changed]
+        run("\n".join([*begin, *again, *end]))
+
+
+def printed(planned: Iterable[NftTable]) -> dict[Ruleset, Ruleset]:
+    """How nft prints each table, found out in the current (scratch) namespace.
+
+    nft rewrites what it is given, and differently from version to version. So all tables are
+    loaded, under other names, and listed. Elements are in the order of the planned ones, unless
+    nft made others of them (auto-merge).
+    """
+    renamed = {
+        table: replace(table, name=f"t{number}")
+        for number, table in enumerate(dict.fromkeys(planned))
+    }
+    if not renamed:
+        return {}
+    _make_devices(renamed)
+    run("".join(table.script for table in renamed.values()))
+    found = {table.key: table for table in parse(run("list ruleset"))}
+    listed = {table: found[other.key] for table, other in renamed.items()}
+    alone = _printed_alone(renamed, listed)
+    return {
+        table: replace(
+            other,
+            name=table.name,
+            sets=tuple(_in_order(item, table, alone) for item in other.sets),
+            maps=tuple(_in_order(item, table, alone) for item in other.maps),
+        )
+        for table, other in listed.items()
+    }
+
+
+_Place = tuple[NftTable, tuple[str, str], str]  # an element: its table, the set's id, its text
+
+
+def _printed_alone(
+    renamed: Mapping[NftTable, NftTable], listed: Mapping[NftTable, NftTable]
+) -> dict[_Place, str]:
+    """How each element is printed that the listing does not have as it is planned.
+
+    Each is loaded once more, in a set of its own, as nft sorts and joins those of one set.
+    """
+    script = []
+    places: dict[_Place, str] = {}
+    for table, other in renamed.items():
+        for item in (*table.sets, *table.maps):
+            shown = listed[table].pieces[item.id]
+            known = set(shown.texts) if isinstance(shown, Elements) else set()
+            for text in (text for text in item.texts if text not in known):
+                name = f"e{len(places)}"
+                single = replace(item.holding([text]), name=name)
+                script.append(f"table {other.key} {{\n{block(single)}\n}}\n")
+                places[table, item.id, text] = name
+    if not places:
+        return {}
+    run("".join(script))
+    shown_alone = {
+        item.name: item.texts[0]
+        for table in parse(run("list ruleset"))
+        for item in (*table.sets, *table.maps)
+        if item.texts
+    }
+    return {place: shown_alone[name] for place, name in places.items()}
+
+
+def _in_order(item: Item, table: NftTable, alone: Mapping[_Place, str]) -> Item:
+    planned = table.pieces.get(item.id)
+    if not isinstance(planned, Elements):
+        return item
+    texts = [alone.get((table, item.id, text), text) for text in planned.texts]
+    return item.holding(texts) if set(texts) == set(item.texts) else item
+
+
+def _make_devices(planned: Iterable[NftTable]) -> None:
+    """Make the devices that chains and flowtables hook into: without them nothing loads."""
+    names: set[str] = set()
+    for table in planned:
+        for chain in table.chains:
+            names |= set(chain.hook.devices) if chain.hook else set()
+        for item in table.objects:
+            for line in item.lines:
+                if found := _DEVICES.match(line):
+                    names |= {name.strip(' "') for name in found[1].split(",")}
+    if names := names - {"lo"}:
+        from pyroute2 import IPRoute
+
+        with IPRoute() as route:
+            for name in sorted(names):
+                route.link("add", ifname=name, kind="bridge")

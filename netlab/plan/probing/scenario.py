@@ -1,0 +1,55 @@
+"""A scenario: one question about a lab, as a small object that plans its probes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from netlab.plan.probing.actions import Action
+from netlab.plan.probing.check import Check, Kind
+from netlab.plan.probing.expectations import Expectation
+from netlab.plan.probing.lab import Lab
+from netlab.plan.probing.sample import Sample
+
+A = TypeVar("A", bound=Action)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe(Generic[A]):
+    """Something done from `source` towards `target` (both as a report names them), and what of it.
+
+    What is done is a value; a probe does nothing itself, so that all of one kind are done in one
+    batch.
+    """
+
+    kind: Kind
+    source: str
+    target: str
+    action: A
+    expectation: Expectation[A]
+
+    def check(self, outcome: Any) -> Check:
+        """The outcome as judged by the expectation."""
+        verdict = self.expectation.judge(self.action, outcome)
+        family = 6 if self.action.ipv6 else 4
+        protocol = self.action.protocol
+        return Check(self.kind, self.source, self.target, *verdict, family, protocol)
+
+
+class Scenario:
+    """Base of all scenarios. `kind` is that of its probes, unless they say another.
+
+    A file in `netlab/probe/scenarios/` is found by itself; a dataplane adds others by its
+    `scenarios`.
+    """
+
+    kind: ClassVar[Kind]
+
+    def applies(self, lab: Lab) -> str | None:
+        """Why this lab is not asked, in words that `verify` shows; None where it is."""
+        return None
+
+    def probes(self, lab: Lab, sample: Sample) -> Iterator[Probe[Any]]:
+        """All probes of the scenario, in every address family of the lab."""
+        raise NotImplementedError

@@ -1,0 +1,63 @@
+"""Frames as they pass a device: AF_PACKET sockets, opened before a probe and drained after it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Literal, NamedTuple, Self
+
+from netlab.probe.engines.sockets import Unavailable, close_aside, open_in, widen
+
+Direction = Literal["in", "out"]
+_EVERY_PROTOCOL = socket.htons(0x0003)  # ETH_P_ALL
+_FRAME = 65536 + 14  # bytes; a frame that the kernel has yet to segment may be this long
+
+
+class Captured(NamedTuple):
+    """A frame on `device` of `namespace`; `in` is what the device received."""
+
+    namespace: str
+    device: str
+    direction: Direction
+    frame: bytes
+
+
+class Capture:
+    """Captures on all devices of some namespaces, one socket each; `lost` says why one is not."""
+
+    def __init__(self, namespaces: Iterable[str]) -> None:
+        self.lost: dict[str, str] = {}
+        self._sockets: dict[str, socket.socket] = {}
+        for namespace in namespaces:
+            try:
+                opened = open_in(namespace, socket.AF_PACKET, socket.SOCK_RAW, _EVERY_PROTOCOL)
+            except Unavailable as error:
+                self.lost[namespace] = str(error)
+                continue
+            widen(opened)
+            self._sockets[namespace] = opened
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        close_aside(self._sockets.values())
+
+    def drain(self) -> list[Captured]:
+        """All frames that have passed so far, namespace by namespace in their order."""
+        frames = []
+        for namespace, opened in self._sockets.items():
+            while True:
+                try:
+                    frame, sender = opened.recvfrom(_FRAME)
+                except OSError:
+                    break
+                direction: Direction = "out" if sender[2] == socket.PACKET_OUTGOING else "in"
+                frames.append(Captured(namespace, sender[0], direction, frame))
+        return frames

@@ -1,0 +1,94 @@
+"""Frames taken apart to header stacks, by scapy.
+
+Its import takes 0.14 s, so it waits until the first frame; and only the layers in use are imported.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from netlab.plan import headers as h
+
+_IPV6_TYPE = b"\x86\xdd"
+_ETHERTYPES = {0x6558: "Ether", 0x0800: "IP", 0x86DD: "IPv6"}
+_READERS: dict[str, Callable[[Any], h.Header]] = {
+    "Ether": lambda layer: h.Ether(layer.src, layer.dst),
+    "IP": lambda layer: h.Ip(layer.src, layer.dst, layer.ttl),
+    "IPv6": lambda layer: h.Ip6(layer.src, layer.dst, layer.hlim),
+    "UDP": lambda layer: h.Udp(layer.dport),
+    "VXLAN": lambda layer: h.Vxlan(layer.vni),
+    "GENEVE": lambda layer: h.Geneve(layer.vni),
+}
+# Where the pod's own packet has its payload: the probe's echo.
+_PAYLOADS = ("ICMP", "ICMPv6EchoRequest", "ICMPv6EchoReply", "Raw", "Padding", "NoPayload")
+
+
+@functools.lru_cache(maxsize=256)  # a switch passes a frame on as it is, from port to port
+def decode(frame: bytes) -> h.Stack:
+    """The headers of a frame from the outside in, down to the packet that carries the payload.
+
+    What is in UDP is recognised by its content, whatever the port is: a wrong port is to be
+    reported, not overlooked. A layer that is not known here has scapy's name for it.
+    """
+    _load("scapy.layers.l2")
+    layers = importlib.import_module("scapy.layers.inet")
+    if _IPV6_TYPE in frame:
+        _load("scapy.layers.inet6")
+    return h.Stack(tuple(_headers(layers.Ether(frame))))
+
+
+def _headers(layer: Any) -> Iterator[h.Header]:
+    while (name := type(layer).__name__) not in _PAYLOADS:
+        read = _READERS.get(name)
+        yield read(layer) if read else h.Other(_standard(name))
+        if name == "UDP":
+            inside = _inside_udp(bytes(layer.payload))
+            if inside is None:
+                yield h.Other("unknown payload")
+                return
+            layer = inside
+        else:
+            layer = layer.payload
+
+
+def _inside_udp(content: bytes) -> Any | None:
+    """The layer that UDP carries: GENEVE, VXLAN, or an IP packet as it is (Flannel's UDP)."""
+    if len(content) < 16:
+        return None
+    kind = int.from_bytes(content[2:4], "big")
+    if content[0] < 0x40 and content[7] == 0 and kind in _ETHERTYPES:
+        return _load("scapy.contrib.geneve").GENEVE(content)
+    if content[0] in (0x08, 0x88) and content[7] == 0:  # RFC 7348: a valid VNI; with a GBP tag
+        return _load("scapy.layers.vxlan").VXLAN(content)
+    if content[0] >> 4 == 4 and int.from_bytes(content[2:4], "big") == len(content):
+        return _load("scapy.layers.inet").IP(content)
+    if content[0] >> 4 == 6 and int.from_bytes(content[4:6], "big") + 40 == len(content):
+        return _load("scapy.layers.inet6").IPv6(content)
+    return None
+
+
+def _standard(name: str) -> str:
+    return {"Dot1Q": "802.1Q", "Dot1AD": "802.1ad", "IPv6ExtHdrFragment": "fragment"}.get(
+        name, name
+    )
+
+
+@functools.cache
+def _load(module: str) -> Any:
+    """Import a layer.
+
+    scapy keeps a cache in the user's home. Where it cannot, or root left files there that this user
+    cannot read, the sandbox's own /run serves.
+    """
+    try:
+        return importlib.import_module(module)
+    except OSError:
+        os.environ["XDG_CACHE_HOME"] = "/run"
+        for name in [name for name in sys.modules if name.partition(".")[0] == "scapy"]:
+            del sys.modules[name]
+        return importlib.import_module(module)

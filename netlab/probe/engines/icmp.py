@@ -1,0 +1,187 @@
+"""Many ICMP echoes at once: one raw socket for each source, one loop, waiting only for the late.
+
+On one machine the reply is normally queued when `sendto` returns, so each echo is sent and its
+reply read at once; epoll is for the rest. All echoes forbid fragmentation, so that a reply proves
+that the path carries a packet of that size whole.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections.abc import Sequence
+from types import ModuleType
+
+from netlab.plan.probing.actions import Echo, EchoReply
+from netlab.probe.engines import icmp4, icmp6
+from netlab.probe.engines.sockets import Unavailable, chunks, descriptors, in_words
+
+# Seconds after which an echo is asked again; the last is the end. A device that has just come up
+# may take a second until the kernel's link watch lets it send.
+PATIENCE = (0.5, 0.7, 0.8, 1.0)
+UNEXPECTED = 0.3  # seconds to wait for replies that should not come, when all others are there
+
+Source = tuple[str, bool]  # a namespace, and whether its socket is of IPv6
+
+
+def send_echoes(echoes: Sequence[Echo], waits: Sequence[float] = PATIENCE) -> list[EchoReply]:
+    """Send all echoes and return their outcomes in the same order.
+
+    Waiting is for all at once: each of `waits` (seconds), after which what is lost and wanted is
+    asked again, except after the last; and only UNEXPECTED where nothing lacks that is wanted.
+    """
+    outcomes: list[EchoReply | None] = [None] * len(echoes)
+    by_source: dict[Source, list[int]] = {}
+    for index, item in enumerate(echoes):
+        by_source.setdefault((item.namespace, item.ipv6), []).append(index)
+    for group in chunks(list(by_source), descriptors()):
+        _Round(echoes, outcomes, waits).run({source: by_source[source] for source in group})
+    return [outcome or EchoReply(error="not sent") for outcome in outcomes]
+
+
+class _Round:
+    """The echoes of as many sources as may have a socket open at once."""
+
+    def __init__(
+        self, echoes: Sequence[Echo], outcomes: list[EchoReply | None], waits: Sequence[float]
+    ) -> None:
+        self.echoes = echoes
+        self.outcomes = outcomes
+        self.waits = waits
+        self.waited = 0.0
+        self.doubts: dict[int, str] = {}  # errors that may pass, by index
+        self.identifier = int.from_bytes(os.urandom(2), "big")
+        self.buffer = memoryview(bytearray(65536))
+        self.senders: dict[int, _Sender] = {}
+
+    def run(self, by_source: dict[Source, list[int]]) -> None:
+        try:
+            for source, indexes in by_source.items():
+                self._open_and_send(source, indexes)
+            for number, seconds in enumerate(self.waits):
+                if number and not self._ask_again():
+                    break
+                self._wait(seconds)
+        finally:
+            for sender in self.senders.values():
+                sender.socket.close()
+        for sender in self.senders.values():
+            for index in sender.unanswered():
+                words = self.doubts.get(index) or f"no reply in {self.waited:.1f} s"
+                self.outcomes[index] = EchoReply(error=words)
+
+    def _open_and_send(self, source: Source, indexes: list[int]) -> None:
+        name, ipv6 = source
+        family = icmp6 if ipv6 else icmp4
+        try:
+            opened: socket.socket = family.open_echo(name)
+        except Unavailable as error:
+            for index in indexes:
+                self.outcomes[index] = EchoReply(error=str(error))
+            return
+        sender = self.senders[opened.fileno()] = _Sender(self, opened, family)
+        sender.send(indexes)
+
+    def _wait(self, seconds: float) -> None:
+        """Read what comes until nothing is awaited or the time is over."""
+        late = {number: sender for number, sender in self.senders.items() if sender.awaited}
+        wanted = any(
+            self.echoes[index].wanted for sender in late.values() for index in sender.unanswered()
+        )
+        seconds = seconds if wanted else min(seconds, UNEXPECTED)
+        self.waited += seconds if late else 0
+        deadline = time.monotonic() + seconds
+        with select.epoll() as poll:
+            for number in late:
+                poll.register(number, select.EPOLLIN)
+            while late:
+                left = deadline - time.monotonic()
+                ready = poll.poll(left) if left > 0 else []
+                if not ready:
+                    return
+                for number, _ in ready:
+                    late[number].receive()
+                    if not late[number].awaited:
+                        poll.unregister(number)
+                        del late[number]
+
+    def _ask_again(self) -> bool:
+        """Send once more what is lost and wanted; false when that is nothing."""
+        again = {
+            sender: [index for index in sender.unanswered() if self.echoes[index].wanted]
+            for sender in self.senders.values()
+        }
+        for sender, indexes in again.items():
+            sender.send(indexes)
+        return any(again.values())
+
+
+class _Sender:
+    """A raw socket in one namespace, and what it has sent."""
+
+    def __init__(self, round_: _Round, opened: socket.socket, family: ModuleType) -> None:
+        self.round = round_
+        self.socket = opened
+        self.family = family
+        self.sent: dict[int, tuple[int, float]] = {}  # identifier and sequence: index and time
+        self.awaited = 0
+        self.next_key = round_.identifier << 16
+
+    def send(self, indexes: Sequence[int]) -> None:
+        """Send echoes, reading the reply of each right after it where it is there already."""
+        echoes, outcomes, send = self.round.echoes, self.round.outcomes, self.socket.sendto
+        request = self.family.request
+        self.awaited = 0
+        for index in indexes:
+            echo = echoes[index]
+            key = self.next_key
+            self.next_key = (key + 1) & 0xFFFFFFFF
+            packet = request(key, echo.payload)
+            self.sent[key] = (index, time.monotonic())
+            try:
+                send(packet, (echo.target, 0))
+            except BlockingIOError:
+                self.awaited += 1  # as good as lost: the queue is full of packets awaiting ARP
+                continue
+            except OSError as error:
+                del self.sent[key]
+                outcomes[index] = EchoReply(error=in_words(error))
+                continue
+            self.awaited += 1
+            self.receive()
+
+    def receive(self) -> None:
+        """Read what has come, and settle the echoes it answers."""
+        buffer, sent, outcomes = self.round.buffer, self.sent, self.round.outcomes
+        receive = self.family.receive
+        while self.awaited:
+            try:
+                answer = receive(self.socket, buffer)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # an error the kernel noted on the socket; the echo it is of times out
+            now = time.monotonic()
+            entry = sent.pop(answer[0], None) if answer else None
+            if answer is None or entry is None or outcomes[entry[0]] is not None:
+                continue
+            index = entry[0]
+            key, ttl, error = answer
+            if error and self._may_pass(index, error):
+                sent[key] = entry
+                self.round.doubts[index] = error
+                continue
+            outcomes[index] = EchoReply(now - entry[1], ttl, error)
+            self.awaited -= 1
+
+    def _may_pass(self, index: int, error: str) -> bool:
+        """Whether to go on asking: the error may be the end of an ARP request from before."""
+        return self.round.echoes[index].wanted and error.startswith(self.family.MAY_PASS)
+
+    def unanswered(self) -> list[int]:
+        outcomes = self.round.outcomes
+        return list(
+            dict.fromkeys(index for index, _ in self.sent.values() if outcomes[index] is None)
+        )

@@ -1,0 +1,151 @@
+"""Probing in batches that leave room in the kernel's neighbour tables.
+
+A table's limit (`gc_thresh3`, 1,024 entries) is one for all namespaces of the kernel, the host's
+own included; ARP and neighbour discovery have one table each. A probe of one pair leaves up to six
+entries: pod and gateway in either direction, host and host in either direction. So a large lab is
+probed in batches, and the entries of a batch are flushed before the next: they would expire anyway,
+only later, and the lab learns them again when it needs them. Entries of the plan are permanent,
+don't count, and are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from netlab.plan.attachment import Attachment
+from netlab.plan.probing.lab import Host, Lab, address
+from netlab.plan.routing import is_ipv6
+from netlab.probe.engines.flush import Entry, flush
+from netlab.topology.resolved import of_family
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+ROOM = 400  # entries of a table that one batch may leave; the rest of the limit is for others
+
+
+class Neighbours:
+    """Knows which entries a probe between two addresses of a lab leaves behind."""
+
+    def __init__(self, lab: Lab) -> None:
+        # What is left so far, in the table of IPv4 and in that of IPv6.
+        self.left: dict[bool, set[Entry]] = {False: set(), True: set()}
+        self.attachments = lab.attachments
+        self.hosts: dict[str, Host] = {host.name: host for host in lab.hosts}
+        self.uplinks = {name: lab.uplink(host).name for name, host in self.hosts.items()}
+        self.owners = {
+            item.ip: namespace.name
+            for namespace in lab.plan.namespaces.values()
+            for item in namespace.addresses
+        }
+        self.planned = {
+            Entry(namespace.name, item.link, item.address)
+            for namespace in lab.plan.namespaces.values()
+            for item in namespace.neighbours
+        }
+        # The link-local addresses from which hosts ask for the MACs of what they forward to.
+        self.link_locals = {
+            (namespace.name, item.link): item.ip
+            for namespace in lab.plan.namespaces.values()
+            for item in namespace.addresses
+            if item.scope == "link" and is_ipv6(item.address)
+        }
+
+    def batches(
+        self,
+        items: Sequence[T],
+        ends: Callable[[T], tuple[str, str]],
+        work: Callable[[Sequence[T]], Sequence[R]],
+    ) -> list[R]:
+        """Do `work` on all items, cut where the room is used up, and clean up between.
+
+        `ends` tells an item's source namespace and target address. What earlier calls have left
+        counts too.
+        """
+        results: list[R] = []
+        batch: list[T] = []
+        for item in items:
+            source, ip = ends(item)
+            table = self.left[is_ipv6(ip)]
+            new = self.left_by(source, ip) - table
+            if len(table) + len(new) > ROOM:
+                results += work(batch)
+                self._flush_all()
+                batch = []
+                new = self.left_by(source, ip)
+            batch.append(item)
+            table |= new
+        return results + list(work(batch))
+
+    def _flush_all(self) -> None:
+        for table in self.left.values():
+            flush(table)
+            table.clear()
+
+    def flush_underlay(self, more: Iterable[Entry] = ()) -> None:
+        """Flush what the underlay's hosts know of each other, so that they have to ask again.
+
+        An entry that works is flushed without loss: the next packet waits for the answer.
+        """
+        known = (
+            entry
+            for table in self.left.values()
+            for entry in table
+            if self.uplinks.get(entry.namespace) == entry.device
+        )
+        flush({*known, *more})
+
+    def left_by(self, source: str, ip: str) -> set[Entry]:
+        """The entries that a probe from a namespace to an address leaves."""
+        target = self.owners.get(ip)
+        if target is None or target == source:
+            return set()
+        ipv6 = is_ipv6(ip)
+        entries = {*self._near(source, target, ipv6), *self._near(target, source, ipv6)}
+        return entries - self.planned
+
+    def _near(self, here: str, there: str, ipv6: bool) -> Iterator[Entry]:
+        """Those on the way from `here` to `there` in the half that is nearer to here."""
+        pod, other_pod = self.attachments.get(here), self.attachments.get(there)
+        if pod:
+            if other_pod and other_pod.node == pod.node and pod.bridge:
+                yield Entry(here, pod.device, _own(other_pod, ipv6))
+                return
+            yield from self._to_node(pod, ipv6)
+        host, other = self._host(here), self._host(there)
+        if host is None or other is None or host is other:
+            return
+        device = self.uplinks[host.name]
+        if host.subnet == other.subnet:
+            yield Entry(host.name, device, str(address(other, ipv6)))
+            if ipv6:
+                asker = self.uplinks[other.name]
+                yield from self._link_local(host.name, device, other.name, asker)
+        elif gateway := of_family(host.subnet.gateways, ipv6):
+            yield Entry(host.name, device, str(gateway))
+
+    def _to_node(self, pod: Attachment, ipv6: bool) -> Iterator[Entry]:
+        """A pod and its gateway."""
+        device = pod.bridge or pod.port
+        for gateway in pod.gateways:
+            if is_ipv6(gateway) is ipv6:
+                yield Entry(pod.pod, pod.device, gateway)
+        yield Entry(pod.node, device, _own(pod, ipv6))
+        if ipv6:
+            yield from self._link_local(pod.pod, pod.device, pod.node, device)
+
+    def _link_local(self, here: str, device: str, there: str, asker: str) -> Iterator[Entry]:
+        """Who is asked for its MAC learns that of the asker."""
+        own = self.link_locals.get((there, asker))
+        if own:
+            yield Entry(here, device, own)
+
+    def _host(self, name: str) -> Host | None:
+        pod = self.attachments.get(name)
+        return self.hosts.get(pod.node if pod else name)
+
+
+def _own(pod: Attachment, ipv6: bool) -> str:
+    """The pod's address of a family."""
+    return next(text.partition("/")[0] for text in pod.addresses if is_ipv6(text) is ipv6)

@@ -1,0 +1,79 @@
+"""Echoes that are captured on the underlay's switches, each known there by its payload."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+from netlab.plan.probing.actions import CapturedEcho, Echo, EchoReply, Sighting
+from netlab.probe.engines.capture import Capture, Captured
+from netlab.probe.engines.decode import decode
+from netlab.probe.engines.flush import Entry
+from netlab.probe.engines.icmp import send_echoes
+from netlab.probe.engines.neighbours import Neighbours
+from netlab.probe.engines.sockets import TIMEOUT
+from netlab.probe.engines.solicitations import solicitations
+
+COOKIE = b"netlab"  # a captured echo's payload: this, 2 bytes of the run, 4 of the echo's number
+_ICMP_HEADER = 8
+_ECHO_REQUESTS = (8, 128)  # ICMP, ICMPv6
+
+
+def send_captured(
+    echoes: Sequence[CapturedEcho], switches: Iterable[str], neighbours: Neighbours
+) -> list[Sighting]:
+    """Send all echoes while all ports of the underlay are captured.
+
+    The hosts there first forget each other's MACs: that they find them is part of the proof.
+    """
+    run = os.urandom(2)
+    cookies = {COOKIE + run + number.to_bytes(4, "big"): number for number in range(len(echoes))}
+    sent = [
+        Echo(echo.namespace, echo.target, cookie, echo.wanted)
+        for cookie, echo in zip(cookies, echoes, strict=True)
+    ]
+    neighbours.flush_underlay(Entry(*hop) for echo in echoes for hop in echo.unresolved)
+    with Capture(switches) as capture:
+        replies = neighbours.batches(sent, ends, _send_once)
+        frames = capture.drain()
+        lost = capture.lost
+    found = carrying(frames, cookies)
+    asked = list(solicitations(frames)) if any(echo.unresolved for echo in echoes) else []
+    return [
+        Sighting(
+            reply,
+            [((item.namespace, item.device), decode(item.frame)) for item in found[number]],
+            asked,
+            lost,
+        )
+        for number, reply in enumerate(replies)
+    ]
+
+
+def ends(echo: Echo) -> tuple[str, str]:
+    return echo.namespace, echo.target
+
+
+def _send_once(echoes: Sequence[Echo]) -> list[EchoReply]:
+    """A second echo of the same path would be one too many on the underlay."""
+    return send_echoes(echoes, waits=(TIMEOUT,))
+
+
+def carrying(frames: Iterable[Captured], cookies: dict[bytes, int]) -> dict[int, list[Captured]]:
+    """The echo requests among `frames` by the number of the cookie that their payload begins with.
+
+    All cookies have one length and begin with the same 8 bytes, so that this needs no decoding.
+    """
+    found: dict[int, list[Captured]] = {number: [] for number in cookies.values()}
+    if not cookies:
+        return found
+    one = next(iter(cookies))
+    common, length = one[:8], len(one)
+    for item in frames:
+        at = item.frame.find(common)
+        if at < _ICMP_HEADER or item.frame[at - _ICMP_HEADER] not in _ECHO_REQUESTS:
+            continue
+        number = cookies.get(item.frame[at : at + length])
+        if number is not None:
+            found[number].append(item)
+    return found

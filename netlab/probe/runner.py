@@ -1,0 +1,117 @@
+"""All probes of all scenarios, batched by engine: every kind of action is waited for once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from netlab.plan.probing.actions import (
+    CapturedEcho,
+    Echo,
+    GsoPacket,
+    HairpinFrame,
+    Inspection,
+    Oversize,
+    Request,
+    Together,
+)
+from netlab.plan.probing.check import Check
+from netlab.plan.probing.lab import Lab
+from netlab.plan.probing.scenario import Probe
+from netlab.probe.engines.gso import send_packets
+from netlab.probe.engines.hairpin import send_frames
+from netlab.probe.engines.icmp import send_echoes
+from netlab.probe.engines.inspect import ContainerNamespaces, inspect
+from netlab.probe.engines.neighbours import Neighbours
+from netlab.probe.engines.oversize import try_to_send
+from netlab.probe.engines.requests import send_requests
+from netlab.probe.engines.wire import ends, send_captured
+
+Progress = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Runner:
+    """What the engines need to know of a lab. Each `_` method runs all actions of one type."""
+
+    lab: Lab
+    neighbours: Neighbours
+    containers: ContainerNamespaces
+    progress: Progress
+    batches: dict[type, list[Any]] = field(init=False, default_factory=dict)
+
+    def run(self, probes: Sequence[Probe[Any]]) -> list[Check]:
+        """Do everything, and judge; the checks are in the order of the probes."""
+        batches = self.batches = {kind: [] for kind, _, _ in _ENGINES}
+        for probe in probes:
+            for action in _parts(probe.action):
+                batches[type(action)].append(action)
+        outcomes: dict[type, Iterator[Any]] = {}
+        for kind, words, engine in _ENGINES:
+            if batches[kind]:
+                self.progress(f"{len(batches[kind])} {words}")
+            outcomes[kind] = iter(engine(self, batches[kind]))
+        return [probe.check(_outcome(probe.action, outcomes)) for probe in probes]
+
+    def _echoes(self, echoes: list[Echo]) -> list[Any]:
+        """Before them go echoes between the underlay's hosts, which are not judged.
+
+        After a pause, a switch would flood the frames that are looked at later, as it has forgotten
+        the hosts' MACs.
+        """
+        warming = [
+            Echo(item.namespace, item.target)
+            for item in self.batches[CapturedEcho]
+            if item.namespace in self.neighbours.hosts
+        ]
+        replies = self.neighbours.batches([*warming, *echoes], ends, send_echoes)
+        return replies[len(warming) :]
+
+    def _oversize(self, packets: list[Oversize]) -> list[Any]:
+        return list(try_to_send(packets))
+
+    def _packets(self, packets: list[GsoPacket]) -> list[Any]:
+        between = self.neighbours.batches
+        return between(packets, lambda item: (item.namespace, item.target), send_packets)
+
+    def _frames(self, frames: list[HairpinFrame]) -> list[Any]:
+        return list(send_frames(frames))
+
+    def _captured(self, echoes: list[CapturedEcho]) -> list[Any]:
+        switches = [subnet.switch for subnet in self.lab.layout.subnets]
+        return list(send_captured(echoes, switches, self.neighbours)) if echoes else []
+
+    def _requests(self, requests: list[Request]) -> list[Any]:
+        between = self.neighbours.batches
+        return between(requests, lambda item: (item.namespace, item.address), send_requests)
+
+    def _inspections(self, actions: list[Inspection]) -> list[Any]:
+        return list(inspect(actions, self.containers))
+
+
+Engine = Callable[[Runner, list[Any]], list[Any]]
+# In this order: the echoes teach switches and hosts the MACs that the captures rely on.
+_ENGINES: tuple[tuple[type, str, Engine], ...] = (
+    (Echo, "echoes", Runner._echoes),
+    (Oversize, "packets that are too large", Runner._oversize),
+    (GsoPacket, "packets to be forwarded", Runner._packets),
+    (HairpinFrame, "frames to their own sender", Runner._frames),
+    (CapturedEcho, "paths on the underlay", Runner._captured),
+    (Request, "requests", Runner._requests),
+    (Inspection, "containers", Runner._inspections),
+)
+
+
+def _parts(action: Any) -> Iterator[Any]:
+    if isinstance(action, Together):
+        yield from action.parts
+    else:
+        yield action
+
+
+def _outcome(action: Any, outcomes: dict[type, Iterator[Any]]) -> Any:
+    """What came of an action: the next outcome of its engine, as they are in order."""
+    if isinstance(action, Together):
+        return tuple(next(outcomes[type(part)]) for part in action.parts)
+    return next(outcomes[type(action)])

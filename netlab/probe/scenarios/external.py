@@ -1,0 +1,78 @@
+"""Pods and the client outside the cluster: who reaches whom is the dataplane's word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from netlab.plan.probing.actions import Echo, Request
+from netlab.plan.probing.check import Kind
+from netlab.plan.probing.expectations import Answer, NoReply, Reply
+from netlab.plan.probing.lab import Lab, address
+from netlab.plan.probing.sample import Sample, evenly_spaced, small
+from netlab.plan.probing.scenario import Probe, Scenario
+from netlab.probe.scenarios.servers import application
+from netlab.topology.resolved import ExternalSpec, NodeSpec, PodSpec
+
+_SAMPLED_NODES = 16
+
+
+class PodToExternal(Scenario):
+    """The client answers, and sees the node's address where that masquerades, else the pod's."""
+
+    kind: ClassVar[Kind] = "pod-external"
+
+    def probes(self, lab: Lab, sample: Sample) -> Iterator[Probe[Any]]:
+        external = lab.layout.external
+        if external is None:
+            return
+        for ipv6 in lab.families:
+            index = 0
+            for node in lab.layout.nodes:
+                reason = lab.outside(node, ipv6)
+                for pod in node.pods if small(lab.layout) else node.pods[:1]:
+                    yield _echo(pod, external, reason, ipv6)
+                    if reason is None:
+                        yield _request(lab, pod, external, index, ipv6)
+                        index += 1
+
+
+def _echo(pod: PodSpec, external: ExternalSpec, reason: str | None, ipv6: bool) -> Probe[Echo]:
+    echo = Echo(pod.name, str(address(external, ipv6)), wanted=reason is None)
+    if reason:
+        return Probe("negative", pod.name, external.name, echo, NoReply(reason))
+    return Probe("pod-external", pod.name, external.name, echo, Reply())
+
+
+def _request(
+    lab: Lab, pod: PodSpec, external: ExternalSpec, index: int, ipv6: bool
+) -> Probe[Request]:
+    server = external.server
+    request = Request(pod.name, str(address(external, ipv6)), server.port, application(index))
+    answer = Answer(f"{external.name} {server.name}", (lab.seen_outside(pod, ipv6),))
+    return Probe("pod-external", pod.name, external.name, request, answer)
+
+
+class ExternalToPod(Scenario):
+    """The client has no way to a pod, unless the dataplane says that it has."""
+
+    kind: ClassVar[Kind] = "negative"
+
+    def probes(self, lab: Lab, sample: Sample) -> Iterator[Probe[Any]]:
+        external = lab.layout.external
+        if external is None:
+            return
+        nodes = [node for node in lab.layout.nodes if node.pods]
+        # Between segments a router may hold all but the first "unreachable" to a host back, and
+        # silence costs a timeout.
+        for node in evenly_spaced(nodes, 1 if len(lab.layout.subnets) > 1 else _SAMPLED_NODES):
+            for ipv6 in lab.families:
+                yield _to_pod(lab, external, node, ipv6)
+
+
+def _to_pod(lab: Lab, external: ExternalSpec, node: NodeSpec, ipv6: bool) -> Probe[Echo]:
+    pod, reason = node.pods[0], lab.datapath.outside_to_pods(lab.layout, node)
+    echo = Echo(external.name, str(address(pod, ipv6)), wanted=reason is None)
+    if reason:
+        return Probe("negative", external.name, pod.name, echo, NoReply(reason))
+    return Probe("pod-external", external.name, pod.name, echo, Reply())
