@@ -134,7 +134,9 @@ class Device:
     whole: ClassVar[bool] = False
     attributes: ClassVar[frozenset[str]] = frozenset()
     qdiscs: ClassVar[frozenset[str]] = frozenset({"noqueue", "noop"})
+    makes: ClassVar[bool] = True  # whether netlab makes devices of the kind at all
     by_netlink: ClassVar[bool] = True
+    configures: ClassVar[bool] = False
 
     def data(self, link: Any, place: Place, fields: Collection[str]) -> Iterator[tuple[str, Any]]:
         """The attributes of IFLA_INFO_DATA that make these fields so."""
@@ -231,20 +233,20 @@ def _port(key: tuple[Any, ...], operational: bool) -> Port:
 
 
 @functools.cache
-def defaults(kind: type[Link]) -> Mapping[str, Any]:
+def defaults(kind: type[Link | Port]) -> Mapping[str, Any]:
     """What the kernel gives a new device of the type, for the fields that have a default."""
     fields = {item.name: item for item in msgspec.structs.fields(kind)}
     return {name: item.default for name, item in fields.items() if not item.required}
 
 
-def differing(link: Link) -> list[str]:
-    """The fields that are not what the kernel gives a new device of the kind."""
-    usual = defaults(type(link))
+def differing(value: Link | Port) -> list[str]:
+    """The fields that are not what the kernel gives a new device or port of the kind."""
+    usual = defaults(type(value))
     nothing = object()
     return [
         name
-        for name in link.__struct_fields__
-        if getattr(link, name) != usual.get(name, nothing)
+        for name in value.__struct_fields__
+        if getattr(value, name) != usual.get(name, nothing)
     ]
 
 

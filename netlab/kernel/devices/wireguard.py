@@ -23,6 +23,7 @@ class WireguardDevice(Device):
 
     kind: ClassVar[str] = "wireguard"
     link = Wireguard
+    configures: ClassVar[bool] = True
 
     def configure(self, link: Wireguard) -> None:
         """All in one message, which replaces the peers there were."""

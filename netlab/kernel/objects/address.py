@@ -12,7 +12,7 @@ from netlab.kernel.objects.base import NEW, PUT, Devices, Indexes, ObjectType, f
 from netlab.kernel.prepared import Attributes
 from netlab.kernel.pyroute import ifaddrmsg, rtnl
 from netlab.kernel.readers import Reader
-from netlab.plan.routing import SCOPES, Address
+from netlab.plan.routing import LOCALHOST, LOCALHOST6, SCOPES, Address
 
 _NODAD, _DADFAILED, _TENTATIVE = 0x02, 0x08, 0x40
 _KERNEL_LINK_LOCAL = 3  # IFAPROT_KERNEL_LL
@@ -23,6 +23,10 @@ _read = Reader(ifaddrmsg, {"IFA_LOCAL", "IFA_ADDRESS", "IFA_FLAGS", "IFA_PROTO"}
 class AddressType(ObjectType):
     type = Address
     field: ClassVar[str] = "addresses"
+    rank: ClassVar[int] = 0
+
+    def made_by_kernel(self, item: Address) -> bool:
+        return item in (LOCALHOST, LOCALHOST6)
 
     def add(self, item: Address, indexes: Indexes) -> Request:
         return self._request(rtnl.RTM_NEWADDR, NEW, item, indexes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import ClassVar
 
 from netlab.kernel.netlink import Netlink, Request, request
@@ -21,6 +21,10 @@ _read = Reader(ndmsg, {"NDA_DST", "NDA_LLADDR", "NDA_PORT", "NDA_VNI"})
 class FdbType(ObjectType):
     type = FdbEntry
     field: ClassVar[str] = "fdb"
+    rank: ClassVar[int] = 2
+
+    def belongs(self, kinds: Collection[str]) -> bool:
+        return "vxlan" in kinds
 
     def add(self, item: FdbEntry, indexes: Indexes) -> Request:
         return _request(rtnl.RTM_NEWNEIGH, PUT, item, indexes)

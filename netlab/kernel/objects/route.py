@@ -12,7 +12,16 @@ from netlab.kernel.objects.base import NEW, PUT, Devices, Indexes, ObjectType, f
 from netlab.kernel.prepared import Attributes, Nest
 from netlab.kernel.pyroute import LWTUNNEL_ENCAP_IP, LWTUNNEL_ENCAP_IP6, rtmsg, rtnl
 from netlab.kernel.readers import Reader
-from netlab.plan.routing import LOCAL_TABLE, PROTOCOLS, SCOPES, Encap, NextHop, Route, is_ipv6
+from netlab.plan.routing import (
+    CONNECTED_IPV6_METRIC,
+    LOCAL_TABLE,
+    PROTOCOLS,
+    SCOPES,
+    Encap,
+    NextHop,
+    Route,
+    is_ipv6,
+)
 
 _ONLINK = 0x4  # RTNH_F_ONLINK
 _CLONED = 0x200  # RTM_F_CLONED
@@ -39,6 +48,13 @@ _read = Reader(
 class RouteType(ObjectType):
     type = Route
     field: ClassVar[str] = "routes"
+    rank: ClassVar[int] = 3
+
+    def made_by_kernel(self, item: Route) -> bool:
+        """Its own comes with an address; another may be told to be of its protocol, as Cilium's."""
+        if not item.connected or item.gateway or len(item.next_hops) != 1:
+            return False
+        return item.metric == CONNECTED_IPV6_METRIC or item.source is not None
 
     def devices(self, item: Route) -> Iterable[str]:
         return [hop.link for hop in item.next_hops if hop.link]
