@@ -36,6 +36,7 @@ class Hello(flannel.HostGw):
     name: ClassVar[str] = "hello"
     pause: float = 0.0
     patience: float = 10.0
+    backoff: float = 0.5
 
     def node(self, layout: Layout, node: NodeSpec) -> Iterator[Object]:
         yield from flannel.HostGw.node(self, layout, node)
@@ -52,6 +53,7 @@ class Hello(flannel.HostGw):
                 command=("test", "-s", "{folder}/secret"),
                 seconds=self.patience,
             ),
+            backoff=self.backoff,
             owns=Owner(protocols=("bgp",)),
             brings=(route("10.99.0.0/24", UPLINK, protocol="bgp"),),
         )
