@@ -115,6 +115,8 @@ class Entry(NamedTuple):
 def entries(message: type) -> Iterator[Entry]:
     """The attributes that a message or nest may have."""
     nla_map: Any = getattr(message, "nla_map", ())
+    if not isinstance(nla_map, tuple | list):
+        return  # made up by a function for each number, as of policies
     for place, item in enumerate(nla_map):
         number, name, text = item[:3] if isinstance(item[0], int) else (place, *item[:2])
         word = text.lstrip("*").split("(")[0].split("|")[0].strip()
