@@ -72,7 +72,6 @@ def up(
 
     With `with` the lab is taken down at its end, without it stays:
 
-    >>> import netlab
     >>> with netlab.up("flannel-host-gw", nodes=2) as lab:
     ...     lab.pod("pod-1-1").run("ip", "-br", "route", "get", "10.244.1.2").code
     0
@@ -84,12 +83,22 @@ def lab(name: str | None = None) -> Lab:
     """The running lab of that name, or the only one there is.
 
     Raises LabUnavailable; the folder of a lab whose keeper is gone is removed.
+
+    >>> made = netlab.up("flannel-host-gw", name="mine", nodes=1)
+    >>> netlab.lab("mine").layout == made.layout
+    True
+    >>> made.down()
     """
     return Lab(_alive(name))
 
 
 def labs() -> list[str]:
-    """The names of all labs of this user, running or not."""
+    """The names of all labs of this user, running or not.
+
+    >>> with netlab.up("flannel-host-gw", name="mine", nodes=1):
+    ...     netlab.labs()
+    ['mine']
+    """
     return [folder.name for folder in folders.labs()]
 
 
@@ -143,9 +152,9 @@ def _make(folder: LabFolder, wanted: Design, progress: Progress | None) -> Lab:
             relay=progress,
         )
         return Lab(folder, wanted, applied)
-    finally:
-        if folder.state != "running":
-            folder.end()
+    except BaseException:
+        folder.end()
+        raise
 
 
 def _remake(folder: LabFolder, wanted: Design, progress: Progress | None) -> Lab:
@@ -188,7 +197,17 @@ def _alive(name: str | None) -> LabFolder:
 
 
 class Lab:
-    """A running lab. `applied` is what its last `up` or `repair` in this program took."""
+    """A running lab. `applied` is what its last `up` or `repair` in this program took.
+
+    >>> with netlab.up("flannel-vxlan", nodes=2) as lab:
+    ...     _ = lab.node("node-1").run("ip", "link", "delete", "flannel.1")
+    ...     lab.diff().ok, lab.verify().ok
+    ...     lab.repair().changes > 1
+    ...     lab.verify().ok
+    (False, False)
+    True
+    True
+    """
 
     def __init__(
         self, folder: LabFolder, wanted: Design | None = None, applied: Applied | None = None

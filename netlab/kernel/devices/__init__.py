@@ -56,9 +56,7 @@ def of_kind(kind: str) -> Device:
 
 def dump(netlink: Netlink) -> dict[int, Raw]:
     """The namespace's devices by index, without tunnels' fallback devices."""
-    question = request(
-        linkmsg, rtnl.RTM_GETLINK, 0, {}, (("IFLA_EXT_MASK", _SKIP_STATISTICS),)
-    )
+    question = request(linkmsg, rtnl.RTM_GETLINK, 0, {}, (("IFLA_EXT_MASK", _SKIP_STATISTICS),))
     result = {}
     for body in netlink.dump(question):
         (_family, type_, index, flags, _change), values = _read(body)

@@ -244,9 +244,7 @@ def differing(value: Link | Port) -> list[str]:
     usual = defaults(type(value))
     nothing = object()
     return [
-        name
-        for name in value.__struct_fields__
-        if getattr(value, name) != usual.get(name, nothing)
+        name for name in value.__struct_fields__ if getattr(value, name) != usual.get(name, nothing)
     ]
 
 

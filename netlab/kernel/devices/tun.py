@@ -24,13 +24,18 @@ class TunDevice(Device):
         Setting("multi_queue", "IFLA_TUN_MULTI_QUEUE", bool),
     )
     # A program may set them when it opens the device; the kernel does not in its stead.
-    fixed: ClassVar[frozenset[str]] = frozenset({"mode", "packet_info", "vnet_header", "multi_queue"})
+    fixed: ClassVar[frozenset[str]] = frozenset(
+        {"mode", "packet_info", "vnet_header", "multi_queue"}
+    )
     # It has a real queue, so it gets the kernel's default, net.core.default_qdisc.
     qdiscs: ClassVar[frozenset[str]] = Device.qdiscs | {"pfifo_fast", "fq_codel", "fq", "mq"}
     by_netlink: ClassVar[bool] = False
 
     def make(self, link: Tun, namespace: str) -> int:
-        data = [[setting.attribute, setting.write(getattr(link, setting.field))] for setting in self.settings]
+        data = [
+            [setting.attribute, setting.write(getattr(link, setting.field))]
+            for setting in self.settings
+        ]
         info = {"attrs": [["IFLA_INFO_KIND", "tun"], ["IFLA_INFO_DATA", {"attrs": data}]]}
         message = linkmsg()
         message["header"]["type"] = rtnl.RTM_NEWLINK

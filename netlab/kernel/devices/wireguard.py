@@ -118,7 +118,9 @@ def _peer(found: Any) -> WireguardPeer:
     text = None
     if endpoint:
         address = endpoint["addr"]
-        text = f"[{address}]:{endpoint['port']}" if ":" in address else f"{address}:{endpoint['port']}"
+        text = (
+            f"[{address}]:{endpoint['port']}" if ":" in address else f"{address}:{endpoint['port']}"
+        )
     return WireguardPeer(
         public_key=_key(found.get_attr("WGPEER_A_PUBLIC_KEY")),
         endpoint=text,

@@ -239,7 +239,5 @@ def _given(address: str | None) -> str | None:
 
 def _metric_words(values: Mapping[str, Any]) -> str:
     return " ".join(
-        f"{name.lower()} {values[f'RTAX_{name}']}"
-        for name in _METRICS
-        if f"RTAX_{name}" in values
+        f"{name.lower()} {values[f'RTAX_{name}']}" for name in _METRICS if f"RTAX_{name}" in values
     )
