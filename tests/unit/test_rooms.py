@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "plan": {"topology"},
     "dataplane": {"topology", "plan"},
     "proxy": {"topology", "plan"},
-    "kernel": {"plan", "topology", "state"},
+    "kernel": {"plan", "topology"},
     "probe": {"plan", "kernel", "topology"},
     "hosts": {"plan", "kernel", "probe", "topology"},
     "report": {"plan", "probe", "topology"},
