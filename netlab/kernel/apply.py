@@ -7,13 +7,14 @@ neighbours and routes, rulesets, processes. Each namespace gets its share of a s
 from __future__ import annotations
 
 import errno
+import gc
 import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from netlab.errors import NetlabError
-from netlab.kernel import devices, namespaces, objects, observe, rulesets, settings
+from netlab.kernel import namespaces, objects, observe, rulesets, settings
 from netlab.kernel.devices import base
 from netlab.kernel.netlink import GONE, Netlink, Request
 from netlab.kernel.processes import Processes
@@ -43,6 +44,7 @@ class Engine:
         self._progress = progress or (lambda done, total: None)
         self._spaces = Spaces()
         self._writes = 0  # other than by netlink: settings, rulesets, processes
+        gc.freeze()  # a plan's many values stay until the end, so nobody need look for their ends
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         if hard != resource.RLIM_INFINITY and len(plan.namespaces) + 64 > hard:

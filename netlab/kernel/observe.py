@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
 
 from netlab.kernel import devices, namespaces, objects, rulesets, settings
 from netlab.kernel.devices.base import Names, Raw
@@ -17,9 +19,10 @@ from netlab.kernel.netlink import Netlink, open_netlink, request
 from netlab.kernel.processes import Processes
 from netlab.kernel.pyroute import nsidmsg, rtnl
 from netlab.kernel.readers import Reader
-from netlab.plan.links import Link, Peer, Veth
+from netlab.plan.links import AnyLink, Link, Peer, Veth
 from netlab.plan.processes import Container, Daemon
 from netlab.plan.routing import is_ipv6
+from netlab.plan.rulesets import AnyRuleset
 from netlab.plan.types import Namespace, Plan
 
 Raws = Mapping[int, Raw]
@@ -36,39 +39,54 @@ def observe(plan: Plan, processes: Processes) -> dict[str, Namespace]:
     canonical = rulesets.prepare(
         item for space in plan.namespaces.values() for item in space.ruleset
     )
-    raws: dict[str, Raws] = {}
-    made_in: dict[str, Mapping[int, str]] = {}
     found: dict[str, Namespace] = {}
+    seen: dict[str, _Seen] = {}
     for name in names:
         wanted = plan.namespaces.get(name) or Namespace(name, "pod")
         space = found[name] = Namespace(name, wanted.role, wanted.ipv6, rules=[])
         with namespaces.inside(name):
-            with contextlib.closing(open_netlink()) as netlink:
-                raws[name] = _links(netlink)
-                made_in[name] = _made_in(netlink, raws[name], wanted, names)
-                _fill(space, netlink, raws[name])
-            space.ruleset = rulesets.observe(wanted.ruleset, canonical)
-            space.sysctls = settings.observe(wanted.sysctls, raws[name].values())
-        _processes(space, processes)
+            seen[name] = _look(space, wanted, names)
+            space.ruleset = cast(list[AnyRuleset], rulesets.observe(wanted.ruleset, canonical))
+            space.sysctls = settings.observe(wanted.sysctls, seen[name].raws.values())
+        _add_processes(space, processes)
         if not _kernel_has_ipv6():
             _adopt_ipv6(space, wanted)
-    named = {
-        name: {index: raw.name for index, raw in there.items()} for name, there in raws.items()
-    }
     for name, space in found.items():
-        planned = {link.name: link for link in _planned(plan, name)}
-        for raw in raws[name].values():
-            wish, origin = planned.get(raw.name), made_in[name].get(raw.index)
-            peer = _peer(raw, wish, raws) if isinstance(wish, Veth) else None
-            parents = named.get(origin, {}) if origin else named[name]
-            names_ = Names(named[name], parents, origin, peer, wish)
-            space.links.append(devices.of_kind(raw.kind).read(raw, names_))
+        space.links = list(_named(seen, name))
     return found
 
 
-def _planned(plan: Plan, name: str) -> Iterable[Link]:
-    space = plan.namespaces.get(name)
-    return space.links if space else ()
+@dataclass(slots=True)
+class _Seen:
+    """A namespace's devices as dumped, their names, and where those were made that say so."""
+
+    raws: Raws
+    names: Mapping[int, str]
+    made_in: Mapping[int, str]
+    wanted: Mapping[str, Link]
+
+
+def _look(space: Namespace, wanted: Namespace, names: Iterable[str]) -> _Seen:
+    """Read what netlink tells of the current namespace."""
+    with contextlib.closing(open_netlink()) as netlink:
+        raws = _links(netlink)
+        by_index = {index: raw.name for index, raw in raws.items()}
+        _fill(space, netlink, raws, by_index)
+        made_in = _made_in(netlink, raws, wanted, names)
+    return _Seen(raws, by_index, made_in, {link.name: link for link in wanted.links})
+
+
+def _named(seen: Mapping[str, _Seen], name: str) -> Iterator[AnyLink]:
+    """The devices of a namespace, with names for the indexes that they refer to."""
+    here = seen[name]
+    for raw in here.raws.values():
+        wanted, origin = here.wanted.get(raw.name), here.made_in.get(raw.index)
+        parents: Mapping[int, str] = here.names
+        if origin is not None:
+            parents = seen[origin].names if origin in seen else {}
+        peer = _peer(raw, wanted, seen) if isinstance(wanted, Veth) else None
+        names = Names(here.names, parents, origin, peer, wanted)
+        yield devices.of_kind(raw.kind).read(raw, names)
 
 
 def _links(netlink: Netlink) -> Raws:
@@ -78,8 +96,7 @@ def _links(netlink: Netlink) -> Raws:
     return found
 
 
-def _fill(space: Namespace, netlink: Netlink, raws: Raws) -> None:
-    names = {index: raw.name for index, raw in raws.items()}
+def _fill(space: Namespace, netlink: Netlink, raws: Raws, names: Mapping[int, str]) -> None:
     kinds = {raw.kind for raw in raws.values()}
     for kind in objects.TYPES.values():
         if kind.belongs(kinds):
@@ -93,7 +110,7 @@ def _fill(space: Namespace, netlink: Netlink, raws: Raws) -> None:
     ]
 
 
-def _processes(space: Namespace, processes: Processes) -> None:
+def _add_processes(space: Namespace, processes: Processes) -> None:
     for process in processes.running(space.name):
         if isinstance(process, Container):
             space.containers.append(process)
@@ -148,15 +165,15 @@ def _number(netlink: Netlink, name: str) -> int:
     return int(values.get("NETNSA_NSID", _NO_NUMBER))
 
 
-def _peer(raw: Raw, wanted: Veth, raws: Mapping[str, Raws]) -> Peer | None:
+def _peer(raw: Raw, wanted: Veth, seen: Mapping[str, _Seen]) -> Peer | None:
     """A veth's peer, looked for where the plan has it.
 
     The kernel gives the peer's index in its own namespace; it is that peer if the device there has
     this one's index as its own peer in turn.
     """
-    if wanted.peer is None:
+    if wanted.peer is None or wanted.peer.namespace not in seen:
         return None
-    there = raws.get(wanted.peer.namespace, {}).get(raw.values.get("IFLA_LINK", 0))
+    there = seen[wanted.peer.namespace].raws.get(raw.values.get("IFLA_LINK", 0))
     if there and there.kind == "veth" and there.values.get("IFLA_LINK") == raw.index:
         return Peer(wanted.peer.namespace, there.name)
     return None

@@ -6,9 +6,7 @@ A write under /proc gets slower with every namespace there is; netlink does not.
 from __future__ import annotations
 
 import functools
-import socket
 import struct
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 

@@ -228,7 +228,7 @@ class Wiring:
         deadline = time.monotonic() + OPERATIONAL_SECONDS
         for name in names:
             space = self._spaces.get(name)
-            while not _operational(space) and time.monotonic() < deadline:
+            while not devices.are_operational(space.netlink) and time.monotonic() < deadline:
                 time.sleep(0.005)
 
     def _has_bridge(self, name: str) -> bool:
@@ -240,11 +240,3 @@ def _open(namespace: str, opened: contextlib.ExitStack) -> int:
     descriptor = namespaces.open_namespace(namespace)
     opened.callback(os.close, descriptor)
     return descriptor
-
-
-def _operational(space: Space) -> bool:
-    return all(
-        raw.operational
-        for raw in devices.dump(space.netlink).values()
-        if raw.kind == "veth" and raw.up
-    )

@@ -102,8 +102,10 @@ def diff(want: Mapping[str, Namespace], have: Mapping[str, Namespace]) -> Diff:
         present = have.get(name)
         if present is None:
             result.missing.append(Item(name, None))
-            present = Namespace(name, wanted.role, rules=[])
-        _compare(wanted, present, result)
+            result.missing += [Item(name, item) for f in FIELDS for item in getattr(wanted, f)]
+            _await(wanted, Namespace(name, wanted.role), result)
+        else:
+            _compare(wanted, present, result)
     result.unexpected += [Item(name, None) for name in have if name not in want]
     return result
 

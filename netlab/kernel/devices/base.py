@@ -17,7 +17,7 @@ from netlab.kernel.netlink import Request, request
 from netlab.kernel.prepared import Attributes
 from netlab.kernel.pyroute import linkmsg, rtnl
 from netlab.kernel.pyroute import netlink as nl
-from netlab.plan.links import AddrGenMode, Link, Peer, Port
+from netlab.plan.links import AddrGenMode, AnyLink, Link, Peer, Port
 
 IFF_UP, IFF_NOARP = 0x1, 0x80
 ARPHRD_ETHER, ARPHRD_LOOPBACK = 1, 772
@@ -54,7 +54,8 @@ PORT = (
 )
 
 
-class Raw(NamedTuple):
+@dataclass(slots=True)
+class Raw:
     """A device as dumped, before names are known for the indexes it refers to."""
 
     index: int
@@ -151,9 +152,11 @@ class Device:
     def look(self, raw: Raw) -> None:
         """Add to `raw.values` what links' messages do not tell, from inside its namespace."""
 
-    def read(self, raw: Raw, names: Names) -> Link:
+    def read(self, raw: Raw, names: Names) -> AnyLink:
         """The device as the plan's type has it."""
-        return self.link(**self.common(raw, names), **self.own(raw, names))
+        kind: Any = self.link
+        link: AnyLink = kind(**self.common(raw, names), **self.own(raw, names))
+        return link
 
     def own(self, raw: Raw, names: Names) -> dict[str, Any]:
         """The fields that only this kind has."""
@@ -196,7 +199,7 @@ class Device:
         }
 
     def _gen_mode(self, values: Mapping[str, Any], names: Names) -> AddrGenMode | None:
-        number = values.get("IFLA_INET6_ADDR_GEN_MODE")
+        number: int | None = values.get("IFLA_INET6_ADDR_GEN_MODE")
         if number is not None:
             return GEN_MODES[number]
         if names.wanted and not _kernel_has_ipv6():

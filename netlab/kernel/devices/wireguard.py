@@ -6,6 +6,8 @@ import os
 from ipaddress import ip_interface
 from typing import Any, ClassVar
 
+import msgspec
+
 from netlab.kernel import generic
 from netlab.kernel.devices.base import Device, Names, Raw
 from netlab.plan.links import Wireguard, WireguardPeer
@@ -131,8 +133,7 @@ def _peer(found: Any) -> WireguardPeer:
 
 def _joined(first: WireguardPeer, more: WireguardPeer) -> WireguardPeer:
     """A peer whose allowed addresses fill more than one message."""
-    allowed = first.allowed_ips + more.allowed_ips
-    return WireguardPeer(first.public_key, first.endpoint, allowed, first.keepalive)
+    return msgspec.structs.replace(first, allowed_ips=first.allowed_ips + more.allowed_ips)
 
 
 def _key(value: Any) -> str:

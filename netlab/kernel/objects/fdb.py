@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Collection, Iterator
 from typing import ClassVar
 
@@ -36,7 +35,7 @@ class FdbType(ObjectType):
         yield self.add(want, indexes)
 
     def read(self, netlink: Netlink, devices: Devices) -> Iterator[FdbEntry]:
-        """Only entries with a destination: those are of VXLAN devices, and the kernel makes none."""
+        """Those with a destination: they are of VXLAN devices, and the kernel makes none."""
         for body in netlink.dump(_QUESTION):
             (_family, index, state, flags, _type), values = _read(body)
             fixed = state & (_PERMANENT | _NOARP) or flags & _EXT_LEARNED
