@@ -63,7 +63,7 @@ def wait_for_daemons(folder: LabFolder, plan: Plan) -> list[Late]:
         return []
     tell("waiting for daemons", 0, 0)
     engine = _engine(folder, plan)
-    return wait(plan, engine.containers, lambda: engine.difference().awaited)
+    return wait(plan, engine.containers, engine.awaited)
 
 
 def verify(folder: LabFolder, design: Design, *, full: bool, sample: int | None) -> Report:

@@ -116,7 +116,7 @@ def _check_numbers(cluster: Cluster, service_cidrs: Sequence[Network], *, dual_s
     for cidr in service_cidrs:
         longest = 30 if cidr.version == 4 else 126
         if cidr.prefixlen > longest:
-            raise BadInput(f"The service CIDR {cidr} is too small; use a /{longest} or wider.")
+            raise BadInput(f"The service CIDR {cidr} is too small", f"use a /{longest} or wider")
 
 
 def _refuse_too_many(cluster: Cluster, pools: Sequence[Pool]) -> None:

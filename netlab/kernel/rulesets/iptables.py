@@ -38,7 +38,8 @@ def require(tables: Iterable[IptablesTable]) -> None:
         if program(table.backend, table.family, "restore") is None:
             raise Unmet(
                 f"The lab's rules need the program {table.program('restore')}, which is not "
-                "installed; install the package iptables."
+                "installed",
+                "install the package iptables",
             )
 
 

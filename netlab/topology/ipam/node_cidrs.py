@@ -42,7 +42,7 @@ def _check(name: str, cidr: Network, pool: Pool) -> None:
     if not _inside(cidr, pool.network):
         raise BadInput(f"The pod CIDR {cidr} of {name} is outside the cluster {pool.network}.")
     if cidr.prefixlen > longest:
-        raise BadInput(f"The pod CIDR {cidr} of {name} is too small; use a /{longest} or wider.")
+        raise BadInput(f"The pod CIDR {cidr} of {name} is too small", f"use a /{longest} or wider")
 
 
 def _inside(cidr: Network, whole: Network) -> bool:
