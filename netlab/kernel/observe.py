@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from netlab.kernel import devices, namespaces, objects, rulesets, settings
+from netlab.kernel.devices import vxlan
 from netlab.kernel.devices.base import Names, Raw
 from netlab.kernel.netlink import Netlink, open_netlink, request
 from netlab.kernel.processes import Processes
@@ -28,6 +29,7 @@ from netlab.plan.types import Namespace, Plan
 Raws = Mapping[int, Raw]
 _NO_NUMBER = 0xFFFFFFFF  # NETNSA_NSID_NOT_ASSIGNED
 _LINK_LOCAL = "fe80::/64"
+_ANY_MAC = "00:00:00:00:00:00"
 _read_number = Reader(nsidmsg, {"NETNSA_NSID"})
 
 
@@ -102,6 +104,13 @@ def _fill(space: Namespace, netlink: Netlink, raws: Raws, names: Mapping[int, st
     for kind in objects.TYPES.values():
         if kind.belongs(kinds):
             setattr(space, kind.field, list(kind.read(netlink, names)))
+    if space.fdb:  # a VXLAN device with a remote end has an entry for it by itself
+        remotes = {raw.name: vxlan.remote(raw) for raw in raws.values()}
+        space.fdb = [
+            entry
+            for entry in space.fdb
+            if (entry.mac, entry.destination) != (_ANY_MAC, remotes[entry.link])
+        ]
     # The route of a link-local address that the kernel made is left out as the address is.
     own = {item.link for item in space.addresses if item.ip.startswith("fe80:")}
     space.routes = [

@@ -42,7 +42,6 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: E402
 from pyroute2.netlink.rtnl.ifinfmsg import (  # noqa: E402
     ifinfmsg,
     ifinfveth,
-    tuntap,
 )
 from pyroute2.netlink.rtnl.ndmsg import ndmsg  # noqa: E402
 from pyroute2.netlink.rtnl.nsidmsg import nsidmsg  # noqa: E402
@@ -155,5 +154,4 @@ __all__ = [
     "nsidmsg",
     "rtmsg",
     "rtnl",
-    "tuntap",
 ]

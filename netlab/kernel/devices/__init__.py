@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
 
 from netlab.kernel.devices.base import PORT, Device, Raw
 from netlab.kernel.netlink import Netlink, request
@@ -49,6 +50,11 @@ _QUESTION = request(linkmsg, rtnl.RTM_GETLINK, 0, {}, (("IFLA_EXT_MASK", _SKIP_S
 def of(link: Link) -> Device:
     """The kind of a planned device."""
     return _BY_TYPE[type(link)]
+
+
+def kinds() -> Iterable[Device]:
+    """All kinds that have a file of their own."""
+    return _BY_TYPE.values()
 
 
 def of_kind(kind: str) -> Device:

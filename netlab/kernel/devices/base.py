@@ -280,11 +280,10 @@ def change(device: Device, link: Link, place: Place, fields: Collection[str]) ->
     own = set(link.__struct_fields__) if device.whole else fields
     data = () if _COMMON.issuperset(fields) else tuple(device.data(link, place, own))
     attributes = (
-        ("IFLA_ADDRESS", link.mac if "mac" in fields else None),
+        ("IFLA_ADDRESS", link.mac or None if "mac" in fields else None),
         ("IFLA_MTU", link.mtu if "mtu" in fields else None),
         ("IFLA_TXQLEN", link.txqlen if "txqlen" in fields else None),
         ("IFLA_MASTER", (place.master or 0) if "master" in fields else None),
-        ("IFLA_LINKINFO", _info(device, data) if data else None),
     )
     mask = (IFF_UP if "up" in fields else 0) | (IFF_NOARP if "arp" in fields else 0)
     flags = (IFF_UP if link.up else 0) | (0 if link.arp else IFF_NOARP)
@@ -293,6 +292,9 @@ def change(device: Device, link: Link, place: Place, fields: Collection[str]) ->
     if mask or any(value is not None for _, value in attributes):
         head = {"index": place.index, "flags": flags & mask, "change": mask}
         yield request(linkmsg, rtnl.RTM_NEWLINK, 0, head, attributes, link)
+    if data:  # alone, as VXLAN refuses an MTU beside its own settings
+        info = (("IFLA_LINKINFO", _info(device, data)),)
+        yield request(linkmsg, rtnl.RTM_NEWLINK, 0, {"index": place.index}, info, link)
     if link.bridge_port and not {"bridge_port", "master"}.isdisjoint(fields):
         yield port(link, place.index, [setting.field for setting in PORT])
 

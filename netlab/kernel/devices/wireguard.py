@@ -10,6 +10,7 @@ import msgspec
 
 from netlab.kernel import generic
 from netlab.kernel.devices.base import Device, Names, Raw
+from netlab.kernel.netlink import Request
 from netlab.plan.links import Wireguard, WireguardPeer
 
 _NO_KEY = "A" * 43 + "="  # the zeros by which the kernel means none, in base64
@@ -29,20 +30,8 @@ class WireguardDevice(Device):
 
     def configure(self, link: Wireguard) -> None:
         """All in one message, which replaces the peers there were."""
-        from pyroute2.netlink.generic import wireguard as wg
-
-        message = wg.wgmsg()
-        message["cmd"], message["version"] = wg.WG_CMD_SET_DEVICE, wg.WG_GENL_VERSION
-        message["attrs"] = [
-            ["WGDEVICE_A_IFNAME", link.name],
-            ["WGDEVICE_A_FLAGS", wg.WGDEVICE_F_REPLACE_PEERS],
-            ["WGDEVICE_A_PRIVATE_KEY", link.private_key or _NO_KEY],
-            ["WGDEVICE_A_LISTEN_PORT", link.listen_port],
-            ["WGDEVICE_A_FWMARK", link.fwmark],
-            ["WGDEVICE_A_PEERS", [{"attrs": _described(peer)} for peer in link.peers]],
-        ]
-        with generic.opened(wg.WG_GENL_NAME) as (netlink, family):
-            refused = netlink.send([generic.encoded(message, family, link)])
+        with generic.opened("wireguard") as (netlink, family):
+            refused = netlink.send([described(link, family)])
         if refused:
             raise OSError(refused[0].code, refused[0].words or os.strerror(refused[0].code))
 
@@ -83,6 +72,23 @@ class WireguardDevice(Device):
         place = {key: index for index, key in enumerate(planned)}
         peers = sorted(found["peers"], key=lambda peer: place.get(peer.public_key, len(place)))
         return found | {"peers": tuple(peers)}
+
+
+def described(link: Wireguard, family: int) -> Request:
+    """The request that gives a device its keys and peers; `family` is WireGuard's number."""
+    from pyroute2.netlink.generic import wireguard as wg
+
+    message = wg.wgmsg()
+    message["cmd"], message["version"] = wg.WG_CMD_SET_DEVICE, wg.WG_GENL_VERSION
+    message["attrs"] = [
+        ["WGDEVICE_A_IFNAME", link.name],
+        ["WGDEVICE_A_FLAGS", wg.WGDEVICE_F_REPLACE_PEERS],
+        ["WGDEVICE_A_PRIVATE_KEY", link.private_key or _NO_KEY],
+        ["WGDEVICE_A_LISTEN_PORT", link.listen_port],
+        ["WGDEVICE_A_FWMARK", link.fwmark],
+        ["WGDEVICE_A_PEERS", [{"attrs": _described(peer)} for peer in link.peers]],
+    ]
+    return generic.encoded(message, family, link)
 
 
 def _described(peer: WireguardPeer) -> list[list[Any]]:
