@@ -81,8 +81,8 @@ def _pools(cluster: Cluster, cidrs: tuple[Network, ...]) -> list[Pool]:
         if ipv6 and mask - cidr.prefixlen > IPV6_NODE_BITS_MAX:
             raise BadInput(
                 f"The node mask /{mask} may be at most {IPV6_NODE_BITS_MAX} bits longer than the "
-                f"cluster CIDR {cidr}, as in Kubernetes; use a /{mask - IPV6_NODE_BITS_MAX} or "
-                "longer for the cluster."
+                f"cluster CIDR {cidr}, as in Kubernetes",
+                f"use a /{mask - IPV6_NODE_BITS_MAX} or longer for the cluster",
             )
         pools.append(Pool(cidr, mask))
     return pools

@@ -32,8 +32,8 @@ def node_cidrs(pool: Pool, wishes: Sequence[Wish]) -> list[Network]:
 def too_many_nodes(pool: Pool, count: int) -> BadInput:
     capacity = 2 ** (pool.node_mask - pool.network.prefixlen)
     return BadInput(
-        f"The cluster CIDR {pool.network} holds {capacity} nodes of /{pool.node_mask}, "
-        f"not {count}; widen it or use a longer node mask."
+        f"The cluster CIDR {pool.network} holds {capacity} nodes of /{pool.node_mask}, not {count}",
+        "widen it or use a longer node mask",
     )
 
 
