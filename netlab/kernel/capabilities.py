@@ -57,7 +57,7 @@ def require(names: Iterable[str], what: str) -> None:
         name, cure = next(iter(lacking.items()))
         others = [other for other in lacking if lacking[other] != cure]
         more = f" (it also lacks {', '.join(others)})" if others else ""
-        raise Unmet(f"{what} needs {name}, which this host lacks{more}: {cure}.")
+        raise Unmet(f"{what} needs {name}, which this host lacks{more}:", cure, name)
 
 
 def remedy(name: str) -> str:

@@ -33,11 +33,12 @@ _ANY_MAC = "00:00:00:00:00:00"
 _read_number = Reader(nsidmsg, {"NETNSA_NSID"})
 
 
-def observe(plan: Plan, processes: Processes) -> dict[str, Namespace]:
-    """Every namespace of the sandbox, with what it holds."""
+def observe(plan: Plan, processes: Processes, *, others: bool = True) -> dict[str, Namespace]:
+    """Every namespace of the sandbox, with what it holds; without `others`, the plan's alone."""
     present = set(namespaces.existing())
     names = [name for name in plan.namespaces if name in present]
-    names += sorted(present - set(plan.namespaces))
+    if others:
+        names += sorted(present - set(plan.namespaces))
     canonical = rulesets.prepare(
         item for space in plan.namespaces.values() for item in space.ruleset
     )

@@ -60,7 +60,7 @@ def compile_plan(
         raise BadInput(reason)
     if layout.dual_stack and not dataplane.dual_stack:
         raise BadInput(
-            f"{dataplane.name} carries IPv4 only; give one cluster CIDR, or use another dataplane."
+            f"{dataplane.name} carries IPv4 only", "give one cluster CIDR, or use another dataplane"
         )
     plan = Plan(topology, (), _underlay(layout))
     for node in layout.nodes:

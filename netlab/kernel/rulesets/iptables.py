@@ -40,7 +40,7 @@ def require(tables: Iterable[IptablesTable]) -> None:
     """Raise Unmet where the programs for these tables are not installed."""
     for table in tables:
         if not installed(table.program()):
-            raise Unmet(f"The {table} needs {table.program()}, which is not installed; {REMEDY}.")
+            raise Unmet(f"The {table} needs {table.program()}, which is not installed", REMEDY)
 
 
 def _run(table: IptablesTable, verb: str, *options: str, text: str = "") -> str:

@@ -37,7 +37,7 @@ def _library() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL("libnftables.so.1")
     except OSError:
-        raise Unmet(f"The library libnftables is not installed; {REMEDY}.") from None
+        raise Unmet("The library libnftables is not installed", REMEDY) from None
     library.nft_ctx_new.restype = ctypes.c_void_p
     library.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
     library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
