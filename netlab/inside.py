@@ -67,7 +67,7 @@ def wait_for_daemons(folder: LabFolder, plan: Plan) -> list[Late]:
 def verify(folder: LabFolder, design: Design, *, full: bool, sample: int | None) -> Report:
     """Wait for the daemons, then probe every expectation."""
     from netlab.dataplane import guarded
-    from netlab.probe.pairs import Volume
+    from netlab.probe.verify import Sample
     from netlab.probe.verify import verify as probe
 
     late = wait_for_daemons(folder, design.plan)
@@ -80,7 +80,7 @@ def verify(folder: LabFolder, design: Design, *, full: bool, sample: int | None)
             design.plan,
             containers=engine.containers.namespaces(),
             drift=engine.difference,
-            volume=Volume(full=full, sample=sample),
+            sample=Sample(full=full, pairs=sample),
             progress=lambda words: tell(f"probing: {words}", 0, 0),
         ),
     )
