@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from netlab.probe.result import Check, Report
 from netlab.report.reach import reachability
 from netlab.report.text import blocks, bold, green, red, section
-from netlab.topology.layout import EXTERNAL
+from netlab.topology.resolved import EXTERNAL
 
 _FAILURES = 40  # failed checks that are written out
 _EVIDENCE = ("wire", "node-node", "mtu", "hairpin", "container")

@@ -8,6 +8,8 @@ from typing import Any
 
 from netlab.plan.diff import Diff, Item
 from netlab.plan.links import Link, Peer, Port
+from netlab.plan.rulesets import Ruleset
+from netlab.plan.shell.rulesets import lines
 from netlab.plan.types import FIELDS, Namespace, Object, Plan
 from netlab.report.text import blocks, count, facts, section, table
 from netlab.topology.addresses import AddressPlan
@@ -68,11 +70,13 @@ def plan_table(plan: Plan) -> str:
 def _objects(space: Namespace) -> str:
     """Every object of a namespace in words, under its name."""
     items = [item for kind in FIELDS for item in getattr(space, kind)]
-    lines = [_words(item) for item in items]
-    return "\n".join([space.name, *(f"    {line}" for text in lines for line in text.splitlines())])
+    texts = [_words(item) for item in items]
+    return "\n".join([space.name, *(f"    {line}" for text in texts for line in text.splitlines())])
 
 
 def _words(item: Object) -> str:
+    if isinstance(item, Ruleset):
+        return "\n".join(lines(item)).replace("\t", "    ").rstrip()
     if not isinstance(item, Link):
         return str(item)
     words = [f"{item} {item.kind}", *([f"mac {item.mac}"] if item.mac else []), f"mtu {item.mtu}"]

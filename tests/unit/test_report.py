@@ -9,7 +9,7 @@ import pytest
 
 from netlab import Cluster
 from netlab.plan.diff import Change, Diff, Item
-from netlab.plan.types import Route
+from netlab.plan.routing import route
 from netlab.probe.result import Check, Kind, Report
 from netlab.report.junit import junit_xml
 from netlab.report.matrix import matrix
@@ -229,19 +229,20 @@ def test_junit_has_a_case_for_each_check_and_survives_any_text() -> None:
     assert "observed: " in failure.text
 
 
-ROUTE = Route("10.244.1.0/24", "flannel.1", "10.244.1.0", onlink=True)
+ROUTE = route("10.244.1.0/24", "flannel.1", "10.244.1.0", onlink=True)
+OTHER = route("10.244.1.0/24", "eth0", "10.244.1.0", onlink=True)
 
 
 def test_a_diff_names_state_namespace_and_object() -> None:
     diff = Diff(
         missing=[Item("node-1", ROUTE)],
         unexpected=[Item("stray", None)],
-        changed=[Change("node-2", ROUTE, Route("10.244.1.0/24", "eth0", "10.244.1.0", True))],
+        changed=[Change("node-2", ROUTE, OTHER)],
     )
     text = diff_table(diff)
     assert "missing     node-1     route 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink" in text
     assert "unexpected  stray      the whole namespace" in text
-    assert "link is eth0, not flannel.1" in text
+    assert "dev eth0 onlink, not via 10.244.1.0 dev flannel.1 onlink" in text
     assert text.endswith("3 differences")
 
 
@@ -252,9 +253,9 @@ def test_no_difference_is_said() -> None:
 def test_a_plan_is_counted_by_namespace_and_listed() -> None:
     text = plan_table(plan_of("flannel-vxlan"))
     assert "pod-1-1    pod " in text
-    assert "11 namespaces" in text
+    assert "12 namespaces" in text
     assert "link flannel.1 vxlan" in text
-    assert "id 1 dstport 8472 local 192.168.0.1 dev eth0" in text
+    assert "vni 1 local 192.168.0.1 device eth0 learning off" in text
     assert "route 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink" in text
     assert "masquerade fully-random" in text
 

@@ -16,7 +16,7 @@ def tools(items: Iterable[Ruleset]) -> list[str]:
 
 def script(namespace: str, item: Ruleset) -> str:
     """The command that loads one of them in a namespace that has none."""
-    return here_document(f"ip netns exec {word(namespace)} {_command(item)}", _lines(item))
+    return here_document(f"ip netns exec {word(namespace)} {_command(item)}", lines(item))
 
 
 def _command(item: Ruleset) -> str:
@@ -27,7 +27,8 @@ def _command(item: Ruleset) -> str:
     return "ipset restore"
 
 
-def _lines(item: Ruleset) -> list[str]:
+def lines(item: Ruleset) -> list[str]:
+    """What the program reads that loads it."""
     if isinstance(item, NftTable):
         return item.script.splitlines()
     if isinstance(item, IptablesTable):
