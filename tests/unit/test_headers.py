@@ -93,8 +93,11 @@ def test_sizes_are_what_tunnels_take_off_the_mtu() -> None:
         (FRAME / OUTER / Udp(4789) / Vxlan(1) / INNER / POD, ["UDP port 4789, not 8472"]),
         (
             FRAME / ip("192.168.0.1", "192.168.0.3") / Udp(8472) / Vxlan(2) / INNER / POD,
-            ["outer addresses 192.168.0.1 > 192.168.0.3, not 192.168.0.1 > 192.168.0.2"]
-            + ["outer ttl None, not 64", "VNI 2, not 1"],
+            [
+                "outer addresses 192.168.0.1 > 192.168.0.3, not 192.168.0.1 > 192.168.0.2",
+                "outer ttl None, not 64",
+                "VNI 2, not 1",
+            ],
         ),
         (
             FRAME
@@ -103,8 +106,11 @@ def test_sizes_are_what_tunnels_take_off_the_mtu() -> None:
             / Vxlan(1)
             / Ether("cc", "ee")
             / ip("1.1.1.1", POD.destination, 64),
-            ["inner frame cc > ee, not cc > dd"]
-            + ["packet 1.1.1.1 > 10.244.1.2, not 10.244.0.2 > 10.244.1.2", "ttl 64, not 63"],
+            [
+                "inner frame cc > ee, not cc > dd",
+                "packet 1.1.1.1 > 10.244.1.2, not 10.244.0.2 > 10.244.1.2",
+                "ttl 64, not 63",
+            ],
         ),
         (Ether("aa", "ff") / Stack(VXLAN.headers[1:]), ["frame aa > ff, not aa > bb"]),
         (

@@ -119,7 +119,7 @@ def test_every_node_reaches_pods_of_its_own_and_of_others() -> None:
 def test_a_pod_must_see_the_address_by_which_a_node_sends(
     dataplane: str, remote: str, remote6: str
 ) -> None:
-    found = [p for p in requests(probes(lab_of(dataplane, **DUAL_STACK)), "node-pod")]
+    found = list(requests(probes(lab_of(dataplane, **DUAL_STACK)), "node-pod"))
     seen = {(p.target, p.action.ipv6): p.expectation.clients for p in found if p.source == "node-1"}
     assert seen == {
         ("pod-1-1", False): ("10.244.0.1",),
