@@ -46,7 +46,7 @@ def require(tables: Iterable[IptablesTable]) -> None:
 def _run(table: IptablesTable, verb: str, *options: str, text: str = "") -> str:
     path = program(table.program(verb))
     if path is None:
-        raise Unmet(f"The rules need {table.program(verb)}, which is not installed; {REMEDY}.")
+        raise Unmet(f"The rules need {table.program(verb)}, which is not installed", REMEDY)
     # The usual lock is one for the whole machine, of which a lab is no part, and a user who is not
     # root cannot open it. The kernel refuses what another changed meanwhile.
     lock = os.memfd_create("xtables.lock")
