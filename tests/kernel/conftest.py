@@ -61,6 +61,10 @@ def pytest_runtest_protocol(
     return result
 
 
+def pytest_unconfigure() -> None:
+    _visit.close()
+
+
 def _is_ours(item: pytest.Item) -> bool:
     return item.get_closest_marker("kernel") is not None and os.geteuid() == 0
 
