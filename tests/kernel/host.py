@@ -48,13 +48,12 @@ def snapshot() -> dict[str, str]:
 def settings() -> dict[Path, str]:
     """The network's sysctls, as they are where we are."""
     found = {}
-    for path in sorted(Path("/proc/sys/net").rglob("*")):
-        if path.name in COUNTERS or not path.is_file():
-            continue
-        try:
-            found[path] = path.read_text().strip()
-        except OSError:  # some settings can only be written, or need a device
-            continue
+    for folder, _, names in os.walk("/proc/sys/net"):
+        for path in (Path(folder, name) for name in sorted(names) if name not in COUNTERS):
+            try:
+                found[path] = path.read_text().strip()
+            except OSError:  # some settings can only be written, or need a device
+                continue
     return found
 
 
