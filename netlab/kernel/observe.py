@@ -49,7 +49,7 @@ def observe(plan: Plan, processes: Processes, *, others: bool = True) -> dict[st
         space = found[name] = Namespace(name, wanted.role, wanted.ipv6, rules=[])
         with namespaces.inside(name):
             seen[name] = _look(space, wanted, names)
-            space.ruleset = cast(list[AnyRuleset], rulesets.observe(wanted.ruleset, canonical))
+            space.ruleset = rulesets.observe(wanted.ruleset, canonical)
             space.sysctls = settings.observe(wanted.sysctls, seen[name].raws.values())
         _add_processes(space, processes)
         if not _kernel_has_ipv6():
