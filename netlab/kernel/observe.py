@@ -11,7 +11,6 @@ import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from netlab.kernel import devices, namespaces, objects, rulesets, settings
 from netlab.kernel.devices import vxlan
@@ -23,7 +22,6 @@ from netlab.kernel.readers import Reader
 from netlab.plan.links import AnyLink, Link, Peer, Veth
 from netlab.plan.processes import Container, Daemon
 from netlab.plan.routing import is_ipv6
-from netlab.plan.rulesets import AnyRuleset
 from netlab.plan.types import Namespace, Plan
 
 Raws = Mapping[int, Raw]
