@@ -22,7 +22,7 @@ from netlab.kernel.rulesets import RulesetError
 from netlab.kernel.space import Space, Spaces
 from netlab.kernel.wiring import Wiring
 from netlab.kernel.work import Share, Task, Work, sort
-from netlab.plan.diff import Diff, diff
+from netlab.plan.diff import Diff, Item, diff
 from netlab.plan.routing import DEFAULT_RULES, Address, Sysctl
 from netlab.plan.types import Object, Plan
 
@@ -86,6 +86,12 @@ class Engine:
 
     def difference(self) -> Diff:
         return diff(self.plan.namespaces, observe.observe(self.plan, self.containers))
+
+    def awaited(self) -> list[Item]:
+        """What daemons must bring and have not yet; only namespaces with daemons are looked at."""
+        spaces = {name: space for name, space in self.plan.namespaces.items() if space.daemons}
+        part = Plan(self.plan.topology, (), spaces)
+        return diff(spaces, observe.observe(part, self.containers, others=False)).awaited
 
     def _settled(self) -> Diff:
         """The difference, once no address is tentative that will be usable by itself."""
