@@ -12,6 +12,7 @@ from pathlib import Path
 
 from netlab.kernel import devices
 from netlab.kernel.devices.base import LOOPBACK, Raw
+from netlab.kernel.namespaces import scratch
 from netlab.kernel.netlink import Request, open_netlink, request
 from netlab.kernel.pyroute import DEVCONF, devconf, linkmsg, rtnl
 from netlab.plan.routing import Sysctl
@@ -122,7 +123,7 @@ def _inherited(
 ) -> tuple[tuple[int, ...], bytes]:
     """What a new device here gets, as values and as the kernel dumps it.
 
-    The base is the sandbox's own loopback device; forwarding of all devices is set by one setting.
+    The base is a new namespace's loopback device; forwarding of all devices is set by one setting.
     """
     changed = list(_base())
     if forwarding is not None:
@@ -136,7 +137,8 @@ def _inherited(
 
 @functools.cache
 def _base() -> tuple[int, ...]:
-    netlink = open_netlink()
+    with scratch():  # wherever the caller is: this answer is for all namespaces
+        netlink = open_netlink()
     try:
         return _values(devices.dump(netlink)[LOOPBACK])
     finally:

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from netlab.kernel.links import FALLBACK_DEVICES
 
 from netlab.dataplane import load_topology
 from netlab.kernel import server
 from netlab.kernel.lab import Lab
-from netlab.kernel.links import FALLBACK_DEVICES
 from netlab.plan.compile import compile_plan
 from netlab.plan.shell import render
 from netlab.plan.types import Namespace, Plan
