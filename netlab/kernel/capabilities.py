@@ -16,8 +16,10 @@ from typing import Any
 from netlab.errors import Unmet
 from netlab.kernel import sandbox
 from netlab.kernel import syscalls as sys_
-from netlab.kernel.rulesets import RulesetError, nft
+from netlab.kernel.rulesets import RulesetError, ipset, iptables, nft
 from netlab.kernel.sandbox import rootless
+from netlab.plan.rulesets import Ipset, IptablesChain, IptablesTable
+from netlab.plan.rulesets.iptables import Backend
 
 LINK_KINDS = (
     "veth",
@@ -64,10 +66,13 @@ def remedy(name: str) -> str:
         return sandbox.remedy()
     if name == "libnftables":
         return nft.REMEDY
+    if name.startswith("iptables-") and not iptables.installed(name):
+        return iptables.REMEDY
     if name == "tun":
         return "make /dev/net/tun readable and writable (modprobe tun; chmod 0666 /dev/net/tun)"
     module = {"nftables": "nf_tables", "nftables-masquerade": "nft_masq", "ipvs": "ip_vs"}
-    module |= {"netem": "sch_netem", "vlan": "8021q", "gre": "ip_gre"}
+    module |= {"netem": "sch_netem", "vlan": "8021q", "gre": "ip_gre", "ipset": "ip_set"}
+    module |= {"iptables-nft": "nft_compat", "iptables-legacy": "ip_tables"}
     return f"load the kernel module {module.get(name, name)}, or use a kernel that has it"
 
 
@@ -170,6 +175,20 @@ def _libnftables() -> bool:
     return True
 
 
+def _iptables(backend: Backend) -> Callable[[], bool]:
+    def test() -> bool:
+        chain = IptablesChain(name="TRY", rules=("-m comment --comment try -j RETURN",))
+        iptables.apply([(IptablesTable(backend=backend, name="filter", chains=(chain,)), None)])
+        return True
+
+    return test
+
+
+def _ipset() -> bool:
+    ipset.create([Ipset(name="try")])
+    return True
+
+
 _TESTS: dict[str, Callable[[], bool]] = {
     "tun": _tun,
     "netem": _netem,
@@ -177,4 +196,7 @@ _TESTS: dict[str, Callable[[], bool]] = {
     "libnftables": _libnftables,
     "nftables": _nft("accept"),
     "nftables-masquerade": _nft("masquerade fully-random"),
+    "iptables-nft": _iptables("nft"),
+    "iptables-legacy": _iptables("legacy"),
+    "ipset": _ipset,
 }

@@ -11,7 +11,6 @@ import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from netlab.kernel import devices, namespaces, objects, rulesets, settings
 from netlab.kernel.devices import vxlan
@@ -23,7 +22,6 @@ from netlab.kernel.readers import Reader
 from netlab.plan.links import AnyLink, Link, Peer, Veth
 from netlab.plan.processes import Container, Daemon
 from netlab.plan.routing import is_ipv6
-from netlab.plan.rulesets import AnyRuleset
 from netlab.plan.types import Namespace, Plan
 
 Raws = Mapping[int, Raw]
@@ -49,7 +47,7 @@ def observe(plan: Plan, processes: Processes, *, others: bool = True) -> dict[st
         space = found[name] = Namespace(name, wanted.role, wanted.ipv6, rules=[])
         with namespaces.inside(name):
             seen[name] = _look(space, wanted, names)
-            space.ruleset = cast(list[AnyRuleset], rulesets.observe(wanted.ruleset, canonical))
+            space.ruleset = rulesets.observe(wanted.ruleset, canonical)
             space.sysctls = settings.observe(wanted.sysctls, seen[name].raws.values())
         _add_processes(space, processes)
         if not _kernel_has_ipv6():

@@ -123,7 +123,7 @@ def _inherited(
 ) -> tuple[tuple[int, ...], bytes]:
     """What a new device here gets, as values and as the kernel dumps it.
 
-    The base is the sandbox's own loopback device; forwarding of all devices is set by one setting.
+    The base is a new namespace's loopback device; forwarding of all devices is set by one setting.
     """
     changed = list(_base())
     if forwarding is not None:

@@ -53,9 +53,11 @@ class Change:
         ]
 
     def __str__(self) -> str:
-        return f"{self.namespace}: {self.want}: {', '.join(self._words())}"
+        return f"{self.namespace}: {self.want}: {', '.join(self.differences)}"
 
-    def _words(self) -> list[str]:
+    @property
+    def differences(self) -> list[str]:
+        """What differs, in words; of a ruleset down to the rule and element."""
         if type(self.want) is not type(self.have):
             return [f"kind is {words.kind(self.have)}, not {words.kind(self.want)}"]
         if differences := getattr(self.want, "differences", None):

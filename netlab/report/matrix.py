@@ -11,8 +11,8 @@ from netlab.report.text import blocks, bold, green, red, section
 from netlab.topology.resolved import EXTERNAL
 
 _FAILURES = 40  # failed checks that are written out
-_EVIDENCE = ("wire", "mtu", "container")
-_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+(:\d+)?")
+_EVIDENCE = ("wire", "node-node", "mtu", "hairpin", "container")
+_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+(:\d+)?|\[?[0-9a-f]*:[0-9a-f:]*:[0-9a-f]*(\]:\d+)?")
 
 
 def matrix(report: Report, style: bool = False, width: int = 80) -> str:
@@ -21,6 +21,7 @@ def matrix(report: Report, style: bool = False, width: int = 80) -> str:
         (
             reachability(report, style, width),
             _evidence(report, style),
+            _skipped(report, style),
             _failures(report.failed, style),
             _summary(report, style),
         )
@@ -42,6 +43,11 @@ def _evidence(report: Report, style: bool) -> str:
         if example.evidence and example.evidence != example.expected:
             lines.append(f"    {example.source} > {example.target}: {example.evidence}")
     return section("Evidence", "\n".join(lines), style=style) if lines else ""
+
+
+def _skipped(report: Report, style: bool) -> str:
+    lines = [f"{kind}: {reason}" for kind, reason in report.skipped]
+    return section("Not asked of this lab", "\n".join(lines), style=style) if lines else ""
 
 
 def _class(check: Check, report: Report) -> str:

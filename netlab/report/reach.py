@@ -12,6 +12,7 @@ SINGLE_PODS = 16  # up to so many pods each has a row; beyond, each node
 _ROWS = 40  # more of them nobody reads
 _SHORTEST = 5  # characters of a name that stay on one line, however narrow the screen
 _REACH = ("pod-same-node", "pod-cross-node", "node-pod", "pod-external", "negative")
+_UNDERLAY = ("wire", "node-node")
 _OK, _FAIL, _BARRED, _NOT_PROBED = "ok", "FAIL", "no", "."
 _CORNER = "from \\ to"
 
@@ -50,7 +51,7 @@ def _is_reach(check: Check, report: Report) -> bool:
 
     Where rows stand for nodes with their pods, it would hide that the pods don't reach each other.
     """
-    if check.kind != "wire" or len(report.places) > SINGLE_PODS:
+    if check.kind not in _UNDERLAY or len(report.places) > SINGLE_PODS:
         return check.kind in _REACH
     return check.source not in report.places and check.target not in report.places
 

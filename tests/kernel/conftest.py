@@ -61,6 +61,10 @@ def pytest_runtest_protocol(
     return result
 
 
+def pytest_unconfigure() -> None:
+    _visit.close()
+
+
 def _is_ours(item: pytest.Item) -> bool:
     return item.get_closest_marker("kernel") is not None and os.geteuid() == 0
 
@@ -74,6 +78,26 @@ class Result:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+@functools.cache
+def untouched() -> dict[str, str]:
+    """The tests' host as it is before and after every lab."""
+    return host.snapshot()
+
+
+def assert_untouched() -> None:
+    found = host.changes(untouched())
+    if found:  # is told once: the next test is compared with what there is now
+        untouched.cache_clear()
+    assert found == []
+
+
+def remove(netlab: Netlab) -> None:
+    """Take all labs of a state folder down, and check that nothing is left of them."""
+    if netlab.state.exists() or host.processes(netlab.state):
+        netlab.run("down", "--all")
+    host.assert_nothing_left(netlab.state)
 
 
 def failed(result: Result) -> str:
@@ -138,22 +162,20 @@ class Netlab:
 @pytest.fixture
 def netlab(tmp_path: Path) -> Iterator[Netlab]:
     command = Netlab(tmp_path / "state")
-    before = host.snapshot()
+    untouched()
     yield command
-    command.run("down", "--all")
-    host.assert_nothing_left(command.state)
-    assert host.changes(before) == []
+    remove(command)
+    assert_untouched()
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Netlab]:
     """A netlab command for tests of a module that share one lab and leave it as it was."""
     command = Netlab(tmp_path_factory.mktemp("shared") / "state")
-    before = host.snapshot()
+    untouched()
     yield command
-    command.run("down", "--all")
-    host.assert_nothing_left(command.state)
-    assert host.changes(before) == []
+    remove(command)
+    assert_untouched()
 
 
 @pytest.fixture(scope="module")
@@ -161,14 +183,13 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Netlab]]:
     """Commands with a running lab each, for tests of a module that are prepared at once."""
     folder = tmp_path_factory.mktemp("several")
     commands = [Netlab(folder / f"state-{number}") for number in range(LABS)]
-    before = host.snapshot()
+    untouched()
     for command in commands:
         command.ok("up", "flannel-vxlan", "--no-verify")
     yield commands
     for command in commands:
-        command.run("down", "--all")
-        host.assert_nothing_left(command.state)
-    assert host.changes(before) == []
+        remove(command)
+    assert_untouched()
 
 
 @contextmanager

@@ -7,10 +7,12 @@ in here, so the tests can insist that a lab changes nothing at all, and several 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from netlab.kernel import syscalls as sys_
 
@@ -79,6 +81,17 @@ def inside(place: Place) -> Iterator[None]:
         before.close()
 
 
+def mount_points() -> list[str]:
+    """Where something is mounted, in the order in which it was."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [mount_point(line) for line in lines]
+
+
+def mount_point(line: str) -> str:
+    """Of a line of mountinfo, in which a space in a name is `\\040`."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), line.split()[4])
+
+
 def new_host() -> Place:
     """Make a host and return it; the caller stays where it is."""
     outside, folder = Place.here(), os.getcwd()
@@ -88,7 +101,12 @@ def new_host() -> Place:
         # and so that a mount which escapes from a lab's namespace is seen.
         sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
         sys_.mount("none", "/", flags=sys_.MS_REC | MS_SHARED)
-        sys_.mount("host", "/run", "tmpfs", data="mode=755")  # names of namespaces, and labs
+        # Names of namespaces, and labs. Below it are the machine's, which come and go.
+        for point in reversed(mount_points()):
+            if point.startswith("/run/"):
+                with suppress(OSError):  # gone already, together with another
+                    sys_.unmount(point)
+        sys_.mount("host", "/run", "tmpfs", data="mode=755")
         os.chdir(folder)  # as the new namespace has it
         subprocess.run(["sh", "-euc", FURNISH], check=True)
         return Place.here()

@@ -66,7 +66,10 @@ def test_the_host_sees_none_of_it(lab: Netlab) -> None:
 
 def test_a_container_may_run_any_command(netlab: Netlab, topology: Callable[[str], str]) -> None:
     path = topology(
-        "web = Container('web', ('python3', '-m', 'http.server', '80'))\n"
+        # Not `-m http.server`, which first waits for a name server that pods have not.
+        "serve = 'import http.server as h, socketserver as s; '"
+        "'s.TCPServer((\"\", 80), h.SimpleHTTPRequestHandler).serve_forever()'\n"
+        "web = Container('web', ('python3', '-c', serve))\n"
         "echo = Container('echo', ('sh', '-c', 'echo hello; exec sleep 1000'))\n"
         "topology = Cluster(nodes=[Node(pods=[Pod('own', (web, echo))]), Node(pods=1)])"
     )

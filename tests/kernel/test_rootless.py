@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernel import host
+from tests.kernel.conftest import assert_untouched, untouched
 from tests.kernel.test_errors import world_readable
 
 USER = 65534
@@ -53,13 +53,13 @@ class User:
 
 @pytest.fixture
 def user(tmp_path: Path) -> Iterator[User]:
-    before = host.snapshot()
+    untouched()
     someone = User(world_readable(tmp_path))
     yield someone
     someone.run("down", "--all")
     assert not someone.state.exists()
     shutil.rmtree(someone.packages)
-    assert host.changes(before) == []
+    assert_untouched()
 
 
 @pytest.mark.parametrize("topology", ["flannel-vxlan", "flannel-host-gw", "flannel-vxlan-l3"])

@@ -6,175 +6,214 @@ from typing import Any
 
 import pytest
 
-from netlab import Cluster, Node
-from netlab.dataplane import make
-from netlab.plan.compile import compile_plan
-from netlab.plan.types import Plan
-from netlab.probe.barred import BarredPath
-from netlab.probe.expect import barriers
-from netlab.probe.paths import Paths, plan_paths
-from netlab.probe.wire import WirePath
-from netlab.topology.layout import lay_out
-
-SUBNETS = ["192.168.1.0/24", "192.168.2.0/24"]
+from netlab import Node
+from netlab.plan.headers import Ether, Ip6, Stack, Udp, Vxlan, ip
+from netlab.plan.probing.actions import CapturedEcho, Echo, GsoPacket, Oversize, Together
+from netlab.plan.probing.evidence import NotOnWire, OnWire, Unresolved
+from netlab.plan.probing.lab import Lab
+from tests.unit.labs import HostRoutes, lab_of, probes
+from tests.unit.plans import DUAL_STACK, TWO_SUBNETS
 
 
-def paths(
-    dataplane: str = "flannel-vxlan", options: dict[str, Any] | None = None, **fields: Any
-) -> tuple[Plan, Paths]:
-    layout = lay_out(Cluster(**fields))
-    chosen = make(dataplane, options)
-    plan = compile_plan("test", layout, chosen, force=True)
-    return plan, plan_paths(layout, chosen, plan, barriers(layout, chosen), b"XX")
+def wires(lab: Lab, kind: type[Any] = OnWire) -> list[Any]:
+    return [p for p in probes(lab, CapturedEcho) if isinstance(p.expectation, kind)]
 
 
-def seen_paths(found: Paths) -> list[WirePath]:
-    return [wire for wire in found.wires if isinstance(wire, WirePath)]
-
-
-def between(found: Paths, source: str, target: str) -> WirePath:
-    """The path from a pod of one node to a pod of another."""
+def between(lab: Lab, source: str, target: str, *, ipv6: bool = False) -> dict[Any, Stack]:
+    """What is expected on the path from a pod of one node to a pod of another."""
     return next(
-        wire
-        for wire in seen_paths(found)
-        if wire.source.startswith(f"pod-{source}-") and wire.target.startswith(f"pod-{target}-")
+        dict(p.expectation.ports)
+        for p in wires(lab)
+        if p.source.startswith(f"pod-{source}-")
+        and p.target.startswith(f"pod-{target}-")
+        and p.action.ipv6 is ipv6
     )
 
 
-def mac(plan: Plan, space: str, device: str = "eth0") -> str:
-    return plan.namespaces[space].link(device).mac
+def mac(lab: Lab, namespace: str, device: str = "eth0") -> str:
+    return lab.mac(namespace, device)
+
+
+def mtus(lab: Lab, part: type[Any]) -> list[Any]:
+    """The MTU proofs whose first action is of a kind."""
+    return [p for p in probes(lab, Together) if isinstance(p.action.parts[0], part)]
 
 
 def test_every_ordered_node_pair_each_node_and_the_outside_are_proved() -> None:
-    _, found = paths()
-    pods, machines = 6 + 3 + 3, 6 + 3
-    assert len(found.wires) == pods + machines
-    assert len(found.marks) == len(found.wires)
-    assert [wire.ping.payload for wire in found.wires] == list(found.marks)
+    lab = lab_of()
+    pods, hosts = 6 + 3 + 3, 6 + 3
+    found = probes(lab, CapturedEcho)
+    assert len(found) == pods + hosts
+    assert sum(p.kind == "node-node" for p in found) == 6
+    assert len({p.action for p in found}) == len(found)
 
 
 def test_vxlan_is_expected_with_all_its_headers() -> None:
-    plan, found = paths()
-    wire = between(found, "1", "2")
-    assert set(wire.points) == {("underlay", "node-1"), ("underlay", "node-2")}
-    for seen in wire.points.values():
-        assert seen.tunnel == "VXLAN"
-        assert (seen.outer, seen.udp_port, seen.vni) == (("192.168.0.1", "192.168.0.2"), 8472, 1)
-        assert seen.inner == (
-            mac(plan, "node-1", "flannel.1"),
-            mac(plan, "node-2", "flannel.1"),
-        )
-        assert seen.frame == (mac(plan, "node-1"), mac(plan, "node-2"))
-        assert seen.ttl == 63
+    lab = lab_of()
+    ports = between(lab, "1", "2")
+    assert ports == dict.fromkeys(
+        [("underlay", "node-1"), ("underlay", "node-2")],
+        Ether(mac(lab, "node-1"), mac(lab, "node-2"))
+        / ip("192.168.0.1", "192.168.0.2")
+        / Udp(8472)
+        / Vxlan(1)
+        / Ether(mac(lab, "node-1", "flannel.1"), mac(lab, "node-2", "flannel.1"))
+        / ip("10.244.0.2", "10.244.1.2", 63),
+    )
+
+
+def test_with_both_families_each_has_its_tunnel() -> None:
+    lab = lab_of(**DUAL_STACK)
+    (stack, _) = between(lab, "1", "2", ipv6=True).values()
+    assert stack.form == "VXLAN, VNI 1, UDP 8472, over IPv6"
+    assert isinstance(stack.headers[1], Ip6)
+    assert stack.headers[1:2] == (ip("fd30::1", "fd30::2"),)
+    assert stack.headers[-1] == ip("fd44::2", "fd44:0:0:1::2", 63)
 
 
 def test_host_gw_is_expected_bare_from_node_to_node() -> None:
-    plan, found = paths("flannel-host-gw")
-    for seen in between(found, "1", "2").points.values():
-        assert (seen.tunnel, seen.outer, seen.ttl) == ("bare", None, 63)
-        assert seen.frame == (mac(plan, "node-1"), mac(plan, "node-2"))
+    lab = lab_of("flannel-host-gw")
+    bare = Ether(mac(lab, "node-1"), mac(lab, "node-2")) / ip("10.244.0.2", "10.244.1.2", 63)
+    assert list(between(lab, "1", "2").values()) == [bare, bare]
 
 
 def test_between_subnets_frames_go_by_the_router() -> None:
-    plan, found = paths(underlay=SUBNETS)
-    points = between(found, "1", "2").points
-    assert list(points) == [
+    lab = lab_of(underlay=TWO_SUBNETS)
+    ports = between(lab, "1", "2")
+    assert list(ports) == [
         ("underlay-1", "node-1"),
         ("underlay-1", "router"),
         ("underlay-2", "router"),
         ("underlay-2", "node-2"),
     ]
-    leaving, at_router, from_router, arriving = points.values()
+    leaving, at_router, from_router, arriving = ports.values()
     assert (at_router, from_router) == (leaving, arriving)
-    assert leaving.frame == (mac(plan, "node-1"), mac(plan, "router", "eth0"))
-    assert arriving.frame == (mac(plan, "router", "eth1"), mac(plan, "node-2"))
-    assert leaving.ttl == arriving.ttl == 63, "the router sees the outer header's TTL only"
+    assert leaving.headers[0] == Ether(mac(lab, "node-1"), mac(lab, "router", "eth0"))
+    assert arriving.headers[0] == Ether(mac(lab, "router", "eth1"), mac(lab, "node-2"))
+    assert leaving.headers[1:] == arriving.headers[1:], (
+        "the router sees the outer header's TTL only"
+    )
 
 
 def test_what_goes_outside_is_bare_and_under_the_nodes_address() -> None:
-    _, found = paths(underlay=SUBNETS)
-    by_source = {wire.source: wire for wire in seen_paths(found) if wire.target == "external"}
-    near = list(by_source["pod-1-2"].points.values())
-    assert [seen.packet for seen in near] == [("192.168.1.1", "192.168.1.253")] * 2
-    far = list(by_source["pod-2-2"].points.values())
-    assert [seen.ttl for seen in far] == [63, 63, 62, 62], "the router forwards the bare packet"
+    found = wires(lab_of(underlay=TWO_SUBNETS))
+    by_source = {
+        p.source: list(p.expectation.ports.values()) for p in found if p.target == "external"
+    }
+    near = [stack.headers[1:] for stack in by_source["pod-1-2"]]
+    assert near == [(ip("192.168.1.1", "192.168.1.253", 63),)] * 2
+    ttls = [stack.headers[-1].ttl for stack in by_source["pod-2-2"]]
+    assert ttls == [63, 63, 62, 62], "the router forwards the bare packet"
 
 
 def test_on_one_node_nothing_may_be_seen() -> None:
-    _, found = paths()
-    local = [wire for wire in seen_paths(found) if not wire.points]
-    assert [(wire.source, wire.target) for wire in local] == [
+    local = wires(lab_of(), NotOnWire)
+    assert [(p.source, p.target) for p in local] == [
         (f"pod-{node}-1", f"pod-{node}-2") for node in (1, 2, 3)
     ]
 
 
-def test_unreachable_pairs_are_shown_to_end_at_arp() -> None:
-    plan, found = paths("flannel-host-gw", underlay=SUBNETS)
-    across = {
-        (wire.source[4], wire.target[4])
-        for wire in seen_paths(found)
-        if wire.points and wire.source[:4] == wire.target[:4] == "pod-"
-    }
-    assert across == {("1", "3"), ("3", "1")}
-    barred = [wire for wire in found.wires if isinstance(wire, BarredPath)]
-    assert len(barred) == 4
-    first = next(wire for wire in barred if wire.port[1] == "node-1")
-    assert (first.port, first.next_hop) == (("underlay-1", "node-1"), "192.168.2.1")
-    assert first.asker == (mac(plan, "node-1"), "192.168.1.1")
+@pytest.mark.parametrize("fields", [{}, DUAL_STACK])
+def test_unreachable_pairs_are_shown_to_end_at_the_search_for_the_next_hop(
+    fields: dict[str, Any],
+) -> None:
+    lab = lab_of("flannel-host-gw", underlay=TWO_SUBNETS, **fields)
+    pods = [p for p in wires(lab) if p.source[:4] == p.target[:4] == "pod-"]
+    assert {(p.source[4], p.target[4]) for p in pods} == {("1", "3"), ("3", "1")}
+    barred = wires(lab, Unresolved)
+    assert len(barred) == 4 * len(lab.families)
+    first = next(p for p in barred if p.source.startswith("pod-1-"))
+    assert first.action.unresolved == (("node-1", "eth0", "192.168.2.1"),)
+    assert not first.action.wanted
+    expected = first.expectation
+    assert (expected.port, expected.next_hop) == (("underlay-1", "node-1"), "192.168.2.1")
+    assert expected.mac == mac(lab, "node-1")
+    assert "192.168.1.1" in expected.addresses
+    if fields:
+        hops = {p.expectation.next_hop for p in barred if p.action.ipv6}
+        assert hops == {"fd30::1", "fd30::2", "fd30:0:0:1::1"}
 
 
 def test_nodes_prove_the_underlay_by_themselves() -> None:
     """All pairs, bare and not yet forwarded by anybody but a router."""
-    _, found = paths(pods_per_node=0, underlay=SUBNETS)
-    by_ends = {(wire.source, wire.target): wire.points for wire in seen_paths(found)}
-    assert len(by_ends) == 6 + 3
-    assert [seen.ttl for seen in by_ends["node-1", "node-3"].values()] == [64, 64]
-    assert [seen.ttl for seen in by_ends["node-1", "node-2"].values()] == [64, 64, 63, 63]
-    assert [seen.ttl for seen in by_ends["node-1", "external"].values()] == [64, 64]
+    found = wires(lab_of(pods_per_node=0, underlay=TWO_SUBNETS))
+    ttls = {
+        (p.source, p.target): [stack.headers[-1].ttl for stack in p.expectation.ports.values()]
+        for p in found
+    }
+    assert len(ttls) == 6 + 3
+    assert ttls["node-1", "node-3"] == [64, 64]
+    assert ttls["node-1", "node-2"] == [64, 64, 63, 63]
+    assert ttls["node-1", "external"] == [64, 64]
 
 
 def test_nodes_without_pods_are_in_no_pair_of_pods() -> None:
-    _, found = paths(nodes=[Node(pods=1), Node(pods=0), Node(pods=1)])
-    pods = {(w.source, w.target) for w in found.wires if w.source[:4] == w.target[:4] == "pod-"}
+    found = wires(lab_of(nodes=[Node(pods=1), Node(pods=0), Node(pods=1)]))
+    pods = {(p.source, p.target) for p in found if p.source[:4] == p.target[:4] == "pod-"}
     assert pods == {("pod-1-1", "pod-3-1"), ("pod-3-1", "pod-1-1")}
 
 
 @pytest.mark.parametrize(
-    ("dataplane", "limit"), [("flannel-vxlan", 1450), ("flannel-host-gw", 1500)]
+    ("dataplane", "limits", "refuser"),
+    [
+        ("flannel-vxlan", (1450, 1430), ("10.244.0.1", "fd44::1")),
+        ("flannel-host-gw", (1500, 1500), ("10.244.0.1", "fd44::1")),
+        (HostRoutes(), (1500, 1500), ("192.168.0.1", "fd30::1")),
+    ],
 )
-def test_the_limit_is_the_dataplanes(dataplane: str, limit: int) -> None:
-    _, found = paths(dataplane)
-    assert {path.limit for path in found.mtus} == {limit}
-    assert all(len(path.ping.payload) + 28 == limit for path in found.mtus)
-    assert {(path.fits.size, path.oversize.size) for path in found.forwards} == {(limit, limit + 1)}
-    assert {path.refusers for path in found.forwards} == {
-        ("10.244.0.1",),
-        ("10.244.1.1",),
-        ("10.244.2.1",),
-    }
+def test_the_limit_is_the_dataplanes_in_either_family(
+    dataplane: Any, limits: tuple[int, int], refuser: tuple[str, str]
+) -> None:
+    lab = lab_of(dataplane, **DUAL_STACK)
+    for ipv6, headers, limit in zip((False, True), (28, 48), limits, strict=True):
+        across = [
+            p
+            for p in mtus(lab, Echo)
+            if p.action.ipv6 is ipv6 and (p.source[4], p.target[4]) == ("1", "2")
+        ]
+        assert {p.expectation.limit for p in across} == {limit}
+        assert {len(p.action.parts[0].payload) + headers for p in across} == {limit}
+        forwarded = [p for p in mtus(lab, GsoPacket) if p.action.ipv6 is ipv6]
+        sizes = {tuple(part.size for part in p.action.parts) for p in forwarded}
+        assert sizes == {(limit, limit + 1)}
+        first = next(p for p in forwarded if p.source.startswith("pod-1-"))
+        assert first.expectation.refusers[0] == refuser[ipv6]
+
+
+def test_pods_without_a_bridge_keep_their_mtu_proof() -> None:
+    lab = lab_of(HostRoutes())
+    assert len(mtus(lab, GsoPacket)) == 6
+    packet = mtus(lab, GsoPacket)[0].action.parts[0]
+    assert packet.macs == (mac(lab, packet.namespace), "ee:ee:ee:ee:ee:ee")
 
 
 def test_every_class_of_path_has_an_mtu_proof() -> None:
-    _, found = paths()
-    classes = {(path.source.split("-")[0], path.target.split("-")[0]) for path in found.mtus}
+    found = mtus(lab_of(), Echo)
+    classes = {(p.source.split("-")[0], p.target.split("-")[0]) for p in found}
     assert classes == {("pod", "pod"), ("node", "pod"), ("pod", "external")}
-    assert all(path.refused for path in found.mtus)
+    assert all(p.expectation.refused for p in found)
+    assert len(found) == 15
 
 
 def test_where_the_way_is_wider_than_the_pods_the_other_node_refuses() -> None:
     """Direct routing: bare over an underlay of 1500, into pods of 1450."""
-    _, found = paths("flannel-vxlan", {"direct_routing": True}, external=False)
-    assert all("192.168.0" in path.refusers[0] for path in found.forwards)
-    assert {path.refused for path in found.mtus if path.source.startswith("node")} == {False}
+    lab = lab_of("flannel-vxlan", {"direct_routing": True}, external=False)
+    assert all("192.168.0" in p.expectation.refusers[0] for p in mtus(lab, GsoPacket))
+    from_nodes = [p for p in mtus(lab, Echo) if p.source.startswith("node")]
+    assert {p.expectation.refused for p in from_nodes} == {False}
 
 
-def test_every_pods_port_must_reflect() -> None:
-    plan, found = paths()
-    assert {mirror.namespace for mirror in found.mirrors} == {
-        space.name for space in plan.namespaces.values() if space.role == "pod"
-    }
+def test_what_the_source_would_send_is_not_tried() -> None:
+    """It would remember the path's MTU for ten minutes: IPv6 over VXLAN from pods of 1450."""
+    lab = lab_of(external=False, **DUAL_STACK)
+    wider = [p for p in mtus(lab, Echo) if p.action.ipv6 and p.expectation.limit == 1430]
+    from_pods = [p for p in wider if p.source.startswith("pod-")]
+    assert from_pods
+    for probe in from_pods:
+        assert not probe.expectation.refused
+        assert not any(isinstance(part, Oversize) for part in probe.action.parts)
+    assert all(p.expectation.refused for p in wider if p.source.startswith("node-"))
 
 
 def test_a_node_alone_has_no_paths() -> None:
-    _, found = paths(nodes=1, pods_per_node=0, external=False)
-    assert found == Paths()
+    assert probes(lab_of(nodes=1, pods_per_node=0, external=False)) == []

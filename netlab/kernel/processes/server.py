@@ -1,9 +1,8 @@
 """The default container's server: answers TCP, HTTP and UDP with the pod's name.
 
-The answer is one line, `POD CONTAINER CLIENT_ADDRESS:PORT` (an IPv6 address in brackets), so that a
-probe knows who answered and which address the packet came from when it arrived. One port serves TCP
-(HTTP if the client speaks it, else the bare line) and UDP on all addresses of both families, a
-second one serves TCP on 127.0.0.1 and ::1 only.
+The answer is one line, `POD CONTAINER CLIENT_ADDRESS:PORT`, so that a probe knows who answered and
+which address the packet came from when it arrived. One port serves TCP (HTTP if the client speaks
+it, else the bare line) and UDP on all addresses, a second one serves TCP on loopback only.
 It is a program of its own, with the standard library alone: `plan --sh` carries it along.
 """
 
@@ -56,9 +55,9 @@ class Server:
             self.poll.register(connection.fileno(), select.EPOLLIN)
 
     def answer(self, client: tuple[str, int]) -> bytes:
-        host = client[0].removeprefix("::ffff:")
-        host = f"[{host}]" if ":" in host else host
-        return f"{self.name} {host}:{client[1]}\n".encode()
+        # A socket of both families shows an IPv4 client as ::ffff:10.244.0.2.
+        address = client[0].removeprefix("::ffff:")
+        return f"{self.name} {f'[{address}]' if ':' in address else address}:{client[1]}\n".encode()
 
     def read(self, fd: int) -> None:
         connection, client, asked = self.clients[fd]
@@ -89,31 +88,28 @@ class Server:
 def listen(port: int, local_port: int) -> list[socket.socket]:
     """The server's sockets in the current network namespace. Raises OSError if a port is taken.
 
-    One socket of IPv6 takes both families, as those of Go's servers do; a kernel without IPv6 has
-    one of IPv4 instead, and a namespace where it is off no ::1.
+    On a kernel or in a namespace without IPv6 they are of IPv4 alone.
     """
-    result = [
-        _bound(socket.SOCK_STREAM, "::", port) or _bound(socket.SOCK_STREAM, "0.0.0.0", port),
-        _bound(socket.SOCK_DGRAM, "::", port) or _bound(socket.SOCK_DGRAM, "0.0.0.0", port),
-        _bound(socket.SOCK_STREAM, "127.0.0.1", local_port),
-        _bound(socket.SOCK_STREAM, "::1", local_port),
-    ]
-    return [sock for sock in result if sock]
-
-
-def _bound(kind: int, host: str, port: int) -> socket.socket | None:
-    """A socket; None for IPv6 where that is not there."""
-    ipv6 = ":" in host
+    result = [bound(socket.SOCK_STREAM, "127.0.0.1", local_port)]
+    everywhere = "0.0.0.0"
     try:
-        sock = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, kind)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if ipv6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind((host, port))
+        result.append(bound(socket.SOCK_STREAM, "::1", local_port))
+        everywhere = "::"
     except OSError as error:
-        if ipv6 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-            return None
-        raise
+        if error.errno == errno.EADDRINUSE:
+            raise
+    result += [bound(kind, everywhere, port) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)]
+    return result
+
+
+def bound(kind: int, host: str, port: int) -> socket.socket:
+    """A socket bound to an address; to `::`, it serves both families."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, kind)
+    if host == "::":
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((host, port))
     if kind == socket.SOCK_STREAM:
         sock.listen(128)
     sock.setblocking(False)

@@ -7,18 +7,19 @@ import itertools
 import pytest
 
 from netlab import Cluster
-from netlab.probe.pairs import Volume, node_pairs, pod_pairs, representatives, spread
-from netlab.topology.layout import Layout, lay_out
+from netlab.plan.probing.sample import Sample, evenly_spaced, node_pairs, representatives
+from netlab.topology.layout import lay_out
+from netlab.topology.resolved import Layout
 
-DEFAULT = Volume()
+DEFAULT = Sample()
 
 
 def layout(nodes: int, pods: int) -> Layout:
     return lay_out(Cluster(nodes=nodes, pods_per_node=pods))
 
 
-def names(lab: Layout, volume: Volume = DEFAULT) -> list[tuple[str, str]]:
-    return [(a.name, b.name) for a, b in pod_pairs(lab, volume)]
+def names(lab: Layout, sample: Sample = DEFAULT) -> list[tuple[str, str]]:
+    return [(a.name, b.name) for a, b in sample.pod_pairs(lab)]
 
 
 def all_names(lab: Layout) -> set[str]:
@@ -36,7 +37,7 @@ def test_a_small_lab_is_a_full_mesh(nodes: int, pods: int) -> None:
 @pytest.mark.parametrize(("nodes", "pods"), [(3, 11), (10, 20), (4, 100)])
 def test_a_larger_lab_covers_every_pod_both_ways_and_every_node_pair(nodes: int, pods: int) -> None:
     lab = layout(nodes, pods)
-    pairs = pod_pairs(lab, DEFAULT)
+    pairs = DEFAULT.pod_pairs(lab)
     assert len(pairs) <= 1000
     assert all(a is not b for a, b in pairs)
     assert {a.name for a, _ in pairs} == {b.name for _, b in pairs} == all_names(lab)
@@ -46,27 +47,27 @@ def test_a_larger_lab_covers_every_pod_both_ways_and_every_node_pair(nodes: int,
 
 
 def test_a_very_large_lab_stays_within_the_budget() -> None:
-    assert len(pod_pairs(layout(64, 200), DEFAULT)) == 1000
+    assert len(DEFAULT.pod_pairs(layout(64, 200))) == 1000
 
 
 def test_the_sample_is_the_same_each_time() -> None:
     assert names(layout(10, 20)) == names(layout(10, 20))
-    assert names(layout(10, 20), Volume(sample=50)) == names(layout(10, 20), Volume(sample=50))
+    assert names(layout(10, 20), Sample(pairs=50)) == names(layout(10, 20), Sample(pairs=50))
 
 
 def test_a_sample_has_the_asked_number_of_different_pairs() -> None:
     lab = layout(10, 20)
-    found = names(lab, Volume(sample=500))
+    found = names(lab, Sample(pairs=500))
     assert len(set(found)) == len(found) == 500
     assert all(a != b for a, b in found)
 
 
 def test_a_sample_larger_than_the_lab_is_the_lab() -> None:
-    assert len(names(layout(2, 2), Volume(sample=500))) == 12
+    assert len(names(layout(2, 2), Sample(pairs=500))) == 12
 
 
 def test_full_is_everything() -> None:
-    assert len(names(layout(5, 10), Volume(full=True))) == 50 * 49
+    assert len(names(layout(5, 10), Sample(full=True))) == 50 * 49
 
 
 def test_every_ordered_node_pair_up_to_sixteen_nodes() -> None:
@@ -81,14 +82,14 @@ def test_beyond_a_ring_and_as_many_again() -> None:
     assert ring <= set(found)
 
 
-def test_representatives_are_dealt_in_turn() -> None:
+def test_representatives_are_round_robin() -> None:
     pairs = representatives(node_pairs(layout(3, 2).nodes))
     assert {a.name for a, _ in pairs} == {f"pod-{n}-{p}" for n in (1, 2, 3) for p in (1, 2)}
 
 
 @pytest.mark.parametrize("count", [1, 3, 10, 20])
-def test_spread_is_even_and_in_order(count: int) -> None:
-    found = spread(range(10), count)
+def test_evenly_spaced_is_even_and_in_order(count: int) -> None:
+    found = evenly_spaced(range(10), count)
     assert found == sorted(set(found))
     assert len(found) == min(count, 10)
     assert found[0] == 0
