@@ -7,6 +7,7 @@ that the path carries a packet of that size whole.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -16,6 +17,7 @@ from types import ModuleType
 
 from netlab.plan.probing.actions import Echo, EchoReply
 from netlab.probe.engines import icmp4, icmp6
+from netlab.probe.engines.path_cache import flush_path_mtus
 from netlab.probe.engines.sockets import Unavailable, chunks, descriptors, in_words
 
 # Seconds after which an echo is asked again; the last is the end. A device that has just come up
@@ -128,6 +130,7 @@ class _Sender:
         self.sent: dict[int, tuple[int, float]] = {}  # identifier and sequence: index and time
         self.awaited = 0
         self.next_key = round_.identifier << 16
+        self.flushed = False
 
     def send(self, indexes: Sequence[int]) -> None:
         """Send echoes, reading the reply of each right after it where it is there already."""
@@ -146,11 +149,25 @@ class _Sender:
                 self.awaited += 1  # as good as lost: the queue is full of packets awaiting ARP
                 continue
             except OSError as error:
-                del self.sent[key]
-                outcomes[index] = EchoReply(error=in_words(error))
-                continue
+                problem = self._send_again(error, packet, echo)
+                if problem:
+                    del self.sent[key]
+                    outcomes[index] = EchoReply(error=in_words(problem))
+                    continue
             self.awaited += 1
             self.receive()
+
+    def _send_again(self, error: OSError, packet: bytes, echo: Echo) -> OSError | None:
+        """What is too long for the path's MTU may fit once an old one is forgotten."""
+        if error.errno != errno.EMSGSIZE or self.flushed:
+            return error
+        self.flushed = True
+        flush_path_mtus(echo.namespace)
+        try:
+            self.socket.sendto(packet, (echo.target, 0))
+        except OSError as still:
+            return still
+        return None
 
     def receive(self) -> None:
         """Read what has come, and settle the echoes it answers."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from netlab.plan.probing.actions import Oversize, Refusal
+from netlab.probe.engines.path_cache import flush_path_mtus
 from netlab.probe.engines.sockets import Unavailable, in_words, open_in
 
 _DISCARD_PORT = 9
@@ -46,7 +47,7 @@ def try_to_send(packets: Sequence[Oversize]) -> list[Refusal]:
             if isinstance(opened, Refusal):
                 results.append(opened)
             else:
-                results.append(_try(opened, _OPTIONS[packet.ipv6], packet))
+                results.append(_try_again(opened, _OPTIONS[packet.ipv6], packet))
     finally:
         for opened in sockets.values():
             if isinstance(opened, socket.socket):
@@ -62,6 +63,15 @@ def _open(namespace: str, options: _Options) -> socket.socket | Refusal:
     for option, value in (*options.dont_fragment, (options.recverr, 1)):
         opened.setsockopt(options.level, option, value)
     return opened
+
+
+def _try_again(opened: socket.socket, options: _Options, packet: Oversize) -> Refusal:
+    """A second time where the kernel tells less than it should: it may remember an old MTU."""
+    refusal = _try(opened, options, packet)
+    if refusal.mtu is None or refusal.mtu >= packet.size - 1:
+        return refusal
+    flush_path_mtus(packet.namespace)
+    return _try(opened, options, packet)
 
 
 def _try(opened: socket.socket, options: _Options, packet: Oversize) -> Refusal:
