@@ -22,9 +22,10 @@ from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet
 from netlab.topology.model import Cluster, Container, Node, Pod
 
 if TYPE_CHECKING:
-    from netlab.api import Lab, lab, labs, up
+    from netlab.api import lab, labs, up
     from netlab.dataplane import flannel
     from netlab.plan.dataplane import Dataplane
+    from netlab.running import Lab
 
 __all__ = [
     "BadInput",
@@ -46,7 +47,7 @@ __version__ = "0.1.0"
 # Where the other names are: in a module, or (without a colon) a module themselves.
 _LAZY = {
     "Dataplane": "netlab.plan.dataplane:Dataplane",
-    "Lab": "netlab.api:Lab",
+    "Lab": "netlab.running:Lab",
     "flannel": "netlab.dataplane.flannel",
     "lab": "netlab.api:lab",
     "labs": "netlab.api:labs",

@@ -31,7 +31,7 @@ def design(
         loaded = load_topology(name, settings=settings)
 
     def work() -> Design:
-        layout = lay_out(loaded.cluster)
+        layout = lay_out(loaded.cluster, loaded.dataplane.ipam)
         plan = compile_plan(loaded.name, layout, loaded.dataplane, force=force)
         return Design(layout, loaded.dataplane, plan)
 

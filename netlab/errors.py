@@ -19,6 +19,10 @@ class NetlabError(Exception):
     `what` is wrong: a whole sentence, or with a `remedy` one without its full stop, to which the
     remedy is added after a semicolon (or after the colon that it ends with). `about` is the object
     it concerns, where there is one. `str()` is the one sentence.
+
+    >>> error = netlab.NetlabError("The lab is in use", "wait for it to end")
+    >>> str(error)
+    'The lab is in use; wait for it to end.'
     """
 
     exit_code = 1
@@ -38,19 +42,42 @@ class NetlabError(Exception):
 
 
 class BadInput(NetlabError):
-    """The user asked for something that cannot be (exit code 2)."""
+    """The user asked for something that cannot be (exit code 2).
+
+    >>> try:
+    ...     netlab.up("flannel-vxlam")
+    ... except netlab.BadInput as error:
+    ...     print(error)
+    There is no topology 'flannel-vxlam'; did you mean flannel-vxlan or ...
+    """
 
     exit_code = 2
 
 
 class Unmet(NetlabError):
-    """The host or its kernel lacks something the lab needs (exit code 3)."""
+    """The host or its kernel lacks something the lab needs (exit code 3).
+
+    >>> program = netlab.Container("web", command=("no-such-server",))
+    >>> pods = [netlab.Pod("web", containers=(program,))]
+    >>> try:
+    ...     netlab.up(netlab.Cluster(nodes=[netlab.Node(pods=pods)]))
+    ... except netlab.Unmet as error:
+    ...     error.remedy
+    'install it or name another'
+    """
 
     exit_code = 3
 
 
 class LabUnavailable(NetlabError):
-    """There is no such lab, or another command is using it (exit code 4)."""
+    """There is no such lab, or another command is using it (exit code 4).
+
+    >>> try:
+    ...     netlab.lab()
+    ... except netlab.LabUnavailable as error:
+    ...     print(error)
+    No lab is running; start one with `netlab up TOPOLOGY`.
+    """
 
     exit_code = 4
 

@@ -20,6 +20,7 @@ from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import Processes
 from netlab.kernel.processes.waiting import Late, wait
 from netlab.plan.diff import Diff
+from netlab.plan.processes import Daemon
 from netlab.plan.types import Plan
 from netlab.state import Design
 from netlab.status import DaemonStatus
@@ -52,7 +53,8 @@ def repair(folder: LabFolder, plan: Plan) -> Applied:
     """Make a lab equal to a plan, touching only what differs."""
     started = time.perf_counter()
     difference, writes = _engine(folder, plan).converge()
-    return Applied(len(difference), writes, time.perf_counter() - started)
+    changes = len(difference) - len(difference.awaited)
+    return Applied(changes, writes, time.perf_counter() - started)
 
 
 def wait_for_daemons(folder: LabFolder, plan: Plan) -> list[Late]:
@@ -61,13 +63,13 @@ def wait_for_daemons(folder: LabFolder, plan: Plan) -> list[Late]:
         return []
     tell("waiting for daemons", 0, 0)
     engine = _engine(folder, plan)
-    return wait(plan, engine.containers, lambda: engine.difference().awaited)
+    return wait(plan, engine.containers, engine.awaited)
 
 
 def verify(folder: LabFolder, design: Design, *, full: bool, sample: int | None) -> Report:
     """Wait for the daemons, then probe every expectation."""
     from netlab.dataplane import guarded
-    from netlab.probe.verify import Sample
+    from netlab.plan.probing.sample import Sample
     from netlab.probe.verify import verify as probe
 
     late = wait_for_daemons(folder, design.plan)
@@ -99,40 +101,32 @@ def diff(folder: LabFolder, plan: Plan) -> Diff:
     return _engine(folder, plan).difference()
 
 
-def look(
-    folder: LabFolder, plan: Plan
-) -> tuple[dict[str, tuple[DaemonStatus, ...]], tuple[str, ...]]:
-    """The daemons of each namespace that has some, and the containers that do not run."""
+def look(folder: LabFolder, plan: Plan) -> tuple[tuple[DaemonStatus, ...], tuple[str, ...]]:
+    """How the daemons are, and the containers that do not run."""
     processes = Processes(folder)
-    daemons = {}
-    down = []
+    daemons: list[DaemonStatus] = []
+    down: list[str] = []
     for name, space in plan.namespaces.items():
-        running = processes.running(name)
+        running = processes.running(name) if space.daemons or space.containers else []
         down += [f"{name}/{one.name}" for one in space.containers if one not in running]
-        if space.daemons:
-            daemons[name] = tuple(_daemons(processes, plan, name))
-    return daemons, tuple(down)
+        daemons += [
+            _daemon(processes, name, daemon, runs=daemon in running) for daemon in space.daemons
+        ]
+    return tuple(daemons), tuple(down)
 
 
-def _daemons(processes: Processes, plan: Plan, name: str) -> list[DaemonStatus]:
-    running = processes.running(name)
-    states = processes.states()
-    result = []
-    for daemon in plan.namespaces[name].daemons:
-        state = states.get((name, daemon.name))
-        runs = daemon in running
-        lacks = processes.unready(name, daemon) if runs else "it does not run"
-        result.append(
-            DaemonStatus(
-                name=daemon.name,
-                running=runs,
-                ready=not lacks,
-                restarts=state.restarts if state else 0,
-                pid=state.pid if state and runs else None,
-                lacks=lacks,
-            )
-        )
-    return result
+def _daemon(processes: Processes, name: str, daemon: Daemon, *, runs: bool) -> DaemonStatus:
+    state = processes.states().get((name, daemon.name))
+    lacks = processes.unready(name, daemon) if runs else "it does not run"
+    return DaemonStatus(
+        node=name,
+        name=daemon.name,
+        running=runs,
+        ready=not lacks,
+        restarts=state.restarts if state else 0,
+        pid=state.pid if state and runs else None,
+        lacks=lacks,
+    )
 
 
 def execute(

@@ -18,6 +18,7 @@ class DaemonStatus(msgspec.Struct, frozen=True):
     `lacks` says what it is waiting for while it is not ready; `restarts` counts how often it ended.
     """
 
+    node: str
     name: str
     running: bool
     ready: bool
@@ -34,7 +35,6 @@ class NodeStatus(msgspec.Struct, frozen=True):
     pod_cidr: str
     pod_cidrs: tuple[str, ...]
     gateway: str
-    daemons: tuple[DaemonStatus, ...] = ()
 
 
 class PodStatus(msgspec.Struct, frozen=True):
@@ -65,6 +65,7 @@ class Status(msgspec.Struct, frozen=True):
     state: State
     nodes: tuple[NodeStatus, ...]
     pods: tuple[PodStatus, ...]
+    daemons: tuple[DaemonStatus, ...]
     dataplane: str
     services: tuple[object, ...] = ()
     proxy: str | None = None
@@ -77,31 +78,27 @@ def describe(
     layout: Layout,
     plan: Plan,
     dataplane: str,
-    daemons: dict[str, tuple[DaemonStatus, ...]] | None = None,
+    daemons: tuple[DaemonStatus, ...] | None = None,
     containers_down: tuple[str, ...] = (),
 ) -> Status:
-    """The status of a lab; `daemons` are those of each namespace, None where nobody looked."""
+    """The status of a lab; `daemons` None: nobody looked what runs."""
     health = None
     if daemons is not None:
-        down = tuple(
-            f"{space}/{daemon.name}"
-            for space, found in daemons.items()
-            for daemon in found
-            if not daemon.ready
-        )
+        down = tuple(f"{one.node}/{one.name}" for one in daemons if not one.ready)
         health = Health(containers_down, down, not containers_down and not down)
     return Status(
         lab=lab,
         topology=plan.topology,
         state=state,
-        nodes=tuple(_node(node, (daemons or {}).get(node.name, ())) for node in layout.nodes),
+        nodes=tuple(map(_node, layout.nodes)),
         pods=tuple(map(_pod, layout.pods)),
+        daemons=daemons or (),
         dataplane=dataplane,
         health=health,
     )
 
 
-def _node(node: NodeSpec, daemons: tuple[DaemonStatus, ...]) -> NodeStatus:
+def _node(node: NodeSpec) -> NodeStatus:
     return NodeStatus(
         name=node.name,
         netns=node.name,
@@ -110,7 +107,6 @@ def _node(node: NodeSpec, daemons: tuple[DaemonStatus, ...]) -> NodeStatus:
         pod_cidr=str(node.pod_cidr),
         pod_cidrs=tuple(map(str, node.pod_cidrs)),
         gateway=str(node.gateway),
-        daemons=daemons,
     )
 
 

@@ -89,7 +89,7 @@ def shell(app: App, target: str | None, container: str | None) -> int:
     from netlab.api import lab
 
     if app.json:
-        raise BadInput("A shell is interactive and has no JSON; use `netlab exec`.")
+        raise BadInput("A shell is interactive and has no JSON", "use `netlab exec`")
     chosen = lab(app.lab)
     program = os.environ.get("SHELL") or "/bin/sh"
     if target:

@@ -28,15 +28,14 @@ def doctor(app: App) -> int:
 
 def examine() -> dict[str, Any]:
     """The doctor's document. `ok` is whether every dataplane can run."""
-    from netlab.dataplane import registry
+    from netlab.dataplane import needs, registry
     from netlab.kernel import capabilities
 
     names = capabilities.features()
     lacking = capabilities.missing(names)
-    base = [capabilities.SANDBOX, "veth", "bridge"]
     dataplanes = []
     for name, kind in sorted(registry().items()):
-        missing = [need for need in [*base, *kind.requires] if need in lacking]
+        missing = [need for need in (capabilities.SANDBOX, *needs(kind)) if need in lacking]
         dataplanes.append({"name": name, "ok": not missing, "missing": missing})
     return {
         "ok": all(entry["ok"] for entry in dataplanes),

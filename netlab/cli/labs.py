@@ -13,7 +13,7 @@ from netlab.cli.topologies import choose, topology_argument, topology_options
 from netlab.errors import NetlabError
 
 if TYPE_CHECKING:
-    from netlab.api import Lab
+    from netlab.running import Lab
 
 
 @click.command()

@@ -21,10 +21,12 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from netlab.errors import BadInput, unknown
+from netlab.plan.compile import compile_plan
 from netlab.plan.dataplane import Dataplane
 from netlab.topology import loader
 from netlab.topology.check import fit, shown
 from netlab.topology.convert import convert
+from netlab.topology.layout import lay_out
 from netlab.topology.model import Cluster
 
 PREFIX = "dataplane."
@@ -56,11 +58,12 @@ def found() -> Found:
     problems: list[str] = []
     for where, load in _sources():
         try:
-            module = load()
-        except Exception as error:  # whatever a file of somebody else's does
-            problems.append(f"{where} cannot be loaded: {type(error).__name__}: {error}")
+            classes = list(_dataplanes(load()))
+        except (Exception, SystemExit) as error:  # whatever a file of somebody else's does
+            said = " ".join(str(error).split())
+            problems.append(f"{where} cannot be loaded: {type(error).__name__}: {said}")
             continue
-        for kind in _dataplanes(module):
+        for kind in classes:
             problem = flaw(kind)
             if problem is None and kinds.setdefault(kind.name, kind) is not kind:
                 problem = f"its name '{kind.name}' is taken"
@@ -78,7 +81,14 @@ def _sources() -> Iterator[tuple[str, Callable[[], Any]]]:
     for info in pkgutil.walk_packages(__path__, __name__ + ".", onerror=lambda _name: None):
         yield info.name, functools.partial(importlib.import_module, info.name)
     for point in importlib.metadata.entry_points(group=GROUP):
-        yield f"the entry point {point.name}", point.load
+        yield f"the entry point {point.name}", functools.partial(_named, point)
+
+
+def _named(point: importlib.metadata.EntryPoint) -> Any:
+    source = point.load()
+    if not isinstance(source, type) and not list(_dataplanes(source)):
+        raise LookupError(f"{point.value} is neither a dataplane nor a module that defines one")
+    return source
 
 
 def _dataplanes(source: Any) -> Iterator[type[Dataplane]]:
@@ -86,7 +96,7 @@ def _dataplanes(source: Any) -> Iterator[type[Dataplane]]:
     if isinstance(source, type):
         yield source
         return
-    for value in vars(source).values():
+    for value in vars(source).values() if isinstance(source, ModuleType) else ():
         if _is_dataplane(value) and value.__module__ == source.__name__:
             yield value
 
@@ -100,20 +110,30 @@ def flaw(kind: type[Any]) -> str | None:
     """What a class lacks to be a dataplane, in words; None where it is one."""
     if not issubclass(kind, Dataplane):
         return "it is not a subclass of netlab.Dataplane"
-    if not isinstance(kind.name, str) or not kind.name:
-        return "it has no `name`"
-    if not dataclasses.is_dataclass(kind) or "__dataclass_fields__" not in vars(kind):
+    if "__dataclass_fields__" not in vars(kind):
         return "it lacks the decorator @dataclass(frozen=True)"
-    if kind.attach is Dataplane.attach:
-        return "it has no method `attach`, which says how pods are attached"
     fields = {field.name for field in dataclasses.fields(kind)}
     for name in ("name", "summary", "requires", "ipam", "dual_stack"):
         if name in fields:
             return f"its `{name}` must be a ClassVar, not a field"
+    if not isinstance(kind.name, str) or not kind.name:
+        return "it has no `name`"
+    if kind.attach is Dataplane.attach:
+        return "it has no method `attach`, which says how pods are attached"
     for name, method in vars(Dataplane).items():
         if callable(method) and not name.startswith("_") and not callable(getattr(kind, name)):
             return f"its `{name}` is not a method"
     return None
+
+
+def needs(kind: type[Dataplane]) -> tuple[str, ...]:
+    """The features of the kernel that a small cluster takes on it, with its default options."""
+    try:
+        dataplane = kind()
+        layout = lay_out(Cluster(nodes=2, pods_per_node=1), dataplane.ipam)
+        return compile_plan(kind.name, layout, dataplane, force=True).requires
+    except Exception:  # a stranger's, or one that has no defaults
+        return kind.requires
 
 
 def title(kind: type[Dataplane]) -> str:
@@ -179,22 +199,34 @@ def guarded(dataplane: Dataplane, work: Callable[[], T]) -> T:
     """Do work that calls a dataplane's methods; what a stranger's raises becomes one sentence."""
     if type(dataplane) in registry().values() and type(dataplane).__module__.startswith(__name__):
         return work()
-    file = sys.modules[type(dataplane).__module__].__file__
-    return loader.guard(Path(str(file)), work)
+    file = _file_of(type(dataplane))
+    return loader.guard(file, work) if file else work()
+
+
+def _file_of(kind: type[Dataplane]) -> Path | None:
+    """The file in which a class stands; None where it was typed in."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return Path(file) if file else None
 
 
 def reference(dataplane: Dataplane) -> dict[str, Any]:
-    """How another process finds the same dataplane: `resolve` is the inverse."""
+    """How another process finds the same dataplane: `resolve` is the inverse. Raises BadInput."""
     options = {
         field.name: getattr(dataplane, field.name) for field in dataclasses.fields(dataplane)
     }
-    known = registry().get(dataplane.name) is type(dataplane)
-    file = None if known else sys.modules[type(dataplane).__module__].__file__
+    kind = type(dataplane)
+    known = registry().get(dataplane.name) is kind
+    file = None if known else _file_of(kind)
+    if file is None and not known:
+        raise BadInput(
+            f"The dataplane {kind.__name__} stands in no file",
+            "write it into one, where other commands find it",
+        )
     return {
         "name": dataplane.name,
         "options": options,
-        "file": file and str(Path(file).absolute()),
-        "class": type(dataplane).__name__,
+        "file": file and str(file.absolute()),
+        "class": kind.__name__,
     }
 
 
@@ -203,14 +235,21 @@ def resolve(data: Mapping[str, Any]) -> Dataplane:
 
     Raises BadInput where there is no such one any more.
     """
-    if data["file"] is None:
-        return make(data["name"], _tuples(data["options"]))
-    module: ModuleType = loader.module(Path(data["file"]))
-    kind = getattr(module, data["class"], None)
-    if kind is None or flaw(kind):
-        raise BadInput(f"{data['file']} has no dataplane {data['class']} any more.")
-    value: Dataplane = kind(**_tuples(data["options"]))
-    return value
+    name, file = data["name"], data["file"]
+    if file is None and name not in registry():
+        raise unknown("dataplane", name, registry())
+    kind = registry()[name] if file is None else _kind_in(Path(file), data["class"])
+    try:
+        return kind(**_tuples(data["options"]))
+    except TypeError as error:
+        raise BadInput(f"The dataplane {name} is not what it was: {error}.") from error
+
+
+def _kind_in(file: Path, name: str) -> type[Dataplane]:
+    kind = getattr(loader.module(file), name, None)
+    if not isinstance(kind, type) or flaw(kind):
+        raise BadInput(f"{file} has no dataplane {name} any more.")
+    return kind
 
 
 def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:

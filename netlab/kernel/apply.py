@@ -1,43 +1,34 @@
 """Make the kernel equal to a plan, by a diff: all of it, or just what differs.
 
-The order is that of need: namespaces, settings that new devices inherit, bridges, veth pairs, what
-lies on them, then addresses, neighbours and routes, rulesets, containers. Each namespace gets its
-share of a step in one batch.
+The order is that of need: namespaces, settings that new devices inherit, devices, then addresses,
+neighbours and routes, rulesets, processes. Each namespace gets its share of a step in one batch.
 """
 
 from __future__ import annotations
 
 import errno
+import gc
 import resource
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from netlab.errors import NetlabError
-from netlab.kernel import messages as m
-from netlab.kernel import namespaces, nft, observe
-from netlab.kernel.containers import Containers
-from netlab.kernel.netlink import GONE, Netlink
+from netlab.kernel import namespaces, objects, observe, rulesets, settings
+from netlab.kernel.devices import base
+from netlab.kernel.netlink import GONE, Netlink, Request
+from netlab.kernel.processes import Processes
+from netlab.kernel.rulesets import RulesetError
 from netlab.kernel.space import Space, Spaces
 from netlab.kernel.wiring import Wiring
-from netlab.plan.diff import Change, Diff, diff
-from netlab.plan.types import (
-    Address,
-    Daemon,
-    FdbEntry,
-    Link,
-    Neighbour,
-    Object,
-    Plan,
-    Route,
-    Rule,
-    Sysctl,
-    Table,
-)
+from netlab.kernel.work import Share, Task, Work, sort
+from netlab.plan.diff import Diff, Item, diff
+from netlab.plan.routing import DEFAULT_RULES, Address, Sysctl
+from netlab.plan.types import Object, Plan
 
 ROUNDS = 4  # a repair can uncover another: a device made again has lost its routes
+_DETECTION_SECONDS = 4.0  # duplicate address detection takes up to 2
 Progress = Callable[[int, int], None]
-Groups = Mapping[str, list[Object]]
 
 
 class ApplyError(NetlabError):
@@ -47,21 +38,20 @@ class ApplyError(NetlabError):
 class Engine:
     """Applies diffs of one plan, and counts what it did."""
 
-    def __init__(
-        self, plan: Plan, containers: Containers, progress: Progress | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, containers: Processes, progress: Progress | None = None) -> None:
         self.plan = plan
         self.containers = containers
         self._progress = progress or (lambda done, total: None)
         self._spaces = Spaces()
-        self._writes = 0  # other than by netlink: settings, rulesets, containers
-        self._done = self._total = 0
+        self._writes = 0  # other than by netlink: settings, rulesets, processes
+        gc.freeze()  # a plan's many values stay until the end, so nobody need look for their ends
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         if hard != resource.RLIM_INFINITY and len(plan.namespaces) + 64 > hard:
             raise NetlabError(
                 f"{len(plan.namespaces)} namespaces need as many open files, and the limit here is "
-                f"{hard}; raise it (ulimit -Hn)."
+                f"{hard}",
+                "raise it (ulimit -Hn)",
             )
 
     def build(self) -> int:
@@ -79,16 +69,16 @@ class Engine:
         lost what the first difference saw on it.
         """
         before = Netlink.writes + self._writes
-        first = remaining = self.difference()
+        first = remaining = self._settled()
         problems: list[str] = []
         for _ in range(ROUNDS):
-            if remaining.ok:
+            if remaining.repaired:
                 return first, Netlink.writes + self._writes - before
             problems = self._apply(remaining)
             if any({"mtu", "metrics"} & set(change.fields) for change in remaining.changed):
                 self._forget_path_mtus()
-            remaining = self.difference()
-        if not remaining.ok:
+            remaining = self._settled()
+        if not remaining.repaired:
             left = [*remaining.missing, *remaining.unexpected, *remaining.changed]
             why = f" ({problems[0]})" if problems else ""
             raise ApplyError(f"{len(left)} differences remain after repair: {left[0]}{why}.")
@@ -97,155 +87,154 @@ class Engine:
     def difference(self) -> Diff:
         return diff(self.plan.namespaces, observe.observe(self.plan, self.containers))
 
+    def awaited(self) -> list[Item]:
+        """What daemons must bring and have not yet; only namespaces with daemons are looked at."""
+        spaces = {name: space for name, space in self.plan.namespaces.items() if space.daemons}
+        part = Plan(self.plan.topology, (), spaces)
+        return diff(spaces, observe.observe(part, self.containers, others=False)).awaited
+
+    def _settled(self) -> Diff:
+        """The difference, once no address is tentative that will be usable by itself."""
+        deadline = time.monotonic() + _DETECTION_SECONDS
+        while True:
+            difference = self.difference()
+            tentative = [
+                change
+                for change in difference.changed
+                if isinstance(change.have, Address) and change.have.state == "tentative"
+            ]
+            if not tentative or time.monotonic() > deadline:
+                return difference
+            time.sleep(0.05)
+
     def _forget_path_mtus(self) -> None:
         """A wrong MTU may have taught any namespace a path MTU, kept for ten minutes."""
         for name in self.plan.namespaces:
             with namespaces.inside(name):
-                Path("/proc/sys/net/ipv4/route/flush").write_text("1")
+                for family in ("ipv4", "ipv6"):
+                    flush = Path(f"/proc/sys/net/{family}/route/flush")
+                    if flush.exists():
+                        flush.write_text("1")
 
     def _apply(self, difference: Diff) -> list[str]:
         """Make one difference good; returns what was refused, in words."""
+        work = sort(difference)
         try:
-            self._remove(difference)
-            self._add(difference)
+            self._take_away(work)
+            self._make(work)
             return self._spaces.problems
         finally:
             self._spaces.close()
 
-    # Taking away
+    def _take_away(self, work: Work) -> None:
+        for name in work.gone:
+            self.containers.stop(name)
+            namespaces.remove(name)
+        for name, task in work.tasks.items():
+            if name not in work.new:
+                self._remove(name, task.remove)
 
-    def _remove(self, difference: Diff) -> None:
-        groups: dict[str, list[Object]] = defaultdict(list)
-        for item in difference.unexpected:
-            if item.object is None:
-                self.containers.stop(item.namespace)
-                namespaces.remove(item.namespace)
-            else:
-                groups[item.namespace].append(item.object)
-        for change in difference.changed:
-            if isinstance(change.want, Daemon) or _must_be_made_again(change):
-                groups[change.namespace].append(change.have)
-        for name, items in groups.items():
-            self._remove_from(name, items)
-
-    def _remove_from(self, name: str, items: list[Object]) -> None:
-        for item in items:
-            if isinstance(item, Daemon):
-                self.containers.stop(name, item.name)
-                self._writes += 1
-        tables = [item for item in items if isinstance(item, Table)]
-        if tables:
-            self._writes += len(tables)
-            with namespaces.inside(name):
-                nft.replace([], tables)
-        small = [x for x in items if isinstance(x, Address | Route | Rule | Neighbour | FdbEntry)]
-        links = [item for item in items if isinstance(item, Link)]
-        if small or links:
+    def _remove(self, name: str, share: Share) -> None:
+        for process in share.processes:
+            self.containers.stop(name, process.name)
+            self._writes += 1
+        if share.objects or share.links or share.sysctls:
             space = self._spaces.get(name)
-            requests = [m.remove(x, space.indexes) for x in [*small, *links] if _has(space, x)]
+            requests = [_removal(item, space) for item in share.objects if _has(space, item)]
+            requests += [
+                base.remove(space.indexes[link.name], link)
+                for link in share.links
+                if link.name in space.indexes
+            ]
+            requests += self._put_back(space, share.sysctls)
             self._spaces.send(space, requests, tolerate=GONE)
-            for link in links:
+            for link in share.links:
                 space.indexes.pop(link.name, None)
 
-    # Adding and changing
+    def _put_back(self, space: Space, altered: Iterable[Sysctl]) -> Iterator[Request]:
+        """Give devices' settings that somebody altered the values that they inherit."""
+        planned = self.plan.namespaces[space.name].sysctls
+        for item in altered:
+            usual = Sysctl(item.path, settings.inherited(item.path, planned))
+            yield from _device_settings(space, [usual])
 
-    def _add(self, difference: Diff) -> None:
-        self._create_namespaces(difference)
-        groups: dict[str, list[Object]] = defaultdict(list)
-        for item in difference.missing:
-            if item.object is not None:
-                groups[item.namespace].append(item.object)
-        settings: dict[str, list[Change]] = defaultdict(list)
-        replaced: dict[str, list[Object]] = defaultdict(list)
-        for change in difference.changed:
-            if isinstance(change.want, Daemon) or _must_be_made_again(change):
-                groups[change.namespace].append(change.want)
-            elif isinstance(change.want, Link):
-                settings[change.namespace].append(change)
-            else:
-                replaced[change.namespace].append(change.want)
-        self._start_containers(groups, commands=False)
-        self._total, self._done = len(groups) + len(replaced), 0
-        for name in {*groups, *replaced}:
-            self._write_sysctls(name, [*groups[name], *replaced[name]], of_devices=False)
+    def _make(self, work: Work) -> None:
+        for name in work.new:
+            self.containers.stop(name)
+            self._spaces.create(name)
+        self._start(work, commands=False)
+        for name, task in work.tasks.items():
+            self._write(name, [s for s in task.sysctls if not settings.of_device(s.path)])
         wiring = Wiring(self.plan, self._spaces)
-        wiring.create(groups)
-        for name, changes in settings.items():
-            wiring.change(name, changes)
-        for name in [*groups, *(name for name in replaced if name not in groups)]:
-            self._fill(name, groups.get(name, []), replaced.get(name, []))
-        wiring.wait(groups, settings)
-        self._start_containers(groups, commands=True)
+        wiring.create({name: task.add.links for name, task in work.tasks.items()})
+        for name, task in work.tasks.items():
+            if task.links:
+                wiring.change(name, task.links)
+        for done, (name, task) in enumerate(work.tasks.items(), 1):
+            self._fill(name, task)
+            self._progress(done, len(work.tasks))
+        wiring.wait(
+            [name for name, task in work.tasks.items() if task.add.links],
+            {name: task.links for name, task in work.tasks.items() if task.links},
+        )
+        self._start(work, commands=True)
 
-    def _create_namespaces(self, difference: Diff) -> None:
-        for item in difference.missing:
-            if item.object is None:
-                self.containers.stop(item.namespace)
-                self._spaces.create(item.namespace)
-
-    def _fill(self, name: str, missing: list[Object], replaced: list[Object]) -> None:
-        """Addresses, neighbours, FDB entries, routes, rules, device settings and rulesets."""
+    def _fill(self, name: str, task: Task) -> None:
+        """Addresses, neighbours, FDB entries, routes, rules, devices' settings and rulesets."""
         space = self._spaces.get(name)
-        order = (Address, Neighbour, FdbEntry, Route, Rule)
-        requests = [
-            m.add(item, space.indexes)
-            for kind in order
-            for item in missing
-            if isinstance(item, kind) and _has(space, item) and not _comes_by_itself(space, item)
-        ]
-        requests += [
-            m.add(item, space.indexes, replace=True)
-            for item in replaced
-            if isinstance(item, order) and _has(space, item)
-        ]
-        for item in [*missing, *replaced]:
-            if isinstance(item, Sysctl):
-                device, key = observe.device_setting(item.path)
-                if device in space.indexes:
-                    index = space.indexes[device]
-                    requests.append(m.device_setting(index, key, item.value))
+        requests = self._additions(space, task.add.objects)
+        for change in task.objects:
+            kind = objects.of(change.want)
+            if kind and _has(space, change.want):
+                requests += kind.change(change.want, change.have, space.indexes)
+        requests += _device_settings(space, task.sysctls)
         self._spaces.send(space, requests, tolerate={errno.EEXIST})
-        self._write_sysctls(name, [*missing, *replaced], of_devices=True)
-        self._load_tables(name, missing, replaced)
-        self._done += 1
-        self._progress(self._done, self._total)
+        rest = [item for item in task.sysctls if settings.of_device(item.path)]
+        self._write(name, [item for item in rest if not settings.by_netlink(item.path)])
+        self._load(name, task)
 
-    def _load_tables(self, name: str, missing: list[Object], replaced: list[Object]) -> None:
-        """Load rulesets in one transaction; deleting a table costs 9 ms, so only what is there."""
-        fresh = [item for item in missing if isinstance(item, Table)]
-        stale = [item for item in replaced if isinstance(item, Table)]
-        if fresh or stale:
-            self._writes += len(fresh) + len(stale)
-            try:
-                with namespaces.inside(name):
-                    nft.replace([*fresh, *stale], stale)
-            except nft.NftError as error:
-                self._spaces.problems.append(f"{name}: ruleset: {error}")
-
-    def _write_sysctls(self, name: str, items: Iterable[Object], *, of_devices: bool) -> None:
-        """Settings of devices that exist come last, all others before any device is made."""
-        wanted = [
-            item
-            for item in items
-            if isinstance(item, Sysctl)
-            and observe.device_setting(item.path) == (None, "")
-            and _of_device(item.path) == of_devices
+    def _additions(self, space: Space, wanted: list[Object]) -> list[Request]:
+        """What is to be added, in the order of need, without what the kernel makes by itself."""
+        kinds = [(kind, item) for item in wanted if (kind := objects.of(item))]
+        kinds.sort(key=lambda pair: (pair[0].rank, getattr(pair[1], "gateway", None) is not None))
+        requests: list[Request] = []
+        if space.fresh:
+            kinds = [(kind, item) for kind, item in kinds if not kind.made_by_kernel(item)]
+            planned = self.plan.namespaces[space.name].rules
+            unwanted = [rule for rule in DEFAULT_RULES if rule not in planned]
+            requests += [_removal(rule, space) for rule in unwanted]
+        return requests + [
+            kind.add(item, space.indexes) for kind, item in kinds if _has(space, item)
         ]
+
+    def _load(self, name: str, task: Task) -> None:
+        """Make the rulesets of a namespace what they are to be."""
+        if not (task.add.rulesets or task.rulesets or task.remove.rulesets):
+            return
+        try:
+            with namespaces.inside(name):
+                self._writes += rulesets.apply(
+                    task.add.rulesets, task.rulesets, task.remove.rulesets
+                )
+        except RulesetError as error:
+            self._spaces.problems.append(f"{name}: {error}")
+
+    def _write(self, name: str, wanted: Iterable[Sysctl]) -> None:
+        """Write settings under /proc/sys that are not as wanted."""
+        wanted = list(wanted)
         if not wanted:
             return
         with namespaces.inside(name):
             for item in wanted:
-                if observe.read_sysctl(item) != item:
-                    self._write_sysctl(name, item)
+                if settings.read(item) == item:
+                    continue
+                self._writes += 1
+                try:
+                    settings.write(item)
+                except OSError as error:
+                    self._spaces.problems.append(f"{name}: {item}: {error.strerror}")
 
-    def _write_sysctl(self, name: str, item: Sysctl) -> None:
-        self._writes += 1
-        try:
-            Path("/proc/sys", item.path).write_text(item.value)
-        except OSError as error:
-            self._spaces.problems.append(f"{name}: {item}: {error.strerror}")
-
-    def _start_containers(self, groups: Groups, *, commands: bool) -> None:
+    def _start(self, work: Work, *, commands: bool) -> None:
         """The default containers need no more than their namespace, so they start meanwhile.
 
         One with a command of its own starts when its network is ready, as kubelet does it.
@@ -254,9 +243,9 @@ class Engine:
             self._spaces.problems += self.containers.finish()
         wanted = [
             (name, item)
-            for name, items in groups.items()
-            for item in items
-            if isinstance(item, Daemon) and bool(item.command) == commands
+            for name, task in work.tasks.items()
+            for item in task.add.processes
+            if bool(item.command) == commands
         ]
         self._writes += len(wanted)
         for name, item in wanted:
@@ -267,27 +256,20 @@ class Engine:
             self._spaces.problems += self.containers.finish()
 
 
-def _must_be_made_again(change: Change) -> bool:
-    """Whether a link differs in what the kernel does not let one change."""
-    if not isinstance(change.want, Link):
-        return False
-    fields = set(change.fields)
-    return bool({"kind", "peer", "vxlan"} & fields) or (
-        change.want.kind == "vxlan" and "altered" in fields
-    )
-
-
-def _comes_by_itself(space: Space, item: Object) -> bool:
-    """Whether the kernel makes an object along with the address that is added before it."""
-    return space.fresh and isinstance(item, Route) and item.connected
+def _removal(item: Object, space: Space) -> Request:
+    kind = objects.of(item)
+    assert kind is not None
+    return kind.remove(item, space.indexes)
 
 
 def _has(space: Space, item: Object) -> bool:
-    """Whether the device of an object is there; if not, another repair has to make it first."""
-    device = item.name if isinstance(item, Link) else getattr(item, "link", "")
-    return device == "" or device in space.indexes
+    """Whether the devices of an object are there; if not, another repair has to make them first."""
+    kind = objects.of(item)
+    return kind is not None and all(name in space.indexes for name in kind.devices(item))
 
 
-def _of_device(path: str) -> bool:
-    parts = path.split("/")
-    return len(parts) == 5 and parts[2] == "conf" and parts[3] not in ("all", "default")
+def _device_settings(space: Space, wanted: Iterable[Sysctl]) -> Iterator[Request]:
+    for item in wanted:
+        where = settings.by_netlink(item.path)
+        if where and where[0] in space.indexes:
+            yield settings.set_by_netlink(space.indexes[where[0]], where[1], item)

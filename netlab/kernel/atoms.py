@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from netlab.kernel.pyroute import ifinfveth, nh, nlmsg_atoms, rtmsg
+from netlab.kernel.pyroute import fibmsg, ifinfveth, nh, nlmsg_atoms, rtmsg
 
 
 class Atom(NamedTuple):
@@ -67,6 +67,20 @@ def _sample_via(size: int, byte: int) -> dict[str, Any]:
     return {"family": family, "addr": _sample_ip(size, byte)}
 
 
+def _range(layout: str) -> Atom:
+    """Two numbers as `from:to`, as pyroute2 has the ranges of rules."""
+    form = struct.Struct("=" + layout)
+
+    def read(data: bytes, start: int, end: int) -> str:
+        return "{}:{}".format(*form.unpack_from(data, start))
+
+    def sample(size: int, byte: int) -> str:
+        number = int.from_bytes(bytes([byte]) * (size // 2), "big")
+        return f"{number}:{number}"
+
+    return Atom(lambda value: form.pack(*map(int, value.split(":"))), read, sample)
+
+
 # The zero that ends a text is left to pyroute2: in a request it is nobody's value.
 TEXT = Atom(
     str.encode,
@@ -97,6 +111,8 @@ def atom(kind: type) -> Atom | None:
         if issubclass(kind, kinds):
             return found
     fields: Any = getattr(kind, "fields", ())
+    if issubclass(kind, fibmsg.fra_range):
+        return _range("".join(layout for _, layout in fields))
     if len(fields) == 1 and fields[0][0] == "value" and not getattr(kind, "nla_map", ()):
         layout = fields[0][1]
         return _number(layout) if layout[-1] in "bBhHiIqQ" else None
@@ -115,6 +131,8 @@ class Entry(NamedTuple):
 def entries(message: type) -> Iterator[Entry]:
     """The attributes that a message or nest may have."""
     nla_map: Any = getattr(message, "nla_map", ())
+    if not isinstance(nla_map, tuple | list):
+        return  # made up by a function for each number, as of policies
     for place, item in enumerate(nla_map):
         number, name, text = item[:3] if isinstance(item[0], int) else (place, *item[:2])
         word = text.lstrip("*").split("(")[0].split("|")[0].strip()

@@ -10,32 +10,16 @@ import contextlib
 import errno
 import json
 import os
-import socket
-import struct
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from netlab.errors import Unmet
 from netlab.kernel import sandbox
 from netlab.kernel import syscalls as sys_
-from netlab.kernel.messages import (
-    IFLA_IFNAME,
-    IFLA_INFO_KIND,
-    IFLA_LINKINFO,
-    LOOPBACK,
-    RTM_NEWLINK,
-    link_header,
-)
-from netlab.kernel.netlink import (
-    NLM_F_CREATE,
-    NLM_F_EXCL,
-    Netlink,
-    Request,
-    attribute,
-    nest,
-    text,
-)
-from netlab.kernel.rulesets import RulesetError, nft
+from netlab.kernel.rulesets import RulesetError, ipset, iptables, nft
 from netlab.kernel.sandbox import rootless
+from netlab.plan.rulesets import Ipset, IptablesChain, IptablesTable
+from netlab.plan.rulesets.iptables import Backend
 
 LINK_KINDS = (
     "veth",
@@ -52,7 +36,6 @@ LINK_KINDS = (
     "wireguard",
 )
 SANDBOX = "namespaces"
-_RTM_NEWQDISC = 36
 _NAT = "table ip t {{ chain c {{ type nat hook postrouting priority 100; {}; }}\n}}"
 
 
@@ -74,7 +57,7 @@ def require(names: Iterable[str], what: str) -> None:
         name, cure = next(iter(lacking.items()))
         others = [other for other in lacking if lacking[other] != cure]
         more = f" (it also lacks {', '.join(others)})" if others else ""
-        raise Unmet(f"{what} needs {name}, which this host lacks{more}: {cure}.")
+        raise Unmet(f"{what} needs {name}, which this host lacks{more}:", cure, name)
 
 
 def remedy(name: str) -> str:
@@ -83,10 +66,13 @@ def remedy(name: str) -> str:
         return sandbox.remedy()
     if name == "libnftables":
         return nft.REMEDY
+    if name.startswith("iptables-") and not iptables.installed(name):
+        return iptables.REMEDY
     if name == "tun":
         return "make /dev/net/tun readable and writable (modprobe tun; chmod 0666 /dev/net/tun)"
     module = {"nftables": "nf_tables", "nftables-masquerade": "nft_masq", "ipvs": "ip_vs"}
-    module |= {"netem": "sch_netem", "vlan": "8021q", "gre": "ip_gre"}
+    module |= {"netem": "sch_netem", "vlan": "8021q", "gre": "ip_gre", "ipset": "ip_set"}
+    module |= {"iptables-nft": "nft_compat", "iptables-legacy": "ip_tables"}
     return f"load the kernel module {module.get(name, name)}, or use a kernel that has it"
 
 
@@ -131,23 +117,36 @@ def _works(name: str) -> bool:
 
 def _link_kind(kind: str) -> bool:
     """Whether the kernel knows a kind of device; what else it may want for one does not matter."""
-    info = nest(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind))
-    body = link_header() + text(IFLA_IFNAME, f"try-{kind}") + info
-    return errno.EOPNOTSUPP not in _send(RTM_NEWLINK, body)
+    from netlab.kernel.pyroute import linkmsg, rtnl
+
+    message = linkmsg()
+    info = {"attrs": [["IFLA_INFO_KIND", kind]]}
+    message["attrs"] = [["IFLA_IFNAME", f"try-{kind}"], ["IFLA_LINKINFO", info]]
+    return errno.EOPNOTSUPP not in _send(message, rtnl.RTM_NEWLINK)
 
 
 def _netem() -> bool:
-    head = struct.pack("=BxxxiIII", 0, LOOPBACK, 0, 0xFFFFFFFF, 0)  # at the root of lo
-    options = struct.pack("=IIIIII", 0, 1000, 0, 0, 0, 0)
-    return not _send(_RTM_NEWQDISC, head + text(1, "netem") + attribute(2, options))
+    """Whether a queue that delays can be put at the root of `lo`."""
+    from pyroute2.netlink.rtnl.tcmsg import tcmsg
+
+    from netlab.kernel.pyroute import rtnl
+
+    message = tcmsg()
+    message["index"], message["parent"] = 1, rtnl.TC_H_ROOT
+    options = {"delay": 0, "limit": 1000, "loss": 0, "gap": 0, "duplicate": 0, "jitter": 0}
+    message["attrs"] = [["TCA_KIND", "netem"], ["TCA_OPTIONS", options]]
+    return not _send(message, rtnl.RTM_NEWQDISC)
 
 
-def _send(kind: int, body: bytes) -> list[int]:
+def _send(message: Any, kind: int) -> list[int]:
     """Send one request in the current namespace; the errno it was refused with, if it was."""
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-    with contextlib.closing(Netlink(sock)) as netlink:
-        request = Request(kind, NLM_F_CREATE | NLM_F_EXCL, body, "try")
-        return [refusal.code for refusal in netlink.send([request])]
+    from netlab.kernel.generic import encoded
+    from netlab.kernel.netlink import open_netlink
+    from netlab.kernel.pyroute import netlink as nl
+
+    request = encoded(message, kind)._replace(flags=nl.NLM_F_CREATE | nl.NLM_F_EXCL)
+    with contextlib.closing(open_netlink()) as netlink:
+        return [refused.code for refused in netlink.send([request])]
 
 
 def _tun() -> bool:
@@ -157,11 +156,10 @@ def _tun() -> bool:
 
 def _ipvs() -> bool:
     """Generic netlink knows the family when the module is there, and loads it if it can."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16) as generic:
-        body = struct.pack("=BBH", 3, 1, 0) + text(2, "IPVS")  # CTRL_CMD_GETFAMILY by its name
-        generic.send(struct.pack("=IHHII", 16 + len(body), 16, 1 | 4, 1, 0) + body)
-        answer = generic.recv(65536)
-        return int(struct.unpack_from("=H", answer, 4)[0]) == 16
+    from netlab.kernel import generic
+
+    with generic.opened("IPVS"):
+        return True
 
 
 def _nft(rule: str) -> Callable[[], bool]:
@@ -177,6 +175,20 @@ def _libnftables() -> bool:
     return True
 
 
+def _iptables(backend: Backend) -> Callable[[], bool]:
+    def test() -> bool:
+        chain = IptablesChain(name="TRY", rules=("-m comment --comment try -j RETURN",))
+        iptables.apply([(IptablesTable(backend=backend, name="filter", chains=(chain,)), None)])
+        return True
+
+    return test
+
+
+def _ipset() -> bool:
+    ipset.create([Ipset(name="try")])
+    return True
+
+
 _TESTS: dict[str, Callable[[], bool]] = {
     "tun": _tun,
     "netem": _netem,
@@ -184,4 +196,7 @@ _TESTS: dict[str, Callable[[], bool]] = {
     "libnftables": _libnftables,
     "nftables": _nft("accept"),
     "nftables-masquerade": _nft("masquerade fully-random"),
+    "iptables-nft": _iptables("nft"),
+    "iptables-legacy": _iptables("legacy"),
+    "ipset": _ipset,
 }

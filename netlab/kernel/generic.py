@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +21,7 @@ def opened(name: str) -> Iterator[tuple[Netlink, int]]:
 
     Raises OSError where the kernel has no such family.
     """
-    with contextlib.closing(open_netlink(socket.NETLINK_GENERIC)) as netlink:
+    with contextlib.closing(open_netlink(nl.NETLINK_GENERIC)) as netlink:
         named = (("CTRL_ATTR_FAMILY_NAME", name),)
         fields = {"cmd": nl.CTRL_CMD_GETFAMILY, "version": 1}
         answer = netlink.ask(request(ctrlmsg, nl.GENL_ID_CTRL, 0, fields, named))

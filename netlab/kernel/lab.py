@@ -66,6 +66,9 @@ class LabFolder:
             return "stale"
         return "running" if os.path.exists(self.folder / "whole") else "partial"
 
+    def runs(self) -> bool:
+        return self.state == "running"
+
     def read(self, file: str, kind: type[T]) -> T:
         """A file's value. Raises FileNotFoundError, and LabUnavailable for anything else."""
         try:
@@ -216,9 +219,9 @@ def clear_stale() -> tuple[list[str], list[NetlabError]]:
     problems: list[NetlabError] = []
     for lab in labs():
         try:
-            if lab.state != "running":
+            if not lab.runs():
                 with lab.locked():
-                    if lab.state != "running":
+                    if not lab.runs():
                         lab.end()
                         removed.append(lab.name)
         except LabUnavailable:

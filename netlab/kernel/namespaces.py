@@ -59,12 +59,15 @@ def inside(name: str) -> Iterator[None]:
 @contextlib.contextmanager
 def scratch() -> Iterator[None]:
     """Run the block inside a new, nameless network namespace, gone afterwards."""
-    home = _home()
-    unshare(CLONE_NEWNET)
+    back = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        yield
+        unshare(CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            setns(back, CLONE_NEWNET)
     finally:
-        setns(home, CLONE_NEWNET)
+        os.close(back)
 
 
 def open_socket(namespace: str, family: int, kind: int, protocol: int = 0) -> socket.socket:

@@ -1,290 +1,189 @@
 """The kernel's state as the plan's own values, so that comparing the two is `==`.
 
 What the kernel makes by itself is left out: tunnels' fallback devices, the local routing table,
-learned neighbours and FDB entries, IPv6 addresses.
+what is learned (neighbours, FDB entries, path MTUs), link-local addresses made from a MAC.
 """
 
 from __future__ import annotations
 
-import socket
-import struct
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from pathlib import Path
+import contextlib
+import functools
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
 
-from netlab.kernel import messages as m
-from netlab.kernel import namespaces, nft
-from netlab.kernel.containers import Containers
-from netlab.kernel.links import RawLink, inherited, links
-from netlab.kernel.netlink import Netlink, attributes
-from netlab.plan.types import (
-    Address,
-    FdbEntry,
-    Link,
-    Namespace,
-    Neighbour,
-    Peer,
-    Plan,
-    Route,
-    Rule,
-    Sysctl,
-    Table,
-)
+from netlab.kernel import devices, namespaces, objects, rulesets, settings
+from netlab.kernel.devices import vxlan
+from netlab.kernel.devices.base import Names, Raw
+from netlab.kernel.netlink import Netlink, open_netlink, request
+from netlab.kernel.processes import Processes
+from netlab.kernel.pyroute import nsidmsg, rtnl
+from netlab.kernel.readers import Reader
+from netlab.plan.links import AnyLink, Link, Peer, Veth
+from netlab.plan.processes import Container, Daemon
+from netlab.plan.routing import is_ipv6
+from netlab.plan.rulesets import AnyRuleset
+from netlab.plan.types import Namespace, Plan
 
-_NUD_NOARP, _NTF_EXT_LEARNED = 0x40, 0x10
-_RT_TABLE_LOCAL, _RTM_F_CLONED = 255, 0x200
-_ROUTE_KINDS = {number: kind for kind, number in m.ROUTE_KINDS.items()}
-_METRICS = {1: "lock", 2: "mtu", 3: "window", 4: "rtt", 8: "advmss", 10: "hoplimit"}
-_ACTIONS = {number: action for action, number in m.RULE_ACTIONS.items()}
-_SELECTORS = {3: "iif", 10: "fwmark", 16: "fwmask", 17: "oif", 20: "uidrange", 22: "ipproto"}
-_NETLINK_NETFILTER, _NFT_GETTABLE = 12, 10 << 8 | 1
+Raws = Mapping[int, Raw]
+_NO_NUMBER = 0xFFFFFFFF  # NETNSA_NSID_NOT_ASSIGNED
+_LINK_LOCAL = "fe80::/64"
+_ANY_MAC = "00:00:00:00:00:00"
+_read_number = Reader(nsidmsg, {"NETNSA_NSID"})
 
 
-def observe(plan: Plan, containers: Containers) -> dict[str, Namespace]:
-    """Every namespace of the sandbox, with what it holds."""
+def observe(plan: Plan, processes: Processes, *, others: bool = True) -> dict[str, Namespace]:
+    """Every namespace of the sandbox, with what it holds; without `others`, the plan's alone."""
     present = set(namespaces.existing())
     names = [name for name in plan.namespaces if name in present]
-    names += sorted(present - set(plan.namespaces))
-    raw: dict[str, dict[int, RawLink]] = {}
+    if others:
+        names += sorted(present - set(plan.namespaces))
+    canonical = rulesets.prepare(
+        item for space in plan.namespaces.values() for item in space.ruleset
+    )
     found: dict[str, Namespace] = {}
-    bodies = nft.printed(t for space in plan.namespaces.values() for t in space.ruleset)
+    seen: dict[str, _Seen] = {}
     for name in names:
         wanted = plan.namespaces.get(name) or Namespace(name, "pod")
-        space = found[name] = Namespace(name, wanted.role, rules=[])
+        space = found[name] = Namespace(name, wanted.role, wanted.ipv6, rules=[])
         with namespaces.inside(name):
-            netlink, netfilter = _open(0), _open(_NETLINK_NETFILTER)
-            try:
-                raw[name] = links(netlink)
-                _fill(space, netlink, raw[name])
-                # Listing rules costs most of all, and most namespaces have none.
-                if has_tables(netfilter):
-                    space.ruleset = [_planned(table, wanted, bodies) for table in nft.tables()]
-            finally:
-                netlink.close()
-                netfilter.close()
-            space.sysctls = _sysctls(wanted.sysctls, raw[name])
-        space.daemons = containers.running(name)
-        _tell_altered(raw[name], wanted.sysctls, space.sysctls)
+            seen[name] = _look(space, wanted, names)
+            space.ruleset = cast(list[AnyRuleset], rulesets.observe(wanted.ruleset, canonical))
+            space.sysctls = settings.observe(wanted.sysctls, seen[name].raws.values())
+        _add_processes(space, processes)
+        if not _kernel_has_ipv6():
+            _adopt_ipv6(space, wanted)
     for name, space in found.items():
-        wanted_space = plan.namespaces.get(name)
-        space.links = [_named(item, wanted_space, raw, name) for item in raw[name].values()]
+        space.links = list(_named(seen, name))
     return found
 
 
-def _open(protocol: int) -> Netlink:
-    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-    return Netlink(socket.socket(socket.AF_NETLINK, kind, protocol))
+@dataclass(slots=True)
+class _Seen:
+    """A namespace's devices as dumped, their names, and where those were made that say so."""
+
+    raws: Raws
+    names: Mapping[int, str]
+    made_in: Mapping[int, str]
+    wanted: Mapping[str, Link]
 
 
-def has_tables(netfilter: Netlink) -> bool:
-    """Whether the namespace of a netfilter netlink socket has any nftables table."""
-    try:
-        return bool(netfilter.dump(_NFT_GETTABLE, bytes(4)))
-    except OSError:  # a kernel without nftables
-        return False
+def _look(space: Namespace, wanted: Namespace, names: Iterable[str]) -> _Seen:
+    """Read what netlink tells of the current namespace."""
+    with contextlib.closing(open_netlink()) as netlink:
+        raws = _links(netlink)
+        by_index = {index: raw.name for index, raw in raws.items()}
+        _fill(space, netlink, raws, by_index)
+        made_in = _made_in(netlink, raws, wanted, names)
+    return _Seen(raws, by_index, made_in, {link.name: link for link in wanted.links})
 
 
-def wanted_settings(
-    sysctls: Iterable[Sysctl], observed: Iterable[Sysctl], device: str
-) -> dict[str, int]:
-    """The IPv4 settings that a device is to have: what it inherits, and what the plan says."""
-    result = dict(inherited())
-    for item in observed:
-        if item.path == "net/ipv4/ip_forward":  # sets that of every device
-            result["forwarding"] = int(item.value)
-    for item in sysctls:
-        name, key = device_setting(item.path)
-        if name == device:
-            result.pop(key)  # compared as the setting itself
-    return result
+def _named(seen: Mapping[str, _Seen], name: str) -> Iterator[AnyLink]:
+    """The devices of a namespace, with names for the indexes that they refer to."""
+    here = seen[name]
+    for raw in here.raws.values():
+        wanted, origin = here.wanted.get(raw.name), here.made_in.get(raw.index)
+        parents: Mapping[int, str] = here.names
+        if origin is not None:
+            parents = seen[origin].names if origin in seen else {}
+        peer = _peer(raw, wanted, seen) if isinstance(wanted, Veth) else None
+        names = Names(here.names, parents, origin, peer, wanted)
+        yield devices.of_kind(raw.kind).read(raw, names)
 
 
-def _tell_altered(
-    raw: Mapping[int, RawLink], planned: list[Sysctl], observed: list[Sysctl]
-) -> None:
-    for item in raw.values():
-        wanted = wanted_settings(planned, observed, item.link.name)
-        item.altered += [
-            f"{key} {item.settings[key]}"
-            for key, value in wanted.items()
-            if item.settings.get(key, value) != value
+def _links(netlink: Netlink) -> Raws:
+    found = devices.dump(netlink)
+    for raw in found.values():
+        devices.of_kind(raw.kind).look(raw)
+    return found
+
+
+def _fill(space: Namespace, netlink: Netlink, raws: Raws, names: Mapping[int, str]) -> None:
+    kinds = {raw.kind for raw in raws.values()}
+    for kind in objects.TYPES.values():
+        if kind.belongs(kinds):
+            setattr(space, kind.field, list(kind.read(netlink, names)))
+    if space.fdb:  # a VXLAN device with a remote end has an entry for it by itself
+        remotes = {raw.name: vxlan.remote(raw) for raw in raws.values()}
+        space.fdb = [
+            entry
+            for entry in space.fdb
+            if (entry.mac, entry.destination) != (_ANY_MAC, remotes[entry.link])
         ]
+    # The route of a link-local address that the kernel made is left out as the address is.
+    own = {item.link for item in space.addresses if item.ip.startswith("fe80:")}
+    space.routes = [
+        way
+        for way in space.routes
+        if not (way.connected and way.destination == _LINK_LOCAL and way.link not in own)
+    ]
 
 
-def _planned(table: Table, wanted: Namespace, bodies: Mapping[Table, str]) -> Table:
-    for planned in wanted.ruleset:
-        if planned.key == table.key and bodies[planned] == table.body:
-            return planned
-    return table
+def _add_processes(space: Namespace, processes: Processes) -> None:
+    for process in processes.running(space.name):
+        if isinstance(process, Container):
+            space.containers.append(process)
+        elif isinstance(process, Daemon):
+            space.daemons.append(process)
 
 
-def _named(
-    raw: RawLink,
-    wanted: Namespace | None,
-    all_links: Mapping[str, Mapping[int, RawLink]],
-    space: str,
-) -> Link:
-    """Replace indexes by names. A veth's peer is looked for where the plan has it.
+@functools.cache
+def _kernel_has_ipv6() -> bool:
+    return os.path.exists("/proc/sys/net/ipv6")
 
-    The kernel gives the peer's index in its own namespace; it is that peer if the device there
-    has this one's index as its own peer in turn.
+
+def _adopt_ipv6(space: Namespace, wanted: Namespace) -> None:
+    """A kernel without IPv6 holds nothing of it, and nobody expects otherwise."""
+    space.addresses += [item for item in wanted.addresses if is_ipv6(item.ip)]
+    space.routes += [item for item in wanted.routes if is_ipv6(item.destination)]
+    space.rules += [item for item in wanted.rules if item.ipv6]
+
+
+def _made_in(
+    netlink: Netlink, raws: Raws, wanted: Namespace, names: Iterable[str]
+) -> Mapping[int, str]:
+    """The namespaces in which devices were made, for those that are not at home, by index.
+
+    The kernel tells a number that means something in the device's own namespace only.
     """
-    link = replace(raw.link, altered=", ".join(raw.altered) or None)
-    here = all_links[space]
-    if raw.master:
-        master = here.get(raw.master)
-        link = replace(link, master=master.link.name if master else f"index {raw.master}")
-    if link.vxlan:
-        below = here.get(raw.other)
-        link = replace(link, vxlan=replace(link.vxlan, device=below.link.name if below else ""))
-    if link.kind == "veth" and wanted:
-        planned = next((item for item in wanted.links if item.name == link.name), None)
-        if planned and planned.peer:
-            peer = all_links.get(planned.peer.namespace, {}).get(raw.other)
-            if peer and peer.other == raw.index and peer.link.kind == "veth":
-                link = replace(link, peer=Peer(planned.peer.namespace, peer.link.name))
-    return link
+    numbers = {
+        index: raw.values["IFLA_LINK_NETNSID"]
+        for index, raw in raws.items()
+        if "IFLA_LINK_NETNSID" in raw.values and raw.kind != "veth"
+    }
+    if not numbers:
+        return {}
+    planned = [link.link_netns for link in wanted.links if link.link_netns]
+    known: dict[int, str] = {}
+    for name in dict.fromkeys([*planned, *names]):
+        if set(numbers.values()) <= set(known):
+            break
+        with contextlib.suppress(OSError):
+            known[_number(netlink, name)] = name
+    return {index: known.get(number, f"namespace {number}") for index, number in numbers.items()}
 
 
-def _fill(space: Namespace, netlink: Netlink, raw: Mapping[int, RawLink]) -> None:
-    names = {index: item.link.name for index, item in raw.items()}
-    space.addresses = list(_addresses(netlink, names))
-    space.routes = list(_routes(netlink, names))
-    space.rules = list(_rules(netlink))
-    space.neighbours = list(_neighbours(netlink, names))
-    if any(item.link.kind == "vxlan" for item in raw.values()):
-        space.fdb = list(_fdb(netlink, names))
-
-
-def _addresses(netlink: Netlink, names: Mapping[int, str]) -> Iterable[Address]:
-    for body in netlink.dump(m.RTM_GETADDR, bytes((socket.AF_INET, 0, 0, 0, 0, 0, 0, 0))):
-        _family, length, _flags, _scope, index = struct.unpack_from("=BBBBI", body)
-        if index in names:
-            attrs = attributes(body, 8)
-            ip = _ip(attrs.get(m.IFA_LOCAL) or attrs[m.IFA_ADDRESS])
-            yield Address(names[index], f"{ip}/{length}")
-
-
-def _routes(netlink: Netlink, names: Mapping[int, str]) -> Iterable[Route]:
-    """All but the local table, which follows from the addresses."""
-    for body in netlink.dump(m.RTM_GETROUTE, struct.pack("=B11x", socket.AF_INET)):
-        _family, length, _, tos, table, _, _, kind, flags = struct.unpack_from("=BBBBBBBBI", body)
-        if table == _RT_TABLE_LOCAL or kind not in _ROUTE_KINDS or flags & _RTM_F_CLONED:
-            continue  # a clone is a path MTU that was learned
-        attrs = attributes(body, 12)
-        gateway, source = attrs.get(m.RTA_GATEWAY), attrs.get(m.RTA_PREFSRC)
-        yield Route(
-            destination=f"{_ip(attrs.get(m.RTA_DST))}/{length}",
-            link=names.get(_u32(attrs.get(m.RTA_OIF)), ""),
-            gateway=_ip(gateway) if gateway else None,
-            onlink=bool(flags & m.RTNH_F_ONLINK),
-            metric=_u32(attrs.get(m.RTA_PRIORITY)),
-            kind=_ROUTE_KINDS[kind],
-            source=_ip(source) if source else None,
-            tos=tos,
-            table=_u32(attrs.get(m.RTA_TABLE)) or table,
-            metrics=_metrics(attrs.get(m.RTA_METRICS, b"")),
-        )
-
-
-def _metrics(data: bytes) -> str:
-    return " ".join(
-        f"{_METRICS.get(number, f'metric-{number}')} {_u32(value)}"
-        for number, value in attributes(data).items()
-        if len(value) == 4
-    )
-
-
-def _rules(netlink: Netlink) -> Iterable[Rule]:
-    for body in netlink.dump(m.RTM_GETRULE, struct.pack("=B11x", socket.AF_INET)):
-        _, to_length, from_length, tos, table, _, _, action, _ = struct.unpack_from(
-            "=BBBBBBBBI", body
-        )
-        attrs = attributes(body, 12)
-        words = [f"from {_ip(attrs[m.FRA_SRC])}/{from_length}"] if from_length else []
-        words += [f"to {_ip(attrs[m.FRA_DST])}/{to_length}"] if to_length else []
-        words += [f"tos {tos:#x}"] if tos else []
-        words += [
-            f"{name} {attrs[number].hex()}"
-            for number, name in _SELECTORS.items()
-            if number in attrs
-        ]
-        yield Rule(
-            priority=_u32(attrs.get(m.FRA_PRIORITY)),
-            table=_u32(attrs.get(m.FRA_TABLE)) or table,
-            action=_ACTIONS.get(action, f"action {action}"),
-            selector=" ".join(words),
-        )
-
-
-def _neighbours(netlink: Netlink, names: Mapping[int, str]) -> Iterable[Neighbour]:
-    for index, state, _flags, attrs in _neighbour_dump(netlink, socket.AF_INET):
-        if state & m.NUD_PERMANENT and index in names:
-            yield Neighbour(
-                names[index], _ip(attrs[m.NDA_DST]), attrs.get(m.NDA_LLADDR, b"").hex(":")
-            )
-
-
-def _fdb(netlink: Netlink, names: Mapping[int, str]) -> Iterable[FdbEntry]:
-    """Only entries with a destination: those are of VXLAN devices, and the kernel makes none."""
-    for index, state, flags, attrs in _neighbour_dump(netlink, m.AF_BRIDGE):
-        fixed = state & (m.NUD_PERMANENT | _NUD_NOARP) or flags & _NTF_EXT_LEARNED
-        if fixed and m.NDA_DST in attrs and index in names:
-            port = int.from_bytes(attrs.get(m.NDA_PORT, b""), "big")
-            yield FdbEntry(
-                names[index],
-                attrs[m.NDA_LLADDR].hex(":"),
-                _ip(attrs[m.NDA_DST]),
-                port,
-                _u32(attrs.get(m.NDA_VNI)),
-            )
-
-
-def _neighbour_dump(
-    netlink: Netlink, family: int
-) -> Iterable[tuple[int, int, int, dict[int, bytes]]]:
-    for body in netlink.dump(m.RTM_GETNEIGH, struct.pack("=B11x", family)):
-        _family, index, state, flags, _kind = struct.unpack_from("=BxxxiHBB", body)
-        yield index, state, flags, attributes(body, 12)
-
-
-def _sysctls(wanted: list[Sysctl], raw: Mapping[int, RawLink]) -> list[Sysctl]:
-    """The wanted settings as the current namespace has them."""
-    by_name = {item.link.name: item for item in raw.values()}
-    result = []
-    for item in wanted:
-        device, key = device_setting(item.path)
-        if device is None:
-            found = read_sysctl(item)
-            result += [found] if found else []
-        elif device in by_name and key in by_name[device].settings:
-            result.append(replace(item, value=str(by_name[device].settings[key])))
-    return result
-
-
-def device_setting(path: str) -> tuple[str | None, str]:
-    """The device and key of a path that netlink can set and read, else (None, "")."""
-    parts = path.split("/")
-    if len(parts) == 5 and parts[:3] == ["net", "ipv4", "conf"] and parts[4] in m.DEVCONF:
-        return (parts[3], parts[4]) if parts[3] not in ("all", "default") else (None, "")
-    return None, ""
-
-
-def read_sysctl(item: Sysctl) -> Sysctl | None:
-    """The setting as the current namespace has it.
-
-    One of IPv6 is as wanted where there is none: in the kernel, or on a device with an MTU below
-    1280. The real agents do not mind its absence either.
-    """
+def _number(netlink: Netlink, name: str) -> int:
+    """The number of a namespace as seen from that of a socket."""
+    descriptor = namespaces.open_namespace(name)
     try:
-        return replace(item, value=Path("/proc/sys", item.path).read_text().strip())
-    except FileNotFoundError:
-        return item if item.path.startswith("net/ipv6/") else None
+        question = request(nsidmsg, rtnl.RTM_GETNSID, 0, {}, (("NETNSA_FD", descriptor),))
+        _, values = _read_number(netlink.ask(question))
+    finally:
+        os.close(descriptor)
+    return int(values.get("NETNSA_NSID", _NO_NUMBER))
 
 
-def _u32(data: bytes | None) -> int:
-    return int(struct.unpack("=I", data)[0]) if data else 0
+def _peer(raw: Raw, wanted: Veth, seen: Mapping[str, _Seen]) -> Peer | None:
+    """A veth's peer, looked for where the plan has it.
 
-
-def _ip(data: bytes | None) -> str:
-    return socket.inet_ntoa(data) if data else "0.0.0.0"
+    The kernel gives the peer's index in its own namespace; it is that peer if the device there has
+    this one's index as its own peer in turn.
+    """
+    if wanted.peer is None or wanted.peer.namespace not in seen:
+        return None
+    there = seen[wanted.peer.namespace].raws.get(raw.values.get("IFLA_LINK", 0))
+    if there and there.kind == "veth" and there.values.get("IFLA_LINK") == raw.index:
+        return Peer(wanted.peer.namespace, there.name)
+    return None

@@ -39,8 +39,10 @@ import pyroute2.netlink.rtnl as rtnl  # noqa: E402
 from pyroute2.netlink import ctrlmsg, nla, nlmsg, nlmsg_atoms, nlmsgerr  # noqa: E402
 from pyroute2.netlink.rtnl.fibmsg import fibmsg  # noqa: E402
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: E402
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg, ifinfveth  # noqa: E402
-from pyroute2.netlink.rtnl.ifinfmsg import tuntap  # noqa: E402
+from pyroute2.netlink.rtnl.ifinfmsg import (  # noqa: E402
+    ifinfmsg,
+    ifinfveth,
+)
 from pyroute2.netlink.rtnl.ndmsg import ndmsg  # noqa: E402
 from pyroute2.netlink.rtnl.nsidmsg import nsidmsg  # noqa: E402
 from pyroute2.netlink.rtnl.rtmsg import (  # noqa: E402
@@ -152,5 +154,4 @@ __all__ = [
     "nsidmsg",
     "rtmsg",
     "rtnl",
-    "tuntap",
 ]

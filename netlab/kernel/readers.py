@@ -129,5 +129,6 @@ def _read(table: _Table, data: bytes, start: int, end: int, values: Values) -> N
         start += (length + 3) & ~3
     if late is not None:
         name, enter = late
-        enter(*values.pop(name), values)
+        held, start, end = values.pop(name)
+        enter(held, start, end, values)
         values.pop(name, None)

@@ -238,6 +238,9 @@ def run_inside(
                 os.close(fd)
         try:
             outcome = answers.receive(receiving, relay or _ignore)
+        except BaseException:  # of `relay`: nobody waits for the work any more
+            os.kill(pid, signal.SIGKILL)
+            raise
         finally:
             os.close(receiving)
             os.waitpid(pid, 0)

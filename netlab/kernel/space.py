@@ -5,9 +5,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 
-from netlab.kernel import messages as m
-from netlab.kernel import namespaces
-from netlab.kernel.links import links
+from netlab.kernel import devices, namespaces
+from netlab.kernel.devices.base import LOOPBACK, bring_up
 from netlab.kernel.netlink import Netlink, Request
 
 FIRST_INDEX = 16  # above the fallback tunnel devices that some kernels put into every namespace
@@ -20,11 +19,11 @@ class Space:
         self.name = name
         self.fresh = sock is not None
         self.netlink = Netlink(sock or namespaces.open_socket(name, socket.AF_NETLINK, 3))
-        self.indexes: dict[str, int] = {"lo": m.LOOPBACK}
+        self.indexes: dict[str, int] = {"lo": LOOPBACK}
         self._next = FIRST_INDEX
         if not self.fresh:
-            known = links(self.netlink)
-            self.indexes |= {item.link.name: index for index, item in known.items()}
+            known = devices.dump(self.netlink)
+            self.indexes |= {raw.name: index for index, raw in known.items()}
             self._next = max([FIRST_INDEX - 1, *known]) + 1
 
     def new_index(self, device: str) -> int:
@@ -32,6 +31,11 @@ class Space:
         index = self.indexes[device] = self._next
         self._next += 1
         return index
+
+    def made(self, device: str, index: int) -> None:
+        """Note a device to which the kernel gave an index of its own."""
+        self.indexes[device] = index
+        self._next = max(self._next, index + 1)
 
 
 class Spaces:
@@ -51,7 +55,7 @@ class Spaces:
         """Make the namespace anew, with its loopback device up."""
         namespaces.remove(name)
         space = self._open[name] = Space(name, namespaces.create(name))
-        self.send(space, [m.bring_up(m.LOOPBACK, "lo")])
+        self.send(space, [bring_up(LOOPBACK, "lo")])
 
     def send(self, space: Space, requests: list[Request], *, tolerate: Iterable[int] = ()) -> None:
         if requests:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from netlab.kernel import messages as m
-from netlab.kernel import namespaces, observe
-from netlab.kernel.links import links, reset
+from netlab.kernel import devices, namespaces
+from netlab.kernel.devices import base, qdisc
+from netlab.kernel.devices.base import Device, Place
 from netlab.kernel.netlink import Request
 from netlab.kernel.space import Space, Spaces
 from netlab.plan.diff import Change
-from netlab.plan.types import Link, Object, Plan
+from netlab.plan.links import PORT, AddrGenMode, Link, Veth
+from netlab.plan.types import Plan
 
 OPERATIONAL_SECONDS = 2.5
+_GEN_MODE = "net/ipv6/conf/default/addr_gen_mode"
+Key = tuple[str, str]  # a namespace and a device in it
 
 
 class Wiring:
@@ -23,112 +29,214 @@ class Wiring:
     def __init__(self, plan: Plan, spaces: Spaces) -> None:
         self._plan = plan
         self._spaces = spaces
-        self._made: set[tuple[str, str]] = set()  # far ends of veths that were made
+        self._links = {
+            (name, link.name): link
+            for name, space in plan.namespaces.items()
+            for link in space.links
+        }
 
-    def create(self, groups: Mapping[str, Iterable[Object]]) -> None:
-        """Bridges, then veth pairs from the end that has a master, then what needs a device."""
-        new = {name: [x for x in items if isinstance(x, Link)] for name, items in groups.items()}
-        for name, items in new.items():
-            self._bridges(name, [link for link in items if link.kind == "bridge"])
-        for name, items in new.items():
-            self._veths(name, [link for link in items if link.kind == "veth"])
-        for name, items in new.items():
-            self._finish(name, items)
+    def create(self, new: Mapping[str, Sequence[Link]]) -> None:
+        """Make devices, each after those that it needs; then what none can be given when made."""
+        wanted = {
+            (name, link.name)
+            for name, links in new.items()
+            for link in links
+            if devices.of(link).makes
+        }
+        up = set()
+        for batch in self._in_order(new, wanted):
+            for name, keys in batch.items():
+                up |= self._make(name, keys)
+        for name, links in new.items():
+            self._finish(name, [link for link in links if (name, link.name) in wanted], up)
 
-    def _bridges(self, name: str, bridges: list[Link]) -> None:
-        if bridges:
-            space = self._spaces.get(name)
-            create = [m.create_bridge(link, space.new_index(link.name)) for link in bridges]
-            self._spaces.send(space, create)
+    def _in_order(
+        self, new: Mapping[str, Sequence[Link]], wanted: set[Key]
+    ) -> Iterator[Mapping[str, list[Key]]]:
+        """Devices in steps, by the namespaces from which they are made; a veth from one end."""
+        depths: dict[Key, int] = {}
 
-    def _veths(self, name: str, veths: list[Link]) -> None:
-        if not veths:
-            return
+        def depth(key: Key) -> int:
+            if key not in depths:
+                depths[key] = 0  # two that need each other are made as they come
+                needs = [need for need in map(self._maker, self._needs(key)) if need in wanted]
+                depths[key] = max((depth(need) + 1 for need in needs), default=0)
+            return depths[key]
+
+        steps: dict[int, dict[str, list[Key]]] = defaultdict(lambda: defaultdict(list))
+        for name, links in new.items():
+            for link in links:
+                key = (name, link.name)
+                if key in wanted and self._maker(key) == key:
+                    steps[depth(key)][link.link_netns or name].append(key)
+        return (steps[step] for step in sorted(steps))
+
+    def _peer(self, key: Key) -> Key | None:
+        link = self._links[key]
+        if isinstance(link, Veth) and link.peer:
+            return link.peer.namespace, link.peer.link
+        return None
+
+    def _maker(self, key: Key) -> Key:
+        """The end from which a veth is made: one with a master, as it comes enslaved then."""
+        peer = self._peer(key) if key in self._links else None
+        if peer is None or peer not in self._links:
+            return key
+        return max(key, peer, key=lambda end: (self._links[end].master is not None, end))
+
+    def _needs(self, key: Key) -> Iterator[Key]:
+        """The devices that must be there before one can be made; of a veth, before both ends."""
+        peer = self._peer(key)
+        for end in [key, peer] if peer in self._links else [key]:
+            link = self._links[end]
+            if link.master:
+                yield end[0], link.master
+            if parent := getattr(link, "device", None):
+                yield link.link_netns or end[0], parent
+
+    def _make(self, name: str, keys: Iterable[Key]) -> set[Key]:
+        """Make devices from one namespace; returns those that come up with that."""
         space = self._spaces.get(name)
         requests: list[Request] = []
-        opened: list[int] = []
-        for link in veths:
-            assert link.peer is not None
-            other = self._plan.namespaces[link.peer.namespace].link(link.peer.link)
-            if (name, link.name) in self._made or (other.master and not link.master):
-                continue  # made, or to be made, from the other end
-            self._made.add((link.peer.namespace, other.name))
-            peer_space = self._spaces.get(link.peer.namespace)
-            fd = namespaces.open_namespace(link.peer.namespace)
-            opened.append(fd)
-            index, peer_index = space.new_index(link.name), peer_space.new_index(other.name)
-            requests.append(m.create_veth(link, index, space.indexes, other, peer_index, fd))
+        up: set[Key] = set()
+        with contextlib.ExitStack() as opened:
+            for key in keys:
+                link = self._links[key]
+                device = devices.of(link)
+                try:
+                    if not device.by_netlink:
+                        self._spaces.get(key[0]).made(link.name, device.make(link, key[0]))
+                        continue
+                    place = self._place(key, space, opened)
+                    now = link.up and not self._needs_gen_mode(key)
+                    requests.append(base.create(device, link, place, now))
+                except KeyError as missing:
+                    self._spaces.problems.append(f"{name}: {link}: there is no device {missing}")
+                except OSError as error:
+                    self._spaces.problems.append(f"{name}: {link}: {error.strerror}")
+                else:
+                    up |= {key} if now else set()
+            self._spaces.send(space, requests)
+        return up
+
+    def _place(self, key: Key, space: Space, opened: contextlib.ExitStack) -> Place:
+        link, own = self._links[key], self._spaces.get(key[0])
+        master = own.indexes[link.master] if link.master else None
+        place = Place(own.new_index(link.name), space.indexes, master)
+        if own is not space:
+            place.namespace = _open(key[0], opened)
+        if (peer := self._peer(key)) and peer in self._links:
+            place.peer = self._links[peer]
+            place.peer_index = self._spaces.get(peer[0]).new_index(peer[1])
+            place.peer_namespace = _open(peer[0], opened)
+        return place
+
+    def _finish(self, name: str, links: Iterable[Link], up: set[Key]) -> None:
+        """What a device cannot be given when it is made."""
+        space = self._spaces.get(name)
+        requests: list[Request] = []
+        for link in links:
+            if link.name not in space.indexes:
+                continue  # it could not be made
+            key, device = (name, link.name), devices.of(link)
+            fields = self._unset(key, link, device)
+            if link.up and key not in up:
+                fields.add("up")
+            if self._needs_gen_mode(key):
+                fields.add("addr_gen_mode")
+            requests += self._requests(space, device, link, fields)
+            if link.bridge_port and link.bridge_port != PORT:
+                index, given = space.indexes[link.name], base.differing(link.bridge_port)
+                requests.append(base.port(link, index, given))
         self._spaces.send(space, requests)
-        for fd in opened:
-            os.close(fd)
+        self._configure(name, links)
 
-    def _finish(self, name: str, new: list[Link]) -> None:
-        """VXLAN devices, and what a device cannot be given when it is made."""
-        space = self._spaces.get(name)
-        pod = self._plan.namespaces[name].role == "pod"
-        requests: list[Request] = []
-        for link in new:
-            if link.kind == "vxlan":
-                index = space.new_index(link.name)
-                requests.append(m.create_vxlan(link, index, space.indexes))
+    def _unset(self, key: Key, link: Link, device: Device) -> set[str]:
+        """The fields that the message which made a device did not set."""
+        if device.by_netlink and self._maker(key) == key:
+            return set()
+        fields = {"master"} if link.master else set()
+        if not device.by_netlink:
+            fields |= {"mtu", "txqlen", "arp", *(["mac"] if link.mac else [])}
+        elif not link.arp:
+            fields.add("arp")
+        return fields
+
+    def _configure(self, name: str, links: Iterable[Link]) -> None:
+        for link in links:
+            device = devices.of(link)
+            if not device.configures:
                 continue
-            if link.kind == "loopback":
-                continue  # up since its namespace is there
-            index = space.indexes[link.name]
-            if pod and link.mtu >= m.IPV6_MTU:
-                requests.append(m.without_ipv6(index))
-            if link.kind == "veth" and not link.master:
-                requests += m.set_link(link, index, ["up"], space.indexes)
-            if link.hairpin:
-                requests.append(m.hairpin(link, index))
-        self._spaces.send(space, requests)
+            try:
+                with namespaces.inside(name):
+                    device.configure(link)
+            except OSError as error:
+                self._spaces.problems.append(f"{name}: {link}: {error.strerror}")
 
-    def change(self, name: str, changes: list[Change]) -> None:
-        """Set what may change while a device lives; put back what nobody was to touch."""
+    def _requests(
+        self, space: Space, device: Device, link: Link, fields: set[str]
+    ) -> list[Request]:
+        """The requests that set fields of a device that is there."""
+        if not fields:
+            return []
+        try:
+            master = space.indexes[link.master] if link.master else None
+            parents = self._spaces.get(link.link_netns) if link.link_netns else space
+            place = Place(space.indexes[link.name], parents.indexes, master)
+            return list(base.change(device, link, place, fields))
+        except KeyError as missing:
+            self._spaces.problems.append(f"{space.name}: {link}: there is no device {missing}")
+            return []
+
+    def change(self, name: str, changes: Iterable[Change]) -> None:
+        """Set what may change while a device lives."""
         space = self._spaces.get(name)
         requests: list[Request] = []
+        configured: list[Link] = []
         for change in changes:
-            assert isinstance(change.want, Link)
-            index = space.indexes[change.want.name]
-            requests += m.set_link(change.want, index, change.fields, space.indexes)
+            link = change.want
+            assert isinstance(link, Link)
+            if link.name not in space.indexes:
+                continue
+            fields = set(change.fields)
+            requests += self._requests(space, devices.of(link), link, fields)
+            if "qdisc" in fields:
+                requests.append(qdisc.put_back(space.indexes[link.name], link))
+            configured.append(link)
         self._spaces.send(space, requests)
-        self._reset(space, {c.want.key for c in changes if "altered" in c.fields})
+        self._configure(name, configured)
 
-    def _reset(self, space: Space, names: set[str]) -> None:
-        if not names:
-            return
-        planned = self._plan.namespaces[space.name].sysctls
-        for raw in links(space.netlink).values():
-            if raw.link.name in names:
-                wanted = observe.wanted_settings(planned, planned, raw.link.name)
-                self._spaces.send(space, reset(raw, wanted))
+    def _needs_gen_mode(self, key: Key) -> bool:
+        mode = self._links[key].addr_gen_mode
+        return mode is not None and mode != self._gen_mode(key[0])
 
-    def wait(self, made: Iterable[str], changed: Mapping[str, list[Change]]) -> None:
+    @functools.cache  # noqa: B019  # lives no longer than one piece of work
+    def _gen_mode(self, name: str) -> AddrGenMode:
+        """How new devices of a namespace make their link-local address."""
+        for item in self._plan.namespaces[name].sysctls:
+            if item.path == _GEN_MODE:
+                return base.GEN_MODES[int(item.value)]
+        return base.GEN_MODES[0]
+
+    def wait(self, made: Iterable[str], changed: Mapping[str, Sequence[Change]]) -> None:
         """Wait until veths are operational, as the CNI plugin does: the kernel's link watch may
         take a second to see that a device is up. What is not then, a check will show."""
         names = {name for name in made if self._has_bridge(name)}
-        for changes in changed.values():
-            names |= {space for change in changes for space in _both_ends(change)}
+        for name, changes in changed.items():
+            keys = [(name, change.want.key) for change in changes]
+            names |= {name, *(peer[0] for key in keys if (peer := self._peer(key)))}
         deadline = time.monotonic() + OPERATIONAL_SECONDS
         for name in names:
             space = self._spaces.get(name)
-            while not _operational(space) and time.monotonic() < deadline:
+            while not devices.are_operational(space.netlink) and time.monotonic() < deadline:
                 time.sleep(0.005)
 
     def _has_bridge(self, name: str) -> bool:
-        return any(link.kind == "bridge" for link in self._plan.namespaces[name].links)
+        return any(link.bridge_port for link in self._plan.namespaces[name].links)
 
 
-def _operational(space: Space) -> bool:
-    return all(
-        raw.operational
-        for raw in links(space.netlink).values()
-        if raw.link.kind == "veth" and raw.link.up
-    )
-
-
-def _both_ends(change: Change) -> Iterable[str]:
-    """The namespaces that a link is in, where its peer is too if it is a veth."""
-    yield change.namespace
-    if isinstance(change.want, Link) and change.want.peer:
-        yield change.want.peer.namespace
+def _open(namespace: str, opened: contextlib.ExitStack) -> int:
+    """A descriptor of a namespace, until the requests with it are sent."""
+    descriptor = namespaces.open_namespace(namespace)
+    opened.callback(os.close, descriptor)
+    return descriptor

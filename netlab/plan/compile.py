@@ -28,6 +28,7 @@ from netlab.plan.routing import (
 )
 from netlab.plan.rulesets import Ruleset, merged
 from netlab.plan.types import Namespace, Object, Plan
+from netlab.topology.check import shown
 from netlab.topology.names import DEVICE_NAME_MAX
 from netlab.topology.resolved import Layout, NodeSpec, PodSpec
 
@@ -59,13 +60,13 @@ def compile_plan(
         raise BadInput(reason)
     if layout.dual_stack and not dataplane.dual_stack:
         raise BadInput(
-            f"{dataplane.name} carries IPv4 only; give one cluster CIDR, or use another dataplane."
+            f"{dataplane.name} carries IPv4 only", "give one cluster CIDR, or use another dataplane"
         )
     plan = Plan(topology, (), _underlay(layout))
     for node in layout.nodes:
         _node(plan, layout, dataplane, node)
     for space in plan.namespaces.values():
-        space.ruleset = merged(space.ruleset)  # type: ignore[assignment]
+        space.ruleset = merged(space.ruleset)
         _by_the_kernel(space)
     plan.requires = _requires(plan, dataplane)
     _refuse_bad_devices(plan)
@@ -90,8 +91,8 @@ def _node(plan: Plan, layout: Layout, dataplane: Dataplane, node: NodeSpec) -> N
     space = underlay.host(node.name, "node", layout, node.subnet, node.addresses, port)
     spaces[node.name] = space
     attach = dataplane.attach(layout, node)
-    put(space, attach.node(layout, node))
     put(space, dataplane.node(layout, node))
+    put(space, attach.node(layout, node))
     for pod in node.pods:
         spaces[pod.name] = pod_space = _pod(pod, layout)
         attached = attach.pod(layout, node, pod)
@@ -103,7 +104,11 @@ def _node(plan: Plan, layout: Layout, dataplane: Dataplane, node: NodeSpec) -> N
 def put(space: Namespace, objects: Iterable[Object]) -> None:
     """Put objects into the lists of a namespace; an object given twice is there once."""
     for item in objects:
-        field = next(name for kind, name in _LISTS if isinstance(item, kind))
+        field = next((name for kind, name in _LISTS if isinstance(item, kind)), None)
+        if field is None:
+            raise BadInput(
+                f"The dataplane gave {shown(item)} for {space.name}, which is no object of a plan."
+            )
         own = getattr(space, field)
         if field != "sysctls" or item not in own:
             own.append(item)

@@ -24,6 +24,15 @@ class Dataplane:
     A subclass with a `name` is a dataplane: `name` is how commands call it, as `flannel-vxlan`.
     Its fields are the options that a user may set. A whole one is a name and `node`: see
     tests/unit/test_stranger.py for the smallest.
+
+    >>> @dataclass(frozen=True, slots=True)
+    ... class Cautious(netlab.flannel.HostGw):
+    ...     name: ClassVar[str] = "cautious"
+    ...     def validate(self, layout):
+    ...         if len(layout.nodes) > 100:
+    ...             yield "Its routing tables are kept short: at most 100 nodes."
+    >>> netlab.Cluster(nodes=2, dataplane=Cautious()).dataplane.name
+    'cautious'
     """
 
     name: ClassVar[str] = ""

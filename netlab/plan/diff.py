@@ -53,9 +53,11 @@ class Change:
         ]
 
     def __str__(self) -> str:
-        return f"{self.namespace}: {self.want}: {', '.join(self._words())}"
+        return f"{self.namespace}: {self.want}: {', '.join(self.differences)}"
 
-    def _words(self) -> list[str]:
+    @property
+    def differences(self) -> list[str]:
+        """What differs, in words; of a ruleset down to the rule and element."""
         if type(self.want) is not type(self.have):
             return [f"kind is {words.kind(self.have)}, not {words.kind(self.want)}"]
         if differences := getattr(self.want, "differences", None):
@@ -102,8 +104,10 @@ def diff(want: Mapping[str, Namespace], have: Mapping[str, Namespace]) -> Diff:
         present = have.get(name)
         if present is None:
             result.missing.append(Item(name, None))
-            present = Namespace(name, wanted.role, rules=[])
-        _compare(wanted, present, result)
+            result.missing += [Item(name, item) for f in FIELDS for item in getattr(wanted, f)]
+            _await(wanted, Namespace(name, wanted.role), result)
+        else:
+            _compare(wanted, present, result)
     result.unexpected += [Item(name, None) for name in have if name not in want]
     return result
 

@@ -55,6 +55,7 @@ def _change(change: Change) -> Json:
     return {
         **_entry(change.namespace, change.want),
         "fields": change.fields,
+        "differences": change.differences,
         "want": msgspec.to_builtins(change.want),
         "have": msgspec.to_builtins(change.have),
     }

@@ -171,7 +171,7 @@ def status_table(document: Mapping[str, Any]) -> str:
         ("proxy", proxy),
     ]
     if health := document.get("health"):
-        daemons = any(node.get("daemons") for node in document["nodes"])
+        daemons = document.get("daemons")
         fine = "all containers run" + (", all daemons are ready" if daemons else "")
         down = [*health["containers_down"], *health.get("daemons_down", [])]
         known.append(("health", f"down: {', '.join(down)}" if down else fine))
@@ -189,13 +189,12 @@ def _daemons(document: Mapping[str, Any]) -> str:
     rows = [
         (
             daemon["name"],
-            node["name"],
+            daemon["node"],
             "ready" if daemon["ready"] else daemon["lacks"],
             daemon["restarts"],
             daemon["pid"] or "",
         )
-        for node in document["nodes"]
-        for daemon in node.get("daemons", [])
+        for daemon in document.get("daemons", [])
     ]
     return table(("DAEMON", "NODE", "STATE", "RESTARTS", "PID"), rows) if rows else ""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netlab.topology.cidr import usable_pods
-from netlab.topology.resolved import Layout, Network, NodeSpec
+from netlab.topology.resolved import Ip, Layout, Network, NodeSpec
 
 KUBELET_MAX_PODS = 110  # the kubelet's default `maxPods`, whatever the node's CIDR holds
 
 
 @dataclass(frozen=True, slots=True)
 class NodeAddresses:
-    """`first` and `last` are the pod addresses at the ends of the node's first CIDR."""
+    """`first` and `last` are the pod addresses at the ends of its IPv4 CIDR, or of its blocks."""
 
     name: str
     pod_cidr: str
@@ -96,14 +96,25 @@ def _band(services: Network, start: int, size: int) -> Band:
 
 
 def _node(node: NodeSpec) -> NodeAddresses:
-    cidr = node.pod_cidr
-    own_gateway = node.gateway in cidr
+    first, last, usable = _pod_addresses(node)
     return NodeAddresses(
         name=node.name,
-        pod_cidr=str(cidr),
+        pod_cidr=str(node.pod_cidr),
         pod_cidrs=tuple(map(str, node.pod_cidrs)),
         gateway=str(node.gateway),
-        first=str(cidr[2] if own_gateway else cidr[0]),
-        last=str(cidr[-2] if own_gateway else cidr[-1]),
-        usable_pods=usable_pods(cidr) if own_gateway else cidr.num_addresses,
+        first=str(first),
+        last=str(last),
+        usable_pods=usable,
     )
+
+
+def _pod_addresses(node: NodeSpec) -> tuple[Ip, Ip, int]:
+    """The ends of what its IPAM gives to pods, of the first family, and how many there are."""
+    cidr = node.pod_cidr
+    cidrs = node.cidrs_of(cidr.version == 6)
+    if node.gateway not in cidr:  # blocks: every address is a pod's
+        return cidr[0], cidrs[-1][-1], sum(block.num_addresses for block in cidrs)
+    own = sum(ip in cidr for _, ip in node.reserved)
+    if own:  # drawn from anywhere between network and broadcast address
+        return cidr[1], cidr[-2], cidr.num_addresses - 2 - own
+    return cidr[2], cidr[-2], usable_pods(cidr)

@@ -63,6 +63,8 @@ def addresses(given: str | Sequence[str], what: str) -> tuple[Ip, ...]:
         except ValueError:
             family = "IPv6" if ":" in text else "IPv4"
             raise BadInput(f"The {what} '{text}' is not an {family} address.") from None
+    if len({ip.version for ip in result}) < len(result):
+        raise BadInput(f"The {what} must be one of each family, not '{','.join(texts)}'.")
     return tuple(result)
 
 

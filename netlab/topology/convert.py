@@ -38,7 +38,7 @@ def convert(text: str, wanted: Any, option: str) -> Any:
             return wanted(text)
         except ValueError:
             raise BadInput(f"The option {option} is {NUMBERS[wanted]}, not '{text}'.") from None
-    raise BadInput(f"The option {option} cannot be given as text; set it in a topology file.")
+    raise BadInput(f"The option {option} cannot be given as text", "set it in a topology file")
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

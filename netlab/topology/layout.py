@@ -81,8 +81,8 @@ def _pools(cluster: Cluster, cidrs: tuple[Network, ...]) -> list[Pool]:
         if ipv6 and mask - cidr.prefixlen > IPV6_NODE_BITS_MAX:
             raise BadInput(
                 f"The node mask /{mask} may be at most {IPV6_NODE_BITS_MAX} bits longer than the "
-                f"cluster CIDR {cidr}, as in Kubernetes; use a /{mask - IPV6_NODE_BITS_MAX} or "
-                "longer for the cluster."
+                f"cluster CIDR {cidr}, as in Kubernetes",
+                f"use a /{mask - IPV6_NODE_BITS_MAX} or longer for the cluster",
             )
         pools.append(Pool(cidr, mask))
     return pools
@@ -116,7 +116,7 @@ def _check_numbers(cluster: Cluster, service_cidrs: Sequence[Network], *, dual_s
     for cidr in service_cidrs:
         longest = 30 if cidr.version == 4 else 126
         if cidr.prefixlen > longest:
-            raise BadInput(f"The service CIDR {cidr} is too small; use a /{longest} or wider.")
+            raise BadInput(f"The service CIDR {cidr} is too small", f"use a /{longest} or wider")
 
 
 def _refuse_too_many(cluster: Cluster, pools: Sequence[Pool]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
+import hashlib
 import inspect
 import os
 import sys
@@ -132,9 +133,10 @@ def module(path: Path) -> ModuleType:
     """Run a topology's file; the module that it makes. Raises BadInput.
 
     Not by importlib: it would leave `__pycache__` in the user's folder, and reuse it when a file is
-    changed twice in a second.
+    changed twice in a second. Files of one name in two folders are two modules.
     """
-    made = ModuleType(f"netlab_topology_{path.stem}")
+    folder = hashlib.blake2b(str(path.parent.absolute()).encode(), digest_size=4).hexdigest()
+    made = ModuleType(f"netlab_topology_{path.stem}_{folder}")
     made.__file__ = str(path)
     sys.modules[made.__name__] = made  # a dataclass in the file looks its module up there
     try:

@@ -22,6 +22,9 @@ class Container:
 
     Without a `command` it runs netlab's server, which answers TCP, UDP and HTTP on its port with
     the pod's name. With one, that command is run as it is; its output goes to the lab's log folder.
+
+    >>> Container("web", ("python3", "-m", "http.server", "80")).command[0]
+    'python3'
     """
 
     name: str
@@ -33,7 +36,11 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A network namespace shared by `containers`; without any, `Cluster.containers` defaults."""
+    """A network namespace shared by `containers`; without any, `Cluster.containers` defaults.
+
+    >>> Pod("web", (Container("server"), Container("sidecar"))).containers[1].name
+    'sidecar'
+    """
 
     name: str | None = None
     containers: tuple[Container, ...] | None = None
@@ -44,7 +51,11 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A machine of the cluster. What is None is given by the cluster's address plan."""
+    """A machine of the cluster. What is None is given by the cluster's address plan.
+
+    >>> Cluster(nodes=[Node("control", pods=0), Node(pods=[Pod("web")])]).nodes[0].name
+    'control'
+    """
 
     name: str | None = None
     pods: int | Sequence[Pod] | None = None
@@ -68,6 +79,9 @@ class Cluster:
     A cluster is dual-stack where `cluster_cidr` is a pair, an IPv4 network and an IPv6 one; a node
     gets a /64 of the latter unless `node_mask_ipv6` says otherwise. The underlay then has both
     families too: IPv6 subnets among `underlay`, one for each of IPv4, or else fd30::/64 and so on.
+
+    >>> Cluster(nodes=2, dataplane="flannel-host-gw", underlay_mtu=9000).pods_per_node
+    2
     """
 
     nodes: int | Sequence[Node] = 3

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     Network = IPv4Network | IPv6Network
 else:  # one class each, because msgspec decodes no union of two types that are not its own
 
-    class Ip(ABC):
+    class Ip(ABC):  # noqa: B024
         """An address of either family."""
 
-    class Network(ABC):
+    class Network(ABC):  # noqa: B024
         """A network of either family."""
 
     Ip.register(IPv4Address)

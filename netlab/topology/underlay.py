@@ -23,8 +23,8 @@ def subnets(cluster: Cluster, *, dual_stack: bool) -> tuple[SubnetSpec, ...]:
     for subnet in parsed:
         if subnet.prefixlen > _LONGEST[subnet.version]:
             raise BadInput(
-                f"The underlay subnet {subnet} is too small; use a /{_LONGEST[subnet.version]} or "
-                "wider."
+                f"The underlay subnet {subnet} is too small",
+                f"use a /{_LONGEST[subnet.version]} or wider",
             )
     ipv4: list[Network] = [subnet for subnet in parsed if subnet.version == 4]
     ipv6: list[Network] = [subnet for subnet in parsed if subnet.version == 6]
@@ -32,15 +32,15 @@ def subnets(cluster: Cluster, *, dual_stack: bool) -> tuple[SubnetSpec, ...]:
         raise BadInput("The underlay needs at least one IPv4 subnet.")
     if ipv6 and not dual_stack:
         raise BadInput(
-            f"The underlay subnet {ipv6[0]} is IPv6, and the cluster CIDR has no IPv6 network; "
-            "give one, as in 10.244.0.0/16,fd44::/56."
+            f"The underlay subnet {ipv6[0]} is IPv6, and the cluster CIDR has no IPv6 network",
+            "give one, as in 10.244.0.0/16,fd44::/56",
         )
     if dual_stack and not ipv6:
         ipv6 = [ip_network(IPV6_DEFAULT.format(number)) for number in range(len(ipv4))]
     if dual_stack and len(ipv4) != len(ipv6):
         raise BadInput(
-            f"The underlay has {len(ipv4)} IPv4 subnets and {len(ipv6)} of IPv6; give one of each "
-            "for every segment."
+            f"The underlay has {len(ipv4)} IPv4 subnets and {len(ipv6)} of IPv6",
+            "give one of each for every segment",
         )
     pairs = list(itertools.zip_longest(ipv4, ipv6)) if dual_stack else [(net,) for net in ipv4]
     names = [f"underlay-{number}" for number in range(1, len(pairs) + 1)]
@@ -73,8 +73,8 @@ def refuse_too_many(cluster: Cluster, segments: Sequence[SubnetSpec]) -> None:
 
 def too_small(subnet: SubnetSpec, nodes: int) -> BadInput:
     return BadInput(
-        f"The underlay subnet {subnet.network} is too small for its share of {nodes} nodes; give "
-        "a wider one."
+        f"The underlay subnet {subnet.network} is too small for its share of {nodes} nodes",
+        "give a wider one",
     )
 
 

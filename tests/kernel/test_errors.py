@@ -134,7 +134,8 @@ def test_a_file_that_prints_leaves_the_document_alone(
 
 
 def test_no_such_lab(netlab: Netlab) -> None:
-    for command in (["down"], ["status"], ["verify"], ["diff"], ["exec", "pod-1-1", "--", "true"]):
+    inside = (["exec", "pod-1-1", "--", "true"], ["logs", "node-1"], ["shell"])
+    for command in (["down"], ["status"], ["verify"], ["diff"], *inside):
         assert "netlab up" in refused(netlab, 4, *command)
         assert "'nosuch'" in refused(netlab, 4, *command[:1], "-l", "nosuch", *command[1:])
 
@@ -263,6 +264,8 @@ def test_a_chroot_that_is_no_mount_is_an_unmet_need(netlab: Netlab) -> None:
 def world_readable(folder: Path) -> Path:
     """A copy of netlab and what it needs, which every user may read."""
     import click
+    import msgspec
+    import pyroute2
     import scapy
 
     import netlab
@@ -271,7 +274,7 @@ def world_readable(folder: Path) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(mode=0o755)
     ignore = shutil.ignore_patterns("__pycache__", "contrib", "modules", "tools")
-    for module in (netlab, click, scapy):
+    for module in (netlab, click, msgspec, pyroute2, scapy):
         source = Path(module.__path__[0])
         shutil.copytree(source, target / source.name, ignore=ignore)
     shipped = Path(netlab.__path__[0]).parent / "topologies"

@@ -55,12 +55,14 @@ def test_status_tells_nodes_pods_and_containers(netlab: Netlab) -> None:
     assert all(node["underlay_ip"].startswith("192.168.0.") for node in status["nodes"])
     assert status["pods"][0] == {
         "name": "pod-1-1",
+        "namespace": "default",
         "node": "node-1",
         "netns": "pod-1-1",
         "ip": "100.12.24.2",
+        "ips": ["100.12.24.2"],
         "containers": ["container-1", "container-2"],
     }
-    assert status["health"] == {"ok": True, "containers_down": []}
+    assert status["health"] == {"ok": True, "containers_down": [], "daemons_down": []}
 
 
 def test_two_labs_run_side_by_side(netlab: Netlab) -> None:

@@ -73,11 +73,29 @@ CASES = (
         ),
     ),
     Case("dual", ("fd44:0:0:1::2",), (), ("--set", "dataplane=flannel-host-gw")),
+    Case(
+        "dual",
+        ("10.244.1.2", "fd44:0:0:1::2"),
+        (
+            (
+                "node-1",
+                "iptables-nft -t nat -F FLANNEL-POSTRTG",
+                "iptables-nft table nat: chain FLANNEL-POSTRTG: all its rules are missing (6)",
+            ),
+            (
+                "node-2",
+                "ip6tables-nft -I FLANNEL-FWD -j DROP",
+                "ip6tables-nft table filter: chain FLANNEL-FWD: unexpected rule",
+            ),
+            ("node-2", "iptables-nft -t raw -N MINE", "iptables-nft table raw"),
+        ),
+        ("--set", "dataplane.rules=iptables"),
+    ),
 )
 
 
 def ids(case: Case) -> str:
-    return case.name + ("-host-gw" if case.options else "")
+    return "-".join([case.name, *(option.partition("=")[2] for option in case.options[1:])])
 
 
 @pytest.fixture(params=CASES, ids=ids)
@@ -91,14 +109,8 @@ def words(document: Any) -> str:
     entries = document["missing"] + document["unexpected"]
     lines = [f"{entry['namespace']}: {entry['object']}" for entry in entries]
     for entry in document["changed"]:
-        for field in entry["fields"]:
-            have, want = (_word(entry[state][field]) for state in ("have", "want"))
-            lines.append(f"{entry['object']}: {field} is {have}, not {want}")
+        lines += [f"{entry['object']}: {difference}" for difference in entry["differences"]]
     return "\n".join(lines)
-
-
-def _word(value: Any) -> str:
-    return ("off", "on")[value] if isinstance(value, bool) else str(value)
 
 
 def test_it_is_built_verified_compared_and_repaired(netlab: Netlab, case: Case) -> None:

@@ -25,7 +25,7 @@ from netlab.topology.layout import lay_out
 from netlab.topology.resolved import Layout
 
 TWO_SUBNETS = ["192.168.1.0/24", "192.168.2.0/24"]
-DUAL_STACK = {"cluster_cidr": ["10.244.0.0/16", "fd44::/56"]}
+DUAL_STACK: dict[str, Any] = {"cluster_cidr": ["10.244.0.0/16", "fd44::/56"]}
 
 
 def layout_of(**fields: Any) -> Layout:
@@ -34,7 +34,8 @@ def layout_of(**fields: Any) -> Layout:
 
 def plan_of(dataplane: str, options: dict[str, Any] | None = None, **fields: Any) -> Plan:
     """The plan of a cluster on a dataplane, all else as in the tests' call or by default."""
-    return compile_plan("test", layout_of(**fields), make(dataplane, options))
+    value = make(dataplane, options)
+    return compile_plan("test", lay_out(Cluster(**fields), value.ipam), value)
 
 
 def space_with(*objects: Object, name: str = "a") -> Namespace:
@@ -131,12 +132,17 @@ def sparse(kind: type[Any], text: Text = TEXT) -> st.SearchStrategy[Any]:
 
 @st.composite
 def namespaces(draw: st.DrawFn, *, unique: bool = True) -> dict[str, Namespace]:
-    """Up to four namespaces with arbitrary objects, if `unique` no two in a list with one key."""
+    """Up to three namespaces with arbitrary objects, if `unique` no two in a list with one key.
+
+    Most often with daemons and routes, which have the most to do with each other.
+    """
     result = {}
-    for name in draw(st.sets(NAMES)):
+    for name in draw(st.sets(NAMES, max_size=3)):
+        fields = {"routes", "daemons"} | draw(st.sets(st.sampled_from(list(TYPES)), max_size=3))
         lists = {
             field: draw(st.lists(_any_of(kinds), max_size=3, unique_by=_key if unique else repr))
             for field, kinds in TYPES.items()
+            if field in fields
         }
         role: Literal["node", "pod"] = draw(st.sampled_from(["node", "pod"]))
         result[name] = Namespace(name, role, **lists)

@@ -28,6 +28,7 @@ def test_the_keys_are_those_of_the_contract() -> None:
     assert data["nodes"][1] == {
         "name": "node-2",
         "pod_cidr": "10.244.1.0/24",
+        "pod_cidrs": ("10.244.1.0/24",),
         "gateway": "10.244.1.1",
         "first": "10.244.1.2",
         "last": "10.244.1.254",

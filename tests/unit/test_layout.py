@@ -23,7 +23,10 @@ def layout(**fields: Any) -> Layout:
 
 @st.composite
 def clusters(draw: st.DrawFn) -> Cluster:
-    """Clusters that fit: any node mask, some nodes with a pod CIDR of their own."""
+    """Clusters that fit: any node mask, some nodes with a pod CIDR of their own, one family or two.
+
+    The number of subnets of a node's size is the same in both families.
+    """
     prefix = draw(st.integers(8, 26))
     mask = draw(st.integers(prefix, min(prefix + 8, 30)))
     cluster_cidr = IPv4Network((10 << 24, prefix))
@@ -31,35 +34,53 @@ def clusters(draw: st.DrawFn) -> Cluster:
     count = draw(st.integers(1, min(capacity, 12)))
     pods = draw(st.integers(0, min(usable_pods(IPv4Network((0, mask))), 6)))
     own = draw(st.sets(st.integers(0, min(capacity, 12) - 1), max_size=count))
-    pieces = [IPv4Network((int(cluster_cidr[0]) + n * 2 ** (32 - mask), mask)) for n in own]
-    given_cidrs = [str(piece) for piece in pieces] + [None] * (count - len(pieces))
+    pieces = [str(IPv4Network((int(cluster_cidr[0]) + n * 2 ** (32 - mask), mask))) for n in own]
+    given_cidrs: list[Any] = [*pieces, *[None] * (count - len(pieces))]
+    underlay = draw(st.sampled_from([["192.168.0.0/24"], ["192.168.0.0/26", "192.168.1.0/26"]]))
+    families: dict[str, Any] = {"cluster_cidr": str(cluster_cidr)}
+    if draw(st.booleans()):
+        wide = draw(st.integers(mask - prefix, 16))
+        families = {
+            "cluster_cidr": [str(cluster_cidr), f"fd44::/{112 - wide}"],
+            "node_mask_ipv6": 112,
+        }
+        if draw(st.booleans()):
+            underlay = [*underlay, *(f"fd30:{n}::/64" for n in range(len(underlay)))]
     return Cluster(
         nodes=[Node(pod_cidr=cidr) for cidr in draw(st.permutations(given_cidrs))],
         pods_per_node=pods,
-        cluster_cidr=str(cluster_cidr),
         node_mask=mask,
         service_cidr="172.16.0.0/16",
         external=draw(st.booleans()),
-        underlay=draw(st.sampled_from(["192.168.0.0/24", ["192.168.0.0/26", "192.168.1.0/26"]])),
+        underlay=underlay,
+        **families,
     )
 
 
 @given(clusters())
 def test_addresses_are_disjoint_and_where_they_belong(cluster: Cluster) -> None:
     result = lay_out(cluster)
-    cidrs = [node.pod_cidr for node in result.nodes]
-    assert all(cidr.subnet_of(result.cluster_cidr) for cidr in cidrs)
+    cidrs = [cidr for node in result.nodes for cidr in node.pod_cidrs]
     assert not any(a.overlaps(b) for a, b in combinations(cidrs, 2))
     for node in result.nodes:
-        reserved = {node.pod_cidr[0], node.gateway, node.pod_cidr[-1]}
-        addresses = [pod.address for pod in node.pods]
-        assert all(address in node.pod_cidr for address in addresses)
-        assert not reserved & set(addresses)
-        assert node.address in list(node.subnet.network.hosts())
-    on_underlay = [node.address for node in result.nodes]
-    on_underlay += [subnet.gateway for subnet in result.subnets if subnet.gateway]
-    on_underlay += [result.external.address] if result.external else []
-    everything = [pod.address for pod in result.pods] + on_underlay
+        assert tuple(cidr.version for cidr in node.pod_cidrs) == tuple(
+            6 if ipv6 else 4 for ipv6 in result.families
+        )
+        for index, cidr in enumerate(node.pod_cidrs):
+            whole, gateway = result.cluster_cidrs[index], node.gateways[index]
+            assert cidr[0] in whole
+            assert cidr[-1] in whole
+            reserved = {cidr[0], gateway} | ({cidr[-1]} if cidr.version == 4 else set())
+            addresses = [pod.addresses[index] for pod in node.pods]
+            assert all(address in cidr for address in addresses)
+            assert not reserved & set(addresses)
+            place, net = node.addresses[index], node.subnet.networks[index]
+            assert place in net
+            assert place not in (net[0], net[-1], node.subnet.gateways[index])
+    on_underlay = [ip for node in result.nodes for ip in node.addresses]
+    on_underlay += [ip for subnet in result.subnets for ip in subnet.gateways]
+    on_underlay += result.external.addresses if result.external else ()
+    everything = [ip for pod in result.pods for ip in pod.addresses] + on_underlay
     assert len(everything) == len(set(everything))
     assert lay_out(cluster) == result
 
@@ -89,7 +110,7 @@ def test_pod_capacity_ends_exactly_where_it_says(mask: int, capacity: int) -> No
 
 @pytest.mark.parametrize("external", [True, False])
 def test_underlay_capacity_ends_exactly_where_it_says(external: bool) -> None:
-    capacity = 5 if external else 6
+    capacity = 4 if external else 5  # of six hosts one is the router, whose address is the last
     fields = {"underlay": "192.168.0.0/29", "external": external, "pods_per_node": 0}
     result = layout(nodes=capacity, **fields)
     assert len({node.address for node in result.nodes}) == capacity
@@ -123,6 +144,9 @@ def test_local_ports_differ_between_all_containers() -> None:
 def test_several_subnets_get_a_router_each_and_nodes_in_turn() -> None:
     result = layout(underlay=["192.168.1.0/24", "192.168.2.0/24"])
     assert [str(subnet.gateway) for subnet in result.subnets] == ["192.168.1.254", "192.168.2.254"]
+    assert [str(subnet.gateway) for subnet in layout().subnets] == ["192.168.0.254"], (
+        "one alone too"
+    )
     assert [node.subnet.switch for node in result.nodes] == [
         "underlay-1",
         "underlay-2",
@@ -154,7 +178,7 @@ def test_what_the_topology_says_wins() -> None:
         ({"underlay": "10.96.1.0/24"}, "the underlay subnet .* overlap"),
         ({"service_cidr": "172.16.0.0/31"}, "service CIDR 172.16.0.0/31 is too small"),
         ({"underlay": "192.168.0.0/30"}, "is too small; use a /29"),
-        ({"underlay": []}, "at least one subnet"),
+        ({"underlay": []}, "at least one IPv4 subnet"),
         ({"node_mask": 15}, "between the cluster CIDR's /16 and /30"),
         ({"node_mask": 31}, "between the cluster CIDR's /16 and /30"),
         ({"underlay_mtu": 575}, "between 576 and 32768"),
@@ -163,7 +187,7 @@ def test_what_the_topology_says_wins() -> None:
         ({"nodes": 0}, "at least one node"),
         ({"nodes": []}, "at least one node"),
         ({"pods_per_node": -1}, "cannot be negative"),
-        ({"nodes": [Node(pods=-1)]}, "holds 253 pods, not -1"),
+        ({"nodes": [Node(pods=-1)]}, "A node cannot have -1 pods"),
         ({"containers": 1921}, "A pod holds 1920 containers, not 1921"),
         ({"nodes": [Node("all")]}, "cannot be named 'all'"),
         ({"nodes": [Node("default")]}, "cannot be named 'default'"),
@@ -183,6 +207,8 @@ def test_what_the_topology_says_wins() -> None:
         ({"nodes": [Node("a-name-of-16-chr")]}, "16 characters"),
         ({"nodes": [Node("Node")]}, "is not a DNS label"),
         ({"nodes": [Node("underlay")]}, "Two namespaces of the lab would be named 'underlay'"),
+        ({"nodes": [Node("router")]}, "Two namespaces of the lab would be named 'router'"),
+        ({"nodes": [Node(address="192.168.0.254")]}, "kept for the router or the client"),
         ({"nodes": [Node(pods=[Pod("node-1")])]}, "Two namespaces .* named 'node-1'"),
         ({"nodes": [Node(pods=[Pod("p", (Container("c"),) * 2)])]}, "Two containers of p"),
         ({"nodes": [Node(pods=[Pod("p", (Container("../c"),))])]}, "is not a DNS label"),

@@ -1,36 +1,37 @@
 """What the plans of the flannel dataplanes hold, as the real systems make it."""
 
-from ipaddress import IPv4Interface
 from typing import Any
 
 import pytest
 
-from netlab import Cluster, Container, Node, Pod
+from netlab import Container, Node, Pod
 from netlab.dataplane import load_topology, make
 from netlab.errors import BadInput
+from netlab.plan import headers
 from netlab.plan.compile import compile_plan
-from netlab.plan.dataplane import Frame
+from netlab.plan.headers import BARE
+from netlab.plan.links import LOOPBACK, Peer, Port, Veth, Vxlan
 from netlab.plan.names import host_veth, mac
-from netlab.plan.types import (
+from netlab.plan.processes import Container as ContainerProcess
+from netlab.plan.routing import (
     DEFAULT_RULES,
     LOCALHOST,
-    LOOPBACK,
+    LOCALHOST6,
     Address,
-    Daemon,
     FdbEntry,
-    Link,
-    Namespace,
     Neighbour,
-    Peer,
-    Plan,
     Route,
     Sysctl,
-    Vxlan,
+    connected,
+    route,
 )
+from netlab.plan.rulesets import NftTable
+from netlab.plan.types import Namespace, Plan
 from netlab.topology.layout import lay_out
 from tests.unit import plans
+from tests.unit.plans import TWO_SUBNETS
 
-TWO_SUBNETS = ["192.168.1.0/24", "192.168.2.0/24"]
+DEFAULT_ROUTE = route("0.0.0.0/0", "eth0", "192.168.0.254")
 
 
 def shipped(name: str, **settings: str) -> Plan:
@@ -46,20 +47,21 @@ def without_loopback(plan: Plan) -> Plan:
     """What every namespace has alike need not be named in each test: loopback, connected routes."""
     for space in plan.namespaces.values():
         assert space.links.pop() == LOOPBACK
+        # In pods IPv6 is on, with no address but this; elsewhere it is off.
+        assert space.ipv6 is (space.role == "pod")
+        if space.ipv6:
+            assert space.addresses.pop() == LOCALHOST6
         assert space.addresses.pop() == LOCALHOST
         assert space.rules == list(DEFAULT_RULES)
-        interfaces = [(item.link, IPv4Interface(item.address)) for item in space.addresses]
-        assert [route for route in space.routes if route.connected] == [
-            Route(str(interface.network), link, source=str(interface.ip))
-            for link, interface in interfaces
-            if interface.network.prefixlen < 32
+        assert [way for way in space.routes if way.connected] == [
+            way for address in space.addresses if (way := connected(address))
         ]
-        space.routes = [route for route in space.routes if not route.connected]
+        space.routes = [way for way in space.routes if not way.connected]
     return plan
 
 
 def by_destination(space: Namespace) -> dict[str, Route]:
-    return {route.destination: route for route in space.routes}
+    return {way.destination: way for way in space.routes}
 
 
 def test_vxlan_node_holds_what_flannel_makes() -> None:
@@ -71,27 +73,38 @@ def test_vxlan_node_holds_what_flannel_makes() -> None:
         host_veth("pod-1-1"),
         host_veth("pod-1-2"),
     ]
-    assert node.link("eth0").mtu == 1500
-    assert node.link("eth0").peer == Peer("underlay", "node-1")
-    assert node.link("flannel.1") == Link(
-        "flannel.1",
-        "vxlan",
-        mac("node-1", "flannel.1"),
-        1450,
+    assert node.link("eth0") == Veth(
+        name="eth0", mac=mac("node-1", "eth0"), mtu=1500, peer=Peer("underlay", "node-1")
+    )
+    assert node.link("flannel.1") == Vxlan(
+        name="flannel.1",
+        mac=mac("node-1", "flannel.1"),
+        mtu=1450,
         txqlen=0,
-        vxlan=Vxlan(1, 8472, "192.168.0.1", "eth0", learning=False),
+        vni=1,
+        port=8472,
+        local="192.168.0.1",
+        device="eth0",
+        learning=False,
     )
     assert node.link("cni0").mtu == 1450
-    port = node.link(host_veth("pod-1-2"))
-    assert (port.master, port.hairpin, port.mtu) == ("cni0", True, 1450)
+    assert node.link(host_veth("pod-1-2")) == Veth(
+        name=host_veth("pod-1-2"),
+        mac=mac("node-1", host_veth("pod-1-2")),
+        mtu=1450,
+        master="cni0",
+        bridge_port=Port(hairpin=True),
+        peer=Peer("pod-1-2", "eth0"),
+    )
     assert node.addresses == [
         Address("eth0", "192.168.0.1/24"),
         Address("flannel.1", "10.244.0.0/32"),
         Address("cni0", "10.244.0.1/24"),
     ]
     assert node.routes == [
-        Route("10.244.1.0/24", "flannel.1", "10.244.1.0", onlink=True),
-        Route("10.244.2.0/24", "flannel.1", "10.244.2.0", onlink=True),
+        DEFAULT_ROUTE,
+        route("10.244.1.0/24", "flannel.1", "10.244.1.0", onlink=True),
+        route("10.244.2.0/24", "flannel.1", "10.244.2.0", onlink=True),
     ]
     vteps = {number: mac(f"node-{number}", "flannel.1") for number in (2, 3)}
     assert node.neighbours == [
@@ -111,28 +124,30 @@ def test_vxlan_node_holds_what_flannel_makes() -> None:
 def test_pod_holds_what_the_bridge_plugin_makes() -> None:
     pod = shipped("flannel-vxlan").namespaces["pod-2-1"]
     assert pod.links == [
-        Link(
-            "eth0",
-            "veth",
-            mac("pod-2-1", "eth0"),
-            1450,
+        Veth(
+            name="eth0",
+            mac=mac("pod-2-1", "eth0"),
+            mtu=1450,
             peer=Peer("node-2", host_veth("pod-2-1")),
+            addr_gen_mode="none",
         )
     ]
     assert pod.addresses == [Address("eth0", "10.244.1.2/24")]
     assert pod.routes == [
-        Route("0.0.0.0/0", "eth0", "10.244.1.1"),
-        Route("10.244.0.0/16", "eth0", "10.244.1.1"),
+        route("0.0.0.0/0", "eth0", "10.244.1.1"),
+        route("10.244.0.0/16", "eth0", "10.244.1.1"),
     ]
-    assert [daemon.port for daemon in pod.daemons] == [8080, 8081]
-    assert not pod.neighbours + pod.fdb + pod.ruleset
+    assert pod.sysctls == [Sysctl("net/ipv4/conf/eth0/arp_notify", "1")]
+    assert [container.port for container in pod.containers] == [8080, 8081]
+    assert not pod.neighbours + pod.fdb + pod.ruleset + pod.daemons
 
 
 def test_flannel_rules_in_the_order_of_its_source() -> None:
     [table] = shipped("flannel-vxlan").namespaces["node-3"].ruleset
+    assert isinstance(table, NftTable)
     assert (table.family, table.name) == ("ip", "flannel-ipv4")
-    lines = [line.strip() for line in table.body.splitlines()]
-    assert lines[4:10] == [
+    lines = [line.strip() for line in table.script.splitlines()]
+    assert lines[lines.index("meta mark 0x00004000 return") :][:6] == [
         "meta mark 0x00004000 return",
         "ip saddr 10.244.2.0/24 ip daddr 10.244.0.0/16 return",
         "ip saddr 10.244.0.0/16 ip daddr 10.244.2.0/24 return",
@@ -140,15 +155,16 @@ def test_flannel_rules_in_the_order_of_its_source() -> None:
         "ip saddr 10.244.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random",
         "ip saddr != 10.244.0.0/16 ip daddr 10.244.0.0/16 masquerade fully-random",
     ]
-    assert lines[-3:-1] == ["ip saddr 10.244.0.0/16 accept", "ip daddr 10.244.0.0/16 accept"]
+    accepted = lines[lines.index("ip saddr 10.244.0.0/16 accept") :][:2]
+    assert accepted == ["ip saddr 10.244.0.0/16 accept", "ip daddr 10.244.0.0/16 accept"]
     assert table.script.startswith("table ip flannel-ipv4 {\n")
     assert table.script.count("{") == table.script.count("}")
 
 
 def test_vni_and_port_are_options() -> None:
     node = plan_of("flannel-vxlan", {"vni": 4096, "port": 4789}).namespaces["node-1"]
-    vxlan = node.link("flannel.4096").vxlan
-    assert vxlan is not None
+    vxlan = node.link("flannel.4096")
+    assert isinstance(vxlan, Vxlan)
     assert (vxlan.vni, vxlan.port) == (4096, 4789)
     assert {entry.link for entry in node.fdb} == {"flannel.4096"}
     assert Sysctl("net/ipv6/conf/flannel.4096/accept_ra", "0") in node.sysctls
@@ -164,8 +180,9 @@ def test_host_gw_has_plain_routes_and_no_tunnel() -> None:
     plan = shipped("flannel-host-gw")
     node = plan.namespaces["node-2"]
     assert node.routes == [
-        Route("10.244.0.0/24", "eth0", "192.168.0.1"),
-        Route("10.244.2.0/24", "eth0", "192.168.0.3"),
+        DEFAULT_ROUTE,
+        route("10.244.0.0/24", "eth0", "192.168.0.1"),
+        route("10.244.2.0/24", "eth0", "192.168.0.3"),
     ]
     assert not node.neighbours + node.fdb
     kinds = {link.kind for space in plan.namespaces.values() for link in space.links}
@@ -175,14 +192,14 @@ def test_host_gw_has_plain_routes_and_no_tunnel() -> None:
 
 
 def test_host_gw_is_refused_across_subnets_unless_forced() -> None:
-    layout = lay_out(Cluster(underlay=TWO_SUBNETS))
+    layout = plans.layout_of(underlay=TWO_SUBNETS)
     dataplane = make("flannel-host-gw")
     with pytest.raises(BadInput, match=r"one segment.*node-1 is in 192\.168\.1\.0/24 and node-2"):
         compile_plan("x", layout, dataplane)
     forced = compile_plan("x", layout, dataplane, force=True).namespaces["node-1"]
     routes = by_destination(forced)
-    assert routes["10.244.1.0/24"] == Route("10.244.1.0/24", "eth0", "192.168.2.1", onlink=True)
-    assert routes["10.244.2.0/24"].onlink is False
+    assert routes["10.244.1.0/24"] == route("10.244.1.0/24", "eth0", "192.168.2.1", onlink=True)
+    assert routes["10.244.2.0/24"] == route("10.244.2.0/24", "eth0", "192.168.1.2")
     first, second, third = layout.nodes
     assert "192.168.2.1 is not on the segment" in (
         dataplane.unreachable(layout, first, second) or ""
@@ -197,12 +214,12 @@ def test_l3_underlay_has_a_router_with_a_leg_in_each_subnet() -> None:
         Address("eth0", "192.168.1.254/24"),
         Address("eth1", "192.168.2.254/24"),
     ]
-    assert [link.peer for link in router.links] == [
+    assert [link.peer for link in router.links if isinstance(link, Veth)] == [
         Peer("underlay-1", "router"),
         Peer("underlay-2", "router"),
     ]
     assert Sysctl("net/ipv4/ip_forward", "1") in router.sysctls
-    assert by_destination(spaces["node-2"])["0.0.0.0/0"] == Route(
+    assert by_destination(spaces["node-2"])["0.0.0.0/0"] == route(
         "0.0.0.0/0", "eth0", "192.168.2.254"
     )
     # The tunnel hides the underlay's shape: its routes are those of one segment.
@@ -214,25 +231,43 @@ def test_direct_routing_sends_bare_packets_within_a_segment() -> None:
     spaces = shipped("flannel-vxlan-l3", dataplane__direct_routing="true").namespaces
     node = spaces["node-1"]
     routes = by_destination(node)
-    assert routes["10.244.2.0/24"] == Route("10.244.2.0/24", "eth0", "192.168.1.2")
-    assert routes["10.244.1.0/24"] == Route("10.244.1.0/24", "flannel.1", "10.244.1.0", True)
+    assert routes["10.244.2.0/24"] == route("10.244.2.0/24", "eth0", "192.168.1.2")
+    assert routes["10.244.1.0/24"] == route("10.244.1.0/24", "flannel.1", "10.244.1.0", onlink=True)
     assert [entry.destination for entry in node.fdb] == ["192.168.2.1"]
     assert [entry.address for entry in node.neighbours] == ["10.244.1.0"]
 
 
-def test_frames_say_what_the_wire_shows() -> None:
-    layout = lay_out(Cluster(underlay=TWO_SUBNETS))
+def test_headers_say_what_the_wire_shows() -> None:
+    layout = plans.layout_of(underlay=TWO_SUBNETS)
     first, second, third = layout.nodes
     vxlan = make("flannel-vxlan", {"direct_routing": True})
-    assert vxlan.frame(layout, first, third) == Frame()
-    assert vxlan.frame(layout, first, second) == Frame(
-        vxlan=True,
-        outer=("192.168.1.1", "192.168.2.1"),
-        udp_port=8472,
-        vni=1,
-        inner_macs=(mac("node-1", "flannel.1"), mac("node-2", "flannel.1")),
+    assert vxlan.headers(layout, first, third, False) == BARE
+    assert vxlan.headers(layout, first, second, False) == (
+        headers.Ip("192.168.1.1", "192.168.2.1")
+        / headers.Udp(8472)
+        / headers.Vxlan(1)
+        / headers.Ether(mac("node-1", "flannel.1"), mac("node-2", "flannel.1"))
     )
-    assert make("flannel-host-gw").frame(layout, first, third) == Frame()
+    assert make("flannel-host-gw").headers(layout, first, third, False) == BARE
+
+
+def test_the_smallest_device_on_the_way_bounds_what_crosses_whole() -> None:
+    layout = plans.layout_of(underlay_mtu=1400)
+    first, second, _ = layout.nodes
+    for name, mtu in (("flannel-vxlan", 1350), ("flannel-host-gw", 1400)):
+        dataplane = make(name)
+        assert dataplane.pod_mtu(layout) == mtu
+        assert dataplane.path_mtu(layout, first, second, False) == mtu
+
+
+def test_what_leaves_the_cluster_is_masqueraded() -> None:
+    layout = plans.layout_of()
+    first, second, _ = layout.nodes
+    assert layout.external is not None
+    vxlan = make("flannel-vxlan")
+    assert vxlan.masquerades(layout, first, layout.external.address)
+    assert vxlan.masquerades(layout, first, second.address)
+    assert not vxlan.masquerades(layout, first, second.pods[0].address)
 
 
 def test_seed_example() -> None:
@@ -255,8 +290,10 @@ def test_every_cable_is_known_by_both_ends_and_every_mac_is_unique() -> None:
     for space in spaces.values():
         for link in space.links:
             macs.append(link.mac)
-            if link.peer:
+            if isinstance(link, Veth):
+                assert link.peer is not None
                 other = spaces[link.peer.namespace].link(link.peer.link)
+                assert isinstance(other, Veth)
                 assert other.peer == Peer(space.name, link.name)
                 assert other.mtu == link.mtu
     assert len(macs) == len(set(macs))
@@ -277,22 +314,30 @@ def test_namespaces_come_in_the_order_of_building() -> None:
         "pod-1-1",
         "pod-1-2",
     ]
+    assert list(plan_of("flannel-vxlan", nodes=1, pods_per_node=0).namespaces) == [
+        "underlay",
+        "router",
+        "external",
+        "node-1",
+    ]
     assert "external" not in plan_of("flannel-vxlan", external=False).namespaces
 
 
 def test_a_cluster_of_one_node_keeps_the_connected_route() -> None:
     plan = plan_of("flannel-vxlan", nodes=1, cluster_cidr="10.244.0.0/24")
-    assert [route.destination for route in plan.namespaces["pod-1-1"].routes] == ["0.0.0.0/0"]
+    assert [way.destination for way in plan.namespaces["pod-1-1"].routes] == ["0.0.0.0/0"]
 
 
-def test_containers_become_daemons() -> None:
+def test_containers_become_processes_of_their_pod() -> None:
     pods = [Pod("web", (Container("app", ("sleep", "1")), Container("side")))]
     plan = plan_of("flannel-vxlan", nodes=[Node(pods=pods)])
-    assert plan.namespaces["web"].daemons == [
-        Daemon("app", "web", ("sleep", "1"), 0, 0),
-        Daemon("side", "web", None, 8081, 10000),
+    assert plan.namespaces["web"].containers == [
+        ContainerProcess("app", "web", ("sleep", "1"), 0, 0),
+        ContainerProcess("side", "web", None, 8081, 10000),
     ]
-    assert plan.namespaces["external"].daemons == [Daemon("client", "external", None, 8080, 9999)]
+    assert plan.namespaces["external"].containers == [
+        ContainerProcess("client", "external", None, 8080, 9999)
+    ]
 
 
 @pytest.mark.parametrize("name", ["br0", "lo"])
@@ -304,3 +349,46 @@ def test_a_node_cannot_take_a_device_of_its_switch(name: str) -> None:
 def test_a_device_name_too_long_for_the_kernel_is_refused() -> None:
     with pytest.raises(BadInput, match=r"'flannel\.16777215' .* 16 characters"):
         plan_of("flannel-vxlan", {"vni": 2**24 - 1})
+
+
+def test_an_object_that_is_given_twice_is_there_once() -> None:
+    """Forwarding is the bridge plugin's word, and may be the dataplane's too."""
+    node = plan_of("flannel-vxlan").namespaces["node-1"]
+    assert node.sysctls.count(Sysctl("net/ipv4/ip_forward", "1")) == 1
+
+
+def test_a_small_mtu_leaves_a_device_without_ipv6() -> None:
+    """Below 1,280 bytes the kernel takes its IPv6 settings away, so none can be compared."""
+    spaces = plan_of("flannel-vxlan", underlay_mtu=1300).namespaces
+    assert {link.name: link.addr_gen_mode for link in spaces["node-1"].links} == {
+        "eth0": "eui64",
+        "flannel.1": None,
+        "cni0": None,
+        host_veth("pod-1-1"): None,
+        host_veth("pod-1-2"): None,
+    }
+    assert spaces["pod-1-1"].link("eth0").addr_gen_mode is None
+
+
+def test_how_pods_are_attached_is_part_of_the_plan() -> None:
+    plan = plan_of("flannel-vxlan", nodes=2)
+    assert [(item.pod, item.node) for item in plan.attachments] == [
+        ("pod-1-1", "node-1"),
+        ("pod-1-2", "node-1"),
+        ("pod-2-1", "node-2"),
+        ("pod-2-2", "node-2"),
+    ]
+    item = plan.attachments[2]
+    assert (item.device, item.port, item.bridge) == ("eth0", host_veth("pod-2-1"), "cni0")
+    assert (item.wiring, item.hairpin, item.mtu) == ("bridge", True, 1450)
+    assert (item.addresses, item.gateways) == (("10.244.1.2/24",), ("10.244.1.1",))
+    assert item.gateway_mac == plan.namespaces["node-2"].link("cni0").mac
+
+
+def test_a_dataplane_without_ipv6_is_refused_a_dual_stack_cluster() -> None:
+    class OnlyIpv4(type(make("flannel-host-gw"))):  # type: ignore[misc]
+        dual_stack = False
+
+    layout = plans.layout_of(**plans.DUAL_STACK)
+    with pytest.raises(BadInput, match="flannel-host-gw carries IPv4 only; give one cluster CIDR"):
+        compile_plan("x", layout, OnlyIpv4())

@@ -1,7 +1,6 @@
 """The script of `netlab plan --sh`: its shape, and that nothing in a plan can break out of it."""
 
 import re
-import subprocess
 from typing import Any
 
 import pytest
@@ -10,36 +9,19 @@ from hypothesis import strategies as st
 
 from netlab import Container, Node, Pod
 from netlab.errors import BadInput
+from netlab.plan.links import Bridge, Peer, Veth
+from netlab.plan.processes import Container as ContainerProcess
+from netlab.plan.processes import Daemon
+from netlab.plan.routing import Address, Sysctl
 from netlab.plan.shell import render
-from netlab.plan.types import Address, Daemon, Link, Namespace, Plan, Route, Sysctl, Table
-from tests.unit.plans import plan_of
-
-SERVER = "print('server')\n"
-
-
-def script(**fields: Any) -> str:
-    return render(plan_of("flannel-vxlan", **fields), SERVER)
+from netlab.plan.types import Namespace, Plan
+from tests.unit.plans import DUAL_STACK, plan_of, space_with
+from tests.unit.scripts import SERVER, check_syntax, script, script_with, section, words_for
 
 
-def section(text: str, title: str) -> str:
-    return text.split(f"# ==== {title}")[1].split("# ====")[0]
-
-
-def check_syntax(text: str) -> None:
-    subprocess.run(["sh", "-n"], input=text, text=True, check=True)
-
-
-def started(line: str) -> list[str]:
-    """The words that the script's function `container` would get."""
-    function = 'container() { for word in "$@"; do printf \'%s\\0\' "$word"; done; }'
-    result = subprocess.run(
-        ["sh", "-uc", f"dir=/d\n{function}\n{line}"], capture_output=True, check=True
-    )
-    return result.stdout.decode().split("\0")[:-1]
-
-
-def test_it_is_valid_and_goes_into_namespaces_of_its_own_first() -> None:
-    text = script()
+@pytest.mark.parametrize("fields", [{}, DUAL_STACK], ids=["ipv4", "dual-stack"])
+def test_it_is_valid_and_goes_into_namespaces_of_its_own_first(fields: dict[str, Any]) -> None:
+    text = script(**fields)
     check_syntax(text)
     enter = text.index("exec unshare $as_root --mount --net --pid --fork --kill-child --mount-proc")
     assert text.startswith("#!/bin/sh\n")
@@ -50,19 +32,25 @@ def test_it_is_valid_and_goes_into_namespaces_of_its_own_first() -> None:
 
 
 def test_a_node_is_a_section_in_plain_commands() -> None:
-    node = section(script(nodes=2, pods_per_node=1), "node-1 (node)")
+    text = script(nodes=2, pods_per_node=1)
     mac = r"([0-9a-f]{2}:){5}[0-9a-f]{2}"
     for line in (
         "ip -n node-1 -batch - <<'END'",
-        "link set dev lo up",
         f"link add name cni0 address {mac} mtu 1450 txqueuelen 1000 type bridge",
         f"link add name flannel[.]1 address {mac} mtu 1450 txqueuelen 0 type vxlan id 1 "
         "dstport 8472 local 192.168.0.1 dev eth0 nolearning",
+    ):
+        assert re.search(f"^{line}$", section(text, "The other devices"), re.MULTILINE), line
+    node = section(text, "node-1 (node)")
+    for line in (
+        "ip -n node-1 -batch - <<'END'",
+        "link set dev lo up",
         "link set dev veth[0-9a-f]{8} master cni0",
         "link set dev veth[0-9a-f]{8} type bridge_slave hairpin on",
         "addr add 10.244.0.0/32 dev flannel.1",
         "addr add 10.244.0.1/24 brd [+] dev cni0",
         f"neigh add 10.244.1.0 lladdr {mac} dev flannel.1 nud permanent",
+        "route add default via 192.168.0.254 dev eth0",
         "route add 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink",
         f"fdb add {mac} dev flannel.1 dst 192.168.0.2 self permanent",
         "settings node-1 net/ipv6/conf/flannel.1/accept_ra=0 net/ipv6/conf/cni0/accept_ra=0",
@@ -72,22 +60,56 @@ def test_a_node_is_a_section_in_plain_commands() -> None:
         assert re.search(f"^{line}$", node, re.MULTILINE), line
 
 
+def test_a_dual_stack_node_s_own_lines() -> None:
+    text = script(nodes=2, pods_per_node=1, **DUAL_STACK)
+    mac = r"([0-9a-f]{2}:){5}[0-9a-f]{2}"
+    for line in (
+        f"link add name flannel-v6[.]1 address {mac} mtu 1430 txqueuelen 0 type vxlan id 1 "
+        "dstport 8472 local fd30::1 dev eth0 nolearning",
+        "addr add fd44::1/64 dev cni0 nodad",
+        "addr add fe80::[0-9a-f:]+/64 dev cni0 scope link nodad",
+        f"neigh add fd44:0:0:1:: lladdr {mac} dev flannel-v6.1 nud permanent",
+        "route add fd44:0:0:1::/64 via fd44:0:0:1:: dev flannel-v6.1 onlink metric 1024",
+        "route add ::/0 via fd44:0:0:1::1 dev eth0 metric 1024",
+        f"fdb add {mac} dev flannel-v6.1 dst fd30::2 self permanent",
+        "table bridge netlab {",
+    ):
+        assert re.search(f"^{line}$", text, re.MULTILINE), line
+
+
 def test_settings_which_are_not_a_device_s_come_before_any_device() -> None:
-    text = script()
+    text = script(**DUAL_STACK)
     first = text.index("\nlink add ")
-    for setting in ("net/ipv6/conf/all/disable_ipv6=1", "net/ipv4/ip_forward=1"):
+    for setting in (
+        "net/ipv6/conf/all/disable_ipv6=1",
+        "net/ipv4/ip_forward=1",
+        "net/ipv6/conf/all/forwarding=1",
+        "net/ipv6/conf/default/addr_gen_mode=1",
+    ):
         assert text.rindex(setting) < first
     for setting in ("conf/cni0/accept_ra=0", "conf/eth0/arp_notify=1"):
         assert text.index(setting) > first
 
 
+def test_pods_make_no_link_local_address_by_themselves() -> None:
+    assert "settings pod-1-1 net/ipv6/conf/default/addr_gen_mode=1\n" in script()
+
+
 def test_every_cable_is_made_once() -> None:
     plan = plan_of("flannel-vxlan", underlay=["10.1.0.0/24", "10.2.0.0/24"])
     cables = section(render(plan, SERVER), "The cables")
-    ends = [(s.name, x.name) for s in plan.namespaces.values() for x in s.links if x.peer]
+    ends = [
+        (s.name, x.name) for s in plan.namespaces.values() for x in s.links if isinstance(x, Veth)
+    ]
     assert cables.count("\nlink add ") * 2 == len(ends)
     for space, device in ends:
         assert len(re.findall(rf"(?:add|peer) name {device} netns {space} ", cables)) == 1
+
+
+@pytest.mark.parametrize("peer", [None, Peer("a", "gone"), Peer("gone", "eth0")])
+def test_a_cable_with_one_end_is_refused_and_not_left_out(peer: Peer | None) -> None:
+    with pytest.raises(BadInput, match="other end of veth1 in a is in no namespace of the script"):
+        script_with(Veth(name="veth1", peer=peer))
 
 
 def test_a_name_is_never_where_ip_looks_for_a_keyword() -> None:
@@ -99,24 +121,9 @@ def test_a_name_is_never_where_ip_looks_for_a_keyword() -> None:
     assert "link set dev master up" in lines
 
 
-def test_routes_in_every_form() -> None:
-    routes = [
-        Route("0.0.0.0/0", "eth0", "10.0.0.1"),
-        Route("10.1.0.0/24", "eth0"),
-        Route("10.2.0.0/24", "eth0", "10.0.0.9", onlink=True, metric=50),
-    ]
-    text = render(Plan("x", (), {"a": Namespace("a", "node", routes=routes)}), "")
-    assert section(text, "a (node)").splitlines()[4:7] == [
-        "route add default via 10.0.0.1 dev eth0",
-        "route add 10.1.0.0/24 dev eth0",
-        "route add 10.2.0.0/24 via 10.0.0.9 dev eth0 metric 50 onlink",
-    ]
-
-
 @pytest.mark.parametrize(("length", "broadcast"), [(24, True), (30, True), (31, False)])
 def test_broadcast_address(length: int, broadcast: bool) -> None:
-    space = Namespace("a", "node", addresses=[Address("eth0", f"10.0.0.0/{length}")])
-    text = render(Plan("x", (), {"a": space}), "")
+    text = script_with(Address("eth0", f"10.0.0.0/{length}"))
     assert (f"addr add 10.0.0.0/{length} brd + dev eth0" in text) is broadcast
 
 
@@ -126,6 +133,7 @@ def test_only_what_is_needed_is_asked_for() -> None:
     assert "for tool in ip bridge unshare nft; do" in bare
     assert "server.py" not in bare
     assert "container()" not in bare
+    assert "daemon()" not in script()
 
 
 def test_the_server_is_embedded_as_it_is() -> None:
@@ -137,10 +145,12 @@ def test_the_server_is_embedded_as_it_is() -> None:
 
 def test_a_default_container_runs_the_server_with_its_names_and_ports() -> None:
     lines = [line for line in script(nodes=1).splitlines() if line.startswith("container pod-1-2 ")]
-    assert started(lines[1]) == [
-        *("pod-1-2", "container-2", "pod-1-2", "python3", "/d/server.py"),
-        *("--pod", "pod-1-2", "--container", "container-2"),
-        *("--port", "8081", "--local-port", "10003"),
+    assert words_for("container", lines[1]) == [
+        [
+            *("pod-1-2", "container-2", "pod-1-2", "python3", "/d/server.py"),
+            *("--pod", "pod-1-2", "--container", "container-2"),
+            *("--port", "8081", "--local-port", "10003"),
+        ]
     ]
 
 
@@ -149,26 +159,23 @@ def test_any_command_arrives_word_by_word(command: list[str]) -> None:
     pods = [Pod("p", (Container("c", tuple(command)),))]
     text = script(nodes=[Node(pods=pods)])
     start = text.index("\ncontainer p ") + 1
-    assert started(text[start : text.index("\nlistening external")]) == ["p", "c", "p", *command]
+    line = text[start : text.index("\nlistening external")]
+    assert words_for("container", line) == [["p", "c", "p", *command]]
 
 
 @pytest.mark.parametrize("text", ["$(id)", "a\nb", "'", "#", "END\nid", "a b", "-a", ""])
 def test_odd_text_is_quoted_or_refused(text: str) -> None:
-    quoted = Namespace(
-        "a",
-        "node",
-        sysctls=[Sysctl("net/x", text)],
-        daemons=[Daemon("d", text, (text,))],
-        ruleset=[Table("ip", "t", "# END\nEND\n")],
-    )
+    quoted = space_with(Sysctl("net/x", text), ContainerProcess("d", text, (text,)))
     rendered = render(Plan(text, (), {"a": quoted}), "")
     check_syntax(rendered)
     start = rendered.index("\ncontainer a ") + 1
-    assert started(rendered[start : rendered.index("\n# ==== Ready")]) == ["a", "d", text, text]
+    line = rendered[start : rendered.index("\n# ==== Ready")]
+    assert words_for("container", line) == [["a", "d", text, text]]
     for space in (
         Namespace(text, "node"),
-        Namespace("a", "node", links=[Link(text, "bridge", "02:00:00:00:00:01", 1500)]),
-        Namespace("a", "node", daemons=[Daemon(text, "h", ("true",))]),
+        space_with(Bridge(name=text, mac="02:00:00:00:00:01")),
+        space_with(ContainerProcess(text, "h", ("true",))),
+        space_with(Daemon(name=text, command=("true",))),
     ):
         with pytest.raises(BadInput, match="cannot be put into a script"):
             render(Plan("x", (), {space.name: space}), "")

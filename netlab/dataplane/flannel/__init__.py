@@ -1,4 +1,8 @@
-"""Flannel (flannel-io/flannel): what its backends share, and a file for each backend."""
+"""Flannel (flannel-io/flannel): what its backends share, and a file for each backend.
+
+>>> netlab.flannel.Vxlan(vni=7).name
+'flannel-vxlan'
+"""
 
 from __future__ import annotations
 

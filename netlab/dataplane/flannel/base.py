@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal
 
 from netlab.dataplane.attach.bridge import Bridge
 from netlab.dataplane.flannel.rules import rules
@@ -21,8 +21,7 @@ class Flannel(Dataplane):
     netlab's is nftables, flannel's `EnableNFTables`.
     """
 
-    requires: ClassVar[tuple[str, ...]] = ("nftables-masquerade",)
-
+    _: KW_ONLY  # so that it is not before the backends' own
     rules: Literal["nftables", "iptables"] = "nftables"
 
     def attach(self, layout: Layout, node: NodeSpec) -> Bridge:

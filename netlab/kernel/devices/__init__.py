@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
 
 from netlab.kernel.devices.base import PORT, Device, Raw
 from netlab.kernel.netlink import Netlink, request
@@ -16,12 +17,12 @@ FALLBACK_DEVICES = frozenset(
     ["tunl0", "gre0", "gretap0", "erspan0", "sit0", "ip_vti0", "ip6tnl0", "ip6gre0", "ip6_vti0"]
 )
 _SKIP_STATISTICS = 1 << 3  # RTEXT_FILTER_SKIP_STATS
-_ATTRIBUTES = frozenset(
-    """
-    IFLA_IFNAME IFLA_ADDRESS IFLA_MTU IFLA_TXQLEN IFLA_MASTER IFLA_LINK IFLA_LINK_NETNSID
-    IFLA_OPERSTATE IFLA_QDISC IFLA_LINKINFO IFLA_INFO_KIND IFLA_INFO_DATA IFLA_INFO_SLAVE_KIND
-    IFLA_INFO_SLAVE_DATA IFLA_AF_SPEC AF_INET AF_INET6 IFLA_INET6_ADDR_GEN_MODE
-    """.split()
+_INFO = ("LINKINFO", "INFO_KIND", "INFO_DATA", "INFO_SLAVE_KIND", "INFO_SLAVE_DATA")
+_STATE = frozenset({"IFLA_IFNAME", "IFLA_OPERSTATE", "IFLA_LINKINFO", "IFLA_INFO_KIND"})
+_ATTRIBUTES = _STATE.union(
+    (f"IFLA_{name}" for name in ("ADDRESS", "MTU", "TXQLEN", "MASTER", "LINK", "LINK_NETNSID")),
+    (f"IFLA_{name}" for name in (*_INFO, "QDISC", "AF_SPEC", "INET6_ADDR_GEN_MODE")),
+    ("AF_INET", "AF_INET6"),
 )
 
 
@@ -42,11 +43,18 @@ _wanted = {
 }
 _wanted |= {name for device in _BY_TYPE.values() for name in device.attributes}
 _read = Reader(linkmsg, _ATTRIBUTES | _wanted)
+_read_state = Reader(linkmsg, _STATE)
+_QUESTION = request(linkmsg, rtnl.RTM_GETLINK, 0, {}, (("IFLA_EXT_MASK", _SKIP_STATISTICS),))
 
 
 def of(link: Link) -> Device:
     """The kind of a planned device."""
     return _BY_TYPE[type(link)]
+
+
+def kinds() -> Iterable[Device]:
+    """All kinds that have a file of their own."""
+    return _BY_TYPE.values()
 
 
 def of_kind(kind: str) -> Device:
@@ -56,12 +64,19 @@ def of_kind(kind: str) -> Device:
 
 def dump(netlink: Netlink) -> dict[int, Raw]:
     """The namespace's devices by index, without tunnels' fallback devices."""
-    question = request(
-        linkmsg, rtnl.RTM_GETLINK, 0, {}, (("IFLA_EXT_MASK", _SKIP_STATISTICS),)
-    )
+    return _dump(netlink, _read)
+
+
+def are_operational(netlink: Netlink) -> bool:
+    """Whether all cables of the namespace whose ends are up have a carrier."""
+    found = _dump(netlink, _read_state).values()
+    return all(raw.operational for raw in found if raw.kind == "veth" and raw.up)
+
+
+def _dump(netlink: Netlink, read: Reader) -> dict[int, Raw]:
     result = {}
-    for body in netlink.dump(question):
-        (_family, type_, index, flags, _change), values = _read(body)
+    for body in netlink.dump(_QUESTION):
+        (_family, type_, index, flags, _change), values = read(body)
         if values["IFLA_IFNAME"] not in FALLBACK_DEVICES:
             result[index] = Raw(index, type_, flags, values)
     return result

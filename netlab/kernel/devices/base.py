@@ -17,7 +17,7 @@ from netlab.kernel.netlink import Request, request
 from netlab.kernel.prepared import Attributes
 from netlab.kernel.pyroute import linkmsg, rtnl
 from netlab.kernel.pyroute import netlink as nl
-from netlab.plan.links import AddrGenMode, Link, Peer, Port
+from netlab.plan.links import AddrGenMode, AnyLink, Link, Peer, Port
 
 IFF_UP, IFF_NOARP = 0x1, 0x80
 ARPHRD_ETHER, ARPHRD_LOOPBACK = 1, 772
@@ -54,7 +54,8 @@ PORT = (
 )
 
 
-class Raw(NamedTuple):
+@dataclass(slots=True)
+class Raw:
     """A device as dumped, before names are known for the indexes it refers to."""
 
     index: int
@@ -134,7 +135,9 @@ class Device:
     whole: ClassVar[bool] = False
     attributes: ClassVar[frozenset[str]] = frozenset()
     qdiscs: ClassVar[frozenset[str]] = frozenset({"noqueue", "noop"})
+    makes: ClassVar[bool] = True  # whether netlab makes devices of the kind at all
     by_netlink: ClassVar[bool] = True
+    configures: ClassVar[bool] = False
 
     def data(self, link: Any, place: Place, fields: Collection[str]) -> Iterator[tuple[str, Any]]:
         """The attributes of IFLA_INFO_DATA that make these fields so."""
@@ -149,9 +152,11 @@ class Device:
     def look(self, raw: Raw) -> None:
         """Add to `raw.values` what links' messages do not tell, from inside its namespace."""
 
-    def read(self, raw: Raw, names: Names) -> Link:
+    def read(self, raw: Raw, names: Names) -> AnyLink:
         """The device as the plan's type has it."""
-        return self.link(**self.common(raw, names), **self.own(raw, names))
+        kind: Any = self.link
+        link: AnyLink = kind(**self.common(raw, names), **self.own(raw, names))
+        return link
 
     def own(self, raw: Raw, names: Names) -> dict[str, Any]:
         """The fields that only this kind has."""
@@ -194,7 +199,7 @@ class Device:
         }
 
     def _gen_mode(self, values: Mapping[str, Any], names: Names) -> AddrGenMode | None:
-        number = values.get("IFLA_INET6_ADDR_GEN_MODE")
+        number: int | None = values.get("IFLA_INET6_ADDR_GEN_MODE")
         if number is not None:
             return GEN_MODES[number]
         if names.wanted and not _kernel_has_ipv6():
@@ -231,20 +236,18 @@ def _port(key: tuple[Any, ...], operational: bool) -> Port:
 
 
 @functools.cache
-def defaults(kind: type[Link]) -> Mapping[str, Any]:
+def defaults(kind: type[Link | Port]) -> Mapping[str, Any]:
     """What the kernel gives a new device of the type, for the fields that have a default."""
     fields = {item.name: item for item in msgspec.structs.fields(kind)}
     return {name: item.default for name, item in fields.items() if not item.required}
 
 
-def differing(link: Link) -> list[str]:
-    """The fields that are not what the kernel gives a new device of the kind."""
-    usual = defaults(type(link))
+def differing(value: Link | Port) -> list[str]:
+    """The fields that are not what the kernel gives a new device or port of the kind."""
+    usual = defaults(type(value))
     nothing = object()
     return [
-        name
-        for name in link.__struct_fields__
-        if getattr(link, name) != usual.get(name, nothing)
+        name for name in value.__struct_fields__ if getattr(value, name) != usual.get(name, nothing)
     ]
 
 
@@ -277,11 +280,10 @@ def change(device: Device, link: Link, place: Place, fields: Collection[str]) ->
     own = set(link.__struct_fields__) if device.whole else fields
     data = () if _COMMON.issuperset(fields) else tuple(device.data(link, place, own))
     attributes = (
-        ("IFLA_ADDRESS", link.mac if "mac" in fields else None),
+        ("IFLA_ADDRESS", link.mac or None if "mac" in fields else None),
         ("IFLA_MTU", link.mtu if "mtu" in fields else None),
         ("IFLA_TXQLEN", link.txqlen if "txqlen" in fields else None),
         ("IFLA_MASTER", (place.master or 0) if "master" in fields else None),
-        ("IFLA_LINKINFO", _info(device, data) if data else None),
     )
     mask = (IFF_UP if "up" in fields else 0) | (IFF_NOARP if "arp" in fields else 0)
     flags = (IFF_UP if link.up else 0) | (0 if link.arp else IFF_NOARP)
@@ -290,6 +292,9 @@ def change(device: Device, link: Link, place: Place, fields: Collection[str]) ->
     if mask or any(value is not None for _, value in attributes):
         head = {"index": place.index, "flags": flags & mask, "change": mask}
         yield request(linkmsg, rtnl.RTM_NEWLINK, 0, head, attributes, link)
+    if data:  # alone, as VXLAN refuses an MTU beside its own settings
+        info = (("IFLA_LINKINFO", _info(device, data)),)
+        yield request(linkmsg, rtnl.RTM_NEWLINK, 0, {"index": place.index}, info, link)
     if link.bridge_port and not {"bridge_port", "master"}.isdisjoint(fields):
         yield port(link, place.index, [setting.field for setting in PORT])
 

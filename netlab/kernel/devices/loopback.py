@@ -11,3 +11,4 @@ from netlab.plan.links import Loopback
 class LoopbackDevice(Device):
     kind: ClassVar[str] = "loopback"
     link = Loopback
+    makes: ClassVar[bool] = False

@@ -11,6 +11,7 @@ from netlab.plan.links import Other
 class OtherDevice(Device):
     kind: ClassVar[str] = "other"
     link = Other
+    makes: ClassVar[bool] = False
 
     def own(self, raw: Raw, names: Names) -> dict[str, Any]:
         return {"type": raw.kind or "device"}

@@ -6,11 +6,12 @@ import socket
 from typing import Any, ClassVar
 
 from netlab.kernel import namespaces
-from netlab.kernel.devices.base import Device, Names, Raw, Setting
-from netlab.kernel.pyroute import linkmsg, rtnl, tuntap
+from netlab.kernel.devices.base import Device, Place, Setting
+from netlab.kernel.pyroute import linkmsg, rtnl
 from netlab.plan.links import Tun
 
 _TYPES = {"tun": 1, "tap": 2}
+_FIELDS = ("mode", "packet_info", "vnet_header", "multi_queue")
 _MODES = {number: name for name, number in _TYPES.items()}
 
 
@@ -24,21 +25,24 @@ class TunDevice(Device):
         Setting("multi_queue", "IFLA_TUN_MULTI_QUEUE", bool),
     )
     # A program may set them when it opens the device; the kernel does not in its stead.
-    fixed: ClassVar[frozenset[str]] = frozenset({"mode", "packet_info", "vnet_header", "multi_queue"})
+    fixed: ClassVar[frozenset[str]] = frozenset(_FIELDS)
     # It has a real queue, so it gets the kernel's default, net.core.default_qdisc.
     qdiscs: ClassVar[frozenset[str]] = Device.qdiscs | {"pfifo_fast", "fq_codel", "fq", "mq"}
     by_netlink: ClassVar[bool] = False
 
-    def make(self, link: Tun, namespace: str) -> int:
-        data = [[setting.attribute, setting.write(getattr(link, setting.field))] for setting in self.settings]
-        info = {"attrs": [["IFLA_INFO_KIND", "tun"], ["IFLA_INFO_DATA", {"attrs": data}]]}
+    def described(self, link: Tun) -> Any:
+        """The device as pyroute2's message, by which it knows what to ask of /dev/net/tun."""
         message = linkmsg()
+        data = [[name, value] for name, value in self.data(link, Place(0, {}), _FIELDS)]
+        info = {"attrs": [["IFLA_INFO_KIND", self.kind], ["IFLA_INFO_DATA", {"attrs": data}]]}
         message["header"]["type"] = rtnl.RTM_NEWLINK
         message.setvalue({"attrs": [["IFLA_IFNAME", link.name], ["IFLA_LINKINFO", info]]})
-        message.encode()  # as pyroute2 does before it makes the device by ioctl
-        with namespaces.inside(namespace):
-            tuntap.manage_tun(message)
-            return socket.if_nametoindex(link.name)
+        message.encode()
+        return message
 
-    def own(self, raw: Raw, names: Names) -> dict[str, Any]:
-        return super().own(raw, names)
+    def make(self, link: Tun, namespace: str) -> int:
+        from pyroute2.netlink.rtnl.ifinfmsg.tuntap import manage_tun
+
+        with namespaces.inside(namespace):
+            manage_tun(self.described(link))
+            return socket.if_nametoindex(link.name)

@@ -9,6 +9,8 @@ from netlab.kernel.devices.base import Device, Names, Place, Raw, Setting
 from netlab.plan.links import Vxlan
 from netlab.plan.routing import is_ipv6
 
+_CHECKSUMS = ("udp_csum", "udp6_zero_csum_tx", "udp6_zero_csum_rx")
+
 
 class VxlanDevice(Device):
     kind: ClassVar[str] = "vxlan"
@@ -30,7 +32,10 @@ class VxlanDevice(Device):
         Setting("udp6_zero_csum_rx", "IFLA_VXLAN_UDP_ZERO_CSUM6_RX", bool),
         Setting("df", "IFLA_VXLAN_DF"),
     )
-    fixed: ClassVar[frozenset[str]] = frozenset({"vni", "port", "external", "gbp"})
+    # Tried on 6.18, which says "cannot change"; all others change in place.
+    fixed: ClassVar[frozenset[str]] = frozenset(
+        {"vni", "port", "external", "gbp", "proxy", "rsc", "l2miss", "l3miss", *_CHECKSUMS}
+    )
     attributes: ClassVar[frozenset[str]] = frozenset(
         {
             "IFLA_VXLAN_LINK",
@@ -60,7 +65,7 @@ class VxlanDevice(Device):
         return {
             **super().own(raw, names),
             "local": values.get("IFLA_VXLAN_LOCAL", values.get("IFLA_VXLAN_LOCAL6")),
-            "remote": values.get("IFLA_VXLAN_GROUP", values.get("IFLA_VXLAN_GROUP6")),
+            "remote": remote(raw),
             "device": names.parent(values.get("IFLA_VXLAN_LINK")),
             "gbp": "IFLA_VXLAN_GBP" in values,
         }
@@ -68,6 +73,12 @@ class VxlanDevice(Device):
     def must_be_made_again(self, want: Any, have: Any, fields: Collection[str]) -> bool:
         """One socket is of one family, so addresses of the other need another device."""
         return super().must_be_made_again(want, have, fields) or _ipv6(want) != _ipv6(have)
+
+
+def remote(raw: Raw) -> str | None:
+    """The remote end to which frames go that no other entry leads elsewhere."""
+    found: str | None = raw.values.get("IFLA_VXLAN_GROUP", raw.values.get("IFLA_VXLAN_GROUP6"))
+    return found
 
 
 def _address(attribute: str, address: str | None) -> tuple[str, str]:

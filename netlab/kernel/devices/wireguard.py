@@ -6,8 +6,11 @@ import os
 from ipaddress import ip_interface
 from typing import Any, ClassVar
 
+import msgspec
+
 from netlab.kernel import generic
 from netlab.kernel.devices.base import Device, Names, Raw
+from netlab.kernel.netlink import Request
 from netlab.plan.links import Wireguard, WireguardPeer
 
 _NO_KEY = "A" * 43 + "="  # the zeros by which the kernel means none, in base64
@@ -23,23 +26,12 @@ class WireguardDevice(Device):
 
     kind: ClassVar[str] = "wireguard"
     link = Wireguard
+    configures: ClassVar[bool] = True
 
     def configure(self, link: Wireguard) -> None:
         """All in one message, which replaces the peers there were."""
-        from pyroute2.netlink.generic import wireguard as wg
-
-        message = wg.wgmsg()
-        message["cmd"], message["version"] = wg.WG_CMD_SET_DEVICE, wg.WG_GENL_VERSION
-        message["attrs"] = [
-            ["WGDEVICE_A_IFNAME", link.name],
-            ["WGDEVICE_A_FLAGS", wg.WGDEVICE_F_REPLACE_PEERS],
-            ["WGDEVICE_A_PRIVATE_KEY", link.private_key or _NO_KEY],
-            ["WGDEVICE_A_LISTEN_PORT", link.listen_port],
-            ["WGDEVICE_A_FWMARK", link.fwmark],
-            ["WGDEVICE_A_PEERS", [{"attrs": _described(peer)} for peer in link.peers]],
-        ]
-        with generic.opened(wg.WG_GENL_NAME) as (netlink, family):
-            refused = netlink.send([generic.encoded(message, family, link)])
+        with generic.opened("wireguard") as (netlink, family):
+            refused = netlink.send([described(link, family)])
         if refused:
             raise OSError(refused[0].code, refused[0].words or os.strerror(refused[0].code))
 
@@ -82,6 +74,23 @@ class WireguardDevice(Device):
         return found | {"peers": tuple(peers)}
 
 
+def described(link: Wireguard, family: int) -> Request:
+    """The request that gives a device its keys and peers; `family` is WireGuard's number."""
+    from pyroute2.netlink.generic import wireguard as wg
+
+    message = wg.wgmsg()
+    message["cmd"], message["version"] = wg.WG_CMD_SET_DEVICE, wg.WG_GENL_VERSION
+    message["attrs"] = [
+        ["WGDEVICE_A_IFNAME", link.name],
+        ["WGDEVICE_A_FLAGS", wg.WGDEVICE_F_REPLACE_PEERS],
+        ["WGDEVICE_A_PRIVATE_KEY", link.private_key or _NO_KEY],
+        ["WGDEVICE_A_LISTEN_PORT", link.listen_port],
+        ["WGDEVICE_A_FWMARK", link.fwmark],
+        ["WGDEVICE_A_PEERS", [{"attrs": _described(peer)} for peer in link.peers]],
+    ]
+    return generic.encoded(message, family, link)
+
+
 def _described(peer: WireguardPeer) -> list[list[Any]]:
     from pyroute2.netlink.generic import wireguard as wg
 
@@ -117,7 +126,9 @@ def _peer(found: Any) -> WireguardPeer:
     text = None
     if endpoint:
         address = endpoint["addr"]
-        text = f"[{address}]:{endpoint['port']}" if ":" in address else f"{address}:{endpoint['port']}"
+        text = (
+            f"[{address}]:{endpoint['port']}" if ":" in address else f"{address}:{endpoint['port']}"
+        )
     return WireguardPeer(
         public_key=_key(found.get_attr("WGPEER_A_PUBLIC_KEY")),
         endpoint=text,
@@ -128,8 +139,7 @@ def _peer(found: Any) -> WireguardPeer:
 
 def _joined(first: WireguardPeer, more: WireguardPeer) -> WireguardPeer:
     """A peer whose allowed addresses fill more than one message."""
-    allowed = first.allowed_ips + more.allowed_ips
-    return WireguardPeer(first.public_key, first.endpoint, allowed, first.keepalive)
+    return msgspec.structs.replace(first, allowed_ips=first.allowed_ips + more.allowed_ips)
 
 
 def _key(value: Any) -> str:

@@ -13,7 +13,11 @@ def _find() -> dict[type[Any], ObjectType]:
     found: dict[type[Any], ObjectType] = {}
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
         for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, type) and issubclass(value, ObjectType) and value is not ObjectType:
+            if (
+                isinstance(value, type)
+                and issubclass(value, ObjectType)
+                and value is not ObjectType
+            ):
                 found[value.type] = value()
     return found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from ipaddress import ip_interface
 from typing import ClassVar
 
 from netlab.kernel.netlink import Netlink, Request, request
@@ -12,7 +11,7 @@ from netlab.kernel.objects.base import NEW, PUT, Devices, Indexes, ObjectType, f
 from netlab.kernel.prepared import Attributes
 from netlab.kernel.pyroute import ifaddrmsg, rtnl
 from netlab.kernel.readers import Reader
-from netlab.plan.routing import SCOPES, Address
+from netlab.plan.routing import LOCALHOST, LOCALHOST6, SCOPES, Address
 
 _NODAD, _DADFAILED, _TENTATIVE = 0x02, 0x08, 0x40
 _KERNEL_LINK_LOCAL = 3  # IFAPROT_KERNEL_LL
@@ -23,6 +22,10 @@ _read = Reader(ifaddrmsg, {"IFA_LOCAL", "IFA_ADDRESS", "IFA_FLAGS", "IFA_PROTO"}
 class AddressType(ObjectType):
     type = Address
     field: ClassVar[str] = "addresses"
+    rank: ClassVar[int] = 0
+
+    def made_by_kernel(self, item: Address) -> bool:
+        return item in (LOCALHOST, LOCALHOST6)
 
     def add(self, item: Address, indexes: Indexes) -> Request:
         return self._request(rtnl.RTM_NEWADDR, NEW, item, indexes)
@@ -75,10 +78,14 @@ _QUESTION = request(ifaddrmsg, rtnl.RTM_GETADDR, 0, {"family": socket.AF_UNSPEC}
 def _attributes(item: Address) -> Attributes:
     if family(item.ip) == socket.AF_INET6:
         return (("IFA_ADDRESS", item.ip), ("IFA_FLAGS", _NODAD if item.nodad else None))
-    broadcast = None
-    if item.prefix_length < 31:
-        broadcast = str(ip_interface(item.address).network.broadcast_address)
+    broadcast = _broadcast(item.ip, item.prefix_length) if item.prefix_length < 31 else None
     return (("IFA_LOCAL", item.ip), ("IFA_ADDRESS", item.ip), ("IFA_BROADCAST", broadcast))
+
+
+def _broadcast(ip: str, length: int) -> str:
+    """By hand, as `ipaddress` takes ten times as long and every pod has one."""
+    number = int.from_bytes(socket.inet_aton(ip), "big") | (1 << (32 - length)) - 1
+    return socket.inet_ntoa(number.to_bytes(4, "big"))
 
 
 def _state(flags: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from netlab.kernel.netlink import Netlink, Request
@@ -21,6 +21,15 @@ class ObjectType:
 
     type: ClassVar[Any]
     field: ClassVar[str]
+    rank: ClassVar[int]  # types of a lower one come first, as what others build on
+
+    def made_by_kernel(self, item: Any) -> bool:
+        """Whether a new namespace has the object already, or gets it along with another."""
+        return False
+
+    def belongs(self, kinds: Collection[str]) -> bool:
+        """Whether a namespace with these kinds of devices can have such objects."""
+        return True
 
     def devices(self, item: Any) -> Iterable[str]:
         """The devices without which the object cannot be."""

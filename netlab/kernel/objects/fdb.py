@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import ClassVar
 
 from netlab.kernel.netlink import Netlink, Request, request
@@ -21,6 +20,10 @@ _read = Reader(ndmsg, {"NDA_DST", "NDA_LLADDR", "NDA_PORT", "NDA_VNI"})
 class FdbType(ObjectType):
     type = FdbEntry
     field: ClassVar[str] = "fdb"
+    rank: ClassVar[int] = 2
+
+    def belongs(self, kinds: Collection[str]) -> bool:
+        return "vxlan" in kinds
 
     def add(self, item: FdbEntry, indexes: Indexes) -> Request:
         return _request(rtnl.RTM_NEWNEIGH, PUT, item, indexes)
@@ -32,7 +35,7 @@ class FdbType(ObjectType):
         yield self.add(want, indexes)
 
     def read(self, netlink: Netlink, devices: Devices) -> Iterator[FdbEntry]:
-        """Only entries with a destination: those are of VXLAN devices, and the kernel makes none."""
+        """Those with a destination: they are of VXLAN devices, and the kernel makes none."""
         for body in netlink.dump(_QUESTION):
             (_family, index, state, flags, _type), values = _read(body)
             fixed = state & (_PERMANENT | _NOARP) or flags & _EXT_LEARNED

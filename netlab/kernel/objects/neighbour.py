@@ -27,6 +27,7 @@ _read = Reader(ndmsg, {"NDA_DST", "NDA_LLADDR"})
 class NeighbourType(ObjectType):
     type = Neighbour
     field: ClassVar[str] = "neighbours"
+    rank: ClassVar[int] = 1
 
     def add(self, item: Neighbour, indexes: Indexes) -> Request:
         """Replaced, as the kernel may have learned one where a permanent one lacks."""

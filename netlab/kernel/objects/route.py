@@ -12,7 +12,16 @@ from netlab.kernel.objects.base import NEW, PUT, Devices, Indexes, ObjectType, f
 from netlab.kernel.prepared import Attributes, Nest
 from netlab.kernel.pyroute import LWTUNNEL_ENCAP_IP, LWTUNNEL_ENCAP_IP6, rtmsg, rtnl
 from netlab.kernel.readers import Reader
-from netlab.plan.routing import LOCAL_TABLE, PROTOCOLS, SCOPES, Encap, NextHop, Route, is_ipv6
+from netlab.plan.routing import (
+    CONNECTED_IPV6_METRIC,
+    LOCAL_TABLE,
+    PROTOCOLS,
+    SCOPES,
+    Encap,
+    NextHop,
+    Route,
+    is_ipv6,
+)
 
 _ONLINK = 0x4  # RTNH_F_ONLINK
 _CLONED = 0x200  # RTM_F_CLONED
@@ -24,8 +33,8 @@ _TYPE_NAMES = {number: name for name, number in _TYPES.items()}
 _ENCAP = {LWTUNNEL_ENCAP_IP: "LWTUNNEL_IP", LWTUNNEL_ENCAP_IP6: "LWTUNNEL_IP6"}
 _TTL = {"LWTUNNEL_IP": ("TTL", "TOS"), "LWTUNNEL_IP6": ("HOPLIMIT", "TC")}
 _METRICS = (
-    ["LOCK", "WINDOW", "RTT", "RTTVAR", "SSTHRESH", "CWND", "ADVMSS", "REORDERING", "HOPLIMIT"]
-    + ["INITCWND", "FEATURES", "RTO_MIN", "INITRWND", "QUICKACK", "CC_ALGO"]
+    "LOCK", "WINDOW", "RTT", "RTTVAR", "SSTHRESH", "CWND", "ADVMSS", "REORDERING", "HOPLIMIT",
+    "INITCWND", "FEATURES", "RTO_MIN", "INITRWND", "QUICKACK", "CC_ALGO",
 )  # fmt: skip
 _read = Reader(
     rtmsg,
@@ -39,6 +48,13 @@ _read = Reader(
 class RouteType(ObjectType):
     type = Route
     field: ClassVar[str] = "routes"
+    rank: ClassVar[int] = 3
+
+    def made_by_kernel(self, item: Route) -> bool:
+        """Its own comes with an address; another may be told to be of its protocol, as Cilium's."""
+        if not item.connected or item.gateway or len(item.next_hops) != 1:
+            return False
+        return item.metric == CONNECTED_IPV6_METRIC or item.source is not None
 
     def devices(self, item: Route) -> Iterable[str]:
         return [hop.link for hop in item.next_hops if hop.link]
@@ -223,7 +239,5 @@ def _given(address: str | None) -> str | None:
 
 def _metric_words(values: Mapping[str, Any]) -> str:
     return " ".join(
-        f"{name.lower()} {values[f'RTAX_{name}']}"
-        for name in _METRICS
-        if f"RTAX_{name}" in values
+        f"{name.lower()} {values[f'RTAX_{name}']}" for name in _METRICS if f"RTAX_{name}" in values
     )

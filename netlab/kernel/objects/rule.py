@@ -12,7 +12,7 @@ from netlab.kernel.objects.base import NEW, Devices, Indexes, ObjectType
 from netlab.kernel.prepared import Attributes
 from netlab.kernel.pyroute import fibmsg, rtnl
 from netlab.kernel.readers import Reader
-from netlab.plan.routing import Rule
+from netlab.plan.routing import DEFAULT_RULES, Rule
 
 _INVERT = 0x2  # FIB_RULE_INVERT
 _ACTIONS = {"lookup": 1, "goto": 2, "nop": 3, "blackhole": 6, "unreachable": 7, "prohibit": 8}
@@ -44,6 +44,10 @@ _read = Reader(
 class RuleType(ObjectType):
     type = Rule
     field: ClassVar[str] = "rules"
+    rank: ClassVar[int] = 4
+
+    def made_by_kernel(self, item: Rule) -> bool:
+        return item in DEFAULT_RULES
 
     def devices(self, item: Rule) -> Iterable[str]:
         """None: a rule names devices, and waits for them."""

@@ -179,8 +179,14 @@ def _start_supervisor() -> socket.socket | None:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         select.select([pidfd], [], [], _PATIENCE)
         os.close(pidfd)
-    program = [sys.executable, "-I", "-S", supervisor.__file__]
-    subprocess.run(program, stdin=subprocess.DEVNULL, cwd="/", check=False)
+    subprocess.run(
+        [sys.executable, "-I", "-S", supervisor.__file__],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,  # which it would otherwise keep open for whoever waits there
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        check=False,
+    )
     return _connect()
 
 

@@ -184,7 +184,8 @@ class Supervisor:
         ending = [self.daemons.pop(key) for key in keys if key in self.daemons]
         alive = [daemon for daemon in ending if daemon.pid]
         for daemon in alive:
-            signal.pidfd_send_signal(daemon.pidfd, signal.SIGTERM)
+            for number in (signal.SIGTERM, signal.SIGCONT):  # it may be stopped
+                signal.pidfd_send_signal(daemon.pidfd, number)
         deadline = time.monotonic() + GRACE
         for daemon in alive:
             wait = max(deadline - time.monotonic(), 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from netlab.errors import NetlabError
 
-class RulesetError(Exception):
+
+class RulesetError(NetlabError):
     """A ruleset that a tool or the kernel refused, in its words and with what was refused."""

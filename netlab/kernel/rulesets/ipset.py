@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from types import SimpleNamespace
@@ -17,33 +18,33 @@ from netlab.kernel.rulesets.errors import RulesetError
 from netlab.plan.rulesets import Ipset
 from netlab.plan.rulesets.ipset import MAXELEM
 
-_FLAGS = ("counters", "comment", "forceadd", "skbinfo")
 _AT_ONCE = 64  # requests whose acknowledgements fit into the socket's buffer
 _SPARE = "netlab-spare"  # a set that takes another's place
 
 
 def listed() -> list[Ipset]:
     """The ip sets of the current namespace."""
-    from pyroute2 import IPSet
+    from pyroute2.ipset import IPSet
 
+    found: dict[str, Ipset] = {}
+    texts: dict[str, list[str]] = defaultdict(list)
     with IPSet() as kernel:
-        found: dict[str, Ipset] = {}
-        for message in kernel.list():  # a large set comes in several messages
-            item = _read(message)
-            if item.name in found:
-                item = replace(item, entries=(*found[item.name].entries, *item.entries))
-            found[item.name] = item
-        return list(found.values())
+        for message in kernel.list():
+            name = message.get_attr("IPSET_ATTR_SETNAME")
+            if name not in found:  # a large set comes in several messages
+                found[name] = _read(message)
+            members = message.get_attr("IPSET_ATTR_ADT")
+            for entry in members.get_attrs("IPSET_ATTR_DATA") if members else ():
+                texts[name].append(entries.text(found[name].type, _plain(entry)))
+    return [replace(item, entries=tuple(texts[name])) for name, item in found.items()]
 
 
 def _read(message: Any) -> Ipset:
-    from pyroute2.netlink.nfnetlink import ipset
 
     kind = message.get_attr("IPSET_ATTR_TYPENAME")
-    data = dict(pair[:2] for pair in message.get_attr("IPSET_ATTR_DATA")["attrs"])
+    data = _plain(message.get_attr("IPSET_ATTR_DATA"))
     flags = data.get("IPSET_ATTR_CADT_FLAGS", 0)
-    members = message.get_attr("IPSET_ATTR_ADT")
-    texts = members.get_attrs("IPSET_ATTR_DATA") if members else []
+    given: dict[str, Any] = {name: bool(flags & number) for name, number in _flags().items()}
     ipv6 = message.get_attr("IPSET_ATTR_FAMILY") == socket.AF_INET6
     return Ipset(
         name=message.get_attr("IPSET_ATTR_SETNAME"),
@@ -53,13 +54,20 @@ def _read(message: Any) -> Ipset:
         size=data.get("IPSET_ATTR_SIZE", 8),
         maxelem=data.get("IPSET_ATTR_MAXELEM", MAXELEM),
         timeout=data.get("IPSET_ATTR_TIMEOUT"),
-        entries=tuple(
-            entries.text(kind, dict(pair[:2] for pair in entry["attrs"])) for entry in texts
-        ),
-        **{
-            name: bool(flags & getattr(ipset, f"IPSET_FLAG_WITH_{name.upper()}")) for name in _FLAGS
-        },
+        **given,
     )
+
+
+def _flags() -> dict[str, int]:
+    """A set's extensions and their bits."""
+    from pyroute2.netlink.nfnetlink import ipset
+
+    names = ("counters", "comment", "forceadd", "skbinfo")
+    return {name: getattr(ipset, f"IPSET_FLAG_WITH_{name.upper()}") for name in names}
+
+
+def _plain(attributes: Any) -> dict[str, Any]:
+    return {pair[0]: pair[1] for pair in attributes["attrs"]}
 
 
 def _range(kind: str, data: dict[str, Any]) -> str:
@@ -126,13 +134,11 @@ def _changes(want: Ipset, present: Sequence[str]) -> Iterator[tuple[str, Any]]:
 
 
 def _create(item: Ipset) -> Any:
-    from pyroute2 import IPSet
-    from pyroute2.netlink.nfnetlink import ipset
+    from pyroute2.ipset import IPSet
+    from pyroute2.netlink.exceptions import IPSetError
 
     data: dict[str, Any] = {}
-    flags = sum(
-        getattr(ipset, f"IPSET_FLAG_WITH_{name.upper()}") for name in _FLAGS if getattr(item, name)
-    )
+    flags = sum(number for name, number in _flags().items() if getattr(item, name))
     data |= {"IPSET_ATTR_CADT_FLAGS": flags} if flags else {}
     data |= {"IPSET_ATTR_TIMEOUT": item.timeout} if item.timeout is not None else {}
     if item.type.startswith("hash:"):
@@ -141,8 +147,11 @@ def _create(item: Ipset) -> Any:
         data["IPSET_ATTR_SIZE"] = item.size
     else:
         data |= _ends(item)
-    with IPSet() as kernel:
-        _, revision = kernel.get_supported_revisions(item.type)
+    try:
+        with IPSet() as kernel:
+            _, revision = kernel.get_supported_revisions(item.type)
+    except IPSetError:
+        raise RulesetError(f"{item}: the kernel has no ip sets of type {item.type}") from None
     message = _message("CREATE", item.name, data)
     message["attrs"] += [
         ["IPSET_ATTR_TYPENAME", item.type],

@@ -20,42 +20,48 @@ from netlab.kernel.rulesets.errors import RulesetError
 from netlab.plan.rulesets import IptablesChain, IptablesTable, Ruleset
 from netlab.plan.rulesets.iptables import BUILTIN, Backend, Family, transaction
 
-LOCK = "/run/xtables.lock"
+REMEDY = "install the package iptables"
 SECONDS = 60  # 43,000 rules take 5.6
 _LINE = re.compile(r"line:? (\d+)")
 _ROOM = "NETLAB-PRINTED"  # the chain in which rules are loaded to see how they are printed
 
 
-def program(backend: Backend, family: Family, verb: str) -> str | None:
-    """The path of `iptables-nft-save` and the like; None where it is not installed."""
-    name = IptablesTable(backend=backend, family=family, name="").program(verb)
+def program(name: str) -> str | None:
+    """The path of a program such as `iptables-nft-save`; None where it is not installed."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+def installed(name: str) -> bool:
+    """Whether there are the programs of a backend, as `iptables-nft`."""
+    return program(f"{name}-restore") is not None
 
 
 def require(tables: Iterable[IptablesTable]) -> None:
     """Raise Unmet where the programs for these tables are not installed."""
     for table in tables:
-        if program(table.backend, table.family, "restore") is None:
-            raise Unmet(
-                f"The lab's rules need the program {table.program('restore')}, which is not "
-                "installed; install the package iptables."
-            )
+        if not installed(table.program()):
+            raise Unmet(f"The {table} needs {table.program()}, which is not installed", REMEDY)
 
 
 def _run(table: IptablesTable, verb: str, *options: str, text: str = "") -> str:
-    path = program(table.backend, table.family, verb)
+    path = program(table.program(verb))
     if path is None:
-        require([table])
-    # The lock is of writers in one namespace; a user who is not root cannot open root's.
-    writable = os.access(LOCK if os.path.exists(LOCK) else os.path.dirname(LOCK), os.W_OK)
-    done = subprocess.run(
-        [str(path), *options],
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        env=os.environ | ({} if writable else {"XTABLES_LOCKFILE": os.devnull}),
-    )
+        raise Unmet(f"The rules need {table.program(verb)}, which is not installed; {REMEDY}.")
+    # The usual lock is one for the whole machine, of which a lab is no part, and a user who is not
+    # root cannot open it. The kernel refuses what another changed meanwhile.
+    lock = os.memfd_create("xtables.lock")
+    try:
+        done = subprocess.run(
+            [path, *options],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            env=os.environ | {"XTABLES_LOCKFILE": f"/proc/self/fd/{lock}"},
+            pass_fds=(lock,),
+        )
+    finally:
+        os.close(lock)
     if done.returncode:
         raise RulesetError(_refusal(done.stderr, text))
     return done.stdout
@@ -121,7 +127,7 @@ def made_by_iptables(keys: Collection[str]) -> list[IptablesTable]:
     result = []
     for family in families:
         mine = [name for name in BUILTIN if f"{family} {name}" in keys]
-        if mine and program("nft", family, "save"):
+        if mine and installed(IptablesTable(family=family, name="").program()):
             result += [t for t in save("nft", family) if t.name in mine and _is_whole(t)]
     return result
 
@@ -141,7 +147,7 @@ def apply(changes: Iterable[tuple[IptablesTable, IptablesTable | None]]) -> None
         groups[want.backend, want.family] += transaction(want, have)
     for (backend, family), lines in groups.items():
         table = IptablesTable(backend=backend, family=family, name="")
-        _run(table, "restore", "--noflush", "-w", "5", text="\n".join([*lines, ""]))
+        _run(table, "restore", "--noflush", text="\n".join([*lines, ""]))
 
 
 def printed(planned: Iterable[IptablesTable]) -> dict[Ruleset, Ruleset]:

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import functools
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,8 @@ from netlab.errors import Unmet
 from netlab.kernel.rulesets.errors import RulesetError
 from netlab.kernel.rulesets.listing import parse
 from netlab.plan.rulesets import NftTable, Ruleset
-from netlab.plan.rulesets.nft import Elements, block, transaction
+from netlab.plan.rulesets.nft import Elements, block
+from netlab.plan.rulesets.nft_transaction import transaction
 
 _STATELESS, _JSON = 1 << 2, 1 << 4  # NFT_CTX_OUTPUT_*: no counter values; as JSON
 _WHERE = re.compile(r"^\S*?:(\d+):\d+-\d+: Error: ")
@@ -35,7 +37,7 @@ def _library() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL("libnftables.so.1")
     except OSError:
-        raise Unmet(f"The library libnftables is not installed; {REMEDY}.") from None
+        raise Unmet("The library libnftables is not installed", REMEDY) from None
     library.nft_ctx_new.restype = ctypes.c_void_p
     library.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
     library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
@@ -68,12 +70,27 @@ def run(commands: str, output: int = _STATELESS) -> str:
     """
     library = _library()
     with _context(output) as context:
-        failed = library.nft_run_cmd_from_buffer(context, commands.encode())
-        printed: bytes = library.nft_ctx_get_output_buffer(context) or b""
-        if failed:
-            words = (library.nft_ctx_get_error_buffer(context) or b"").decode()
-            raise RulesetError(_refusal(words, commands))
-        return printed.decode()
+        if not library.nft_run_cmd_from_buffer(context, commands.encode()):
+            printed: bytes = library.nft_ctx_get_output_buffer(context) or b""
+            return printed.decode()
+    return _run_file(commands, output)
+
+
+def _run_file(commands: str, output: int) -> str:
+    """What was refused is run once more, from a file: only then libnftables tells the line."""
+    library = _library()
+    file = os.memfd_create("netlab-nft", os.MFD_CLOEXEC)
+    try:
+        os.write(file, commands.encode())
+        with _context(output) as context:
+            path = f"/proc/self/fd/{file}"
+            if library.nft_run_cmd_from_filename(context, path.encode()):
+                words = (library.nft_ctx_get_error_buffer(context) or b"").decode()
+                raise RulesetError(_refusal(words, commands))
+            printed: bytes = library.nft_ctx_get_output_buffer(context) or b""
+            return printed.decode()
+    finally:
+        os.close(file)
 
 
 def _refusal(words: str, commands: str) -> str:
@@ -215,7 +232,7 @@ def _make_devices(planned: Iterable[NftTable]) -> None:
                 if found := _DEVICES.match(line):
                     names |= {name.strip(' "') for name in found[1].split(",")}
     if names := names - {"lo"}:
-        from pyroute2 import IPRoute
+        from pyroute2.iproute import IPRoute
 
         with IPRoute() as route:
             for name in sorted(names):

@@ -39,6 +39,10 @@ class Ipset(Ruleset, frozen=True, kw_only=True):
     def key(self) -> str:
         return f"ipset {self.name}"
 
+    @property
+    def requires(self) -> tuple[str, ...]:
+        return ("ipset",)
+
     def __str__(self) -> str:
         return self.key
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, TypeVar
 
 import msgspec
 
@@ -11,6 +11,7 @@ from netlab.plan.links import Value
 from netlab.plan.rulesets.base import Ruleset, rule_differences
 from netlab.plan.rulesets.ipset import Ipset
 
+Kind = TypeVar("Kind", bound=Ruleset)
 Backend = Literal["legacy", "nft"]
 Family = Literal["ip", "ip6"]
 # The chains that each table always has (iptables(8)); they cannot be deleted.
@@ -52,6 +53,10 @@ class IptablesTable(Ruleset, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         return f"iptables-{self.backend} {self.family} {self.name}"
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        return (f"iptables-{self.backend}",)
 
     def __str__(self) -> str:
         return f"{self.program()} table {self.name}"
@@ -116,13 +121,13 @@ def empty(table: IptablesTable) -> IptablesTable:
     return msgspec.structs.replace(table, chains=())
 
 
-def merged(rulesets: Iterable[Ruleset]) -> list[Ruleset]:
+def merged(rulesets: Iterable[Kind]) -> list[Kind]:
     """One value for each table that several write into, as flannel and kube-proxy do.
 
     The rules of a chain follow each other in the order of the values. ip sets come first, as
     rules name them.
     """
-    result: dict[str, Ruleset] = {}
+    result: dict[str, Kind] = {}
     for item in rulesets:
         other = result.get(item.key)
         if isinstance(item, IptablesTable) and isinstance(other, IptablesTable):

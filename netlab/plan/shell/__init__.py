@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 
+from netlab.errors import BadInput
 from netlab.plan.links import Link, Loopback, Veth, Wireguard
 from netlab.plan.shell import links, processes, routing, rulesets
 from netlab.plan.shell.text import (
@@ -90,9 +91,12 @@ def _cables(spaces: list[Namespace]) -> str:
     lines: list[str] = []
     done: set[tuple[str, str]] = set()
     for (space, name), link in ends.items():
-        if link.peer is None or (space, name) in done:
+        if (space, name) in done:
             continue
-        pair = [(space, link), (link.peer.namespace, ends[link.peer.namespace, link.peer.link])]
+        other = (link.peer.namespace, link.peer.link) if link.peer else None
+        if other not in ends:
+            raise BadInput(f"The other end of {name} in {space} is in no namespace of the script.")
+        pair = [(space, link), (other[0], ends[other])]
         pair.reverse()  # what is plugged in (node, pod) first, then where (switch, node)
         done.update((where, end.name) for where, end in pair)
         here, there = (_end(where, end) for where, end in pair)
@@ -108,21 +112,27 @@ def _end(space: str, link: Link) -> str:
 
 
 def _devices(spaces: list[Namespace]) -> str:
-    """All other devices, each made in the namespace where its parent is or its socket stays."""
-    parts: list[str] = []
+    """All other devices, each made in the namespace where its parent is or its socket stays.
+
+    Those that go to another namespace come last, when all that could be their parent is there.
+    """
+    homes: dict[tuple[bool, str], list[str]] = {}
+    keys: list[str] = []
     for space in spaces:
-        homes: dict[str, list[str]] = {}
         for link in space.links:
             if not isinstance(link, Veth | Loopback):
-                home = link.link_netns or space.name
-                homes.setdefault(home, []).append(links.made(link, space.name))
-        parts += [batch(f"ip -n {word(home)}", lines) for home, lines in homes.items()]
-        parts += [_keys(space.name, link) for link in space.links if isinstance(link, Wireguard)]
-    return "# ==== The other devices\n\n" + "\n".join(parts) if parts else ""
+                home = (link.link_netns is not None, link.link_netns or space.name)
+                homes.setdefault(home, []).extend(links.made(link, space.name))
+            if isinstance(link, Wireguard):
+                keys.append(_keys(space.name, link))
+    made = sorted(homes.items(), key=lambda item: item[0][0])  # else in the plan's order
+    parts = [batch(f"ip -n {word(home)}", lines) for (_, home), lines in made]
+    return "# ==== The other devices\n\n" + "\n".join(parts + keys) if parts else ""
 
 
 def _keys(space: str, link: Wireguard) -> str:
-    lines = ["[Interface]", f"PrivateKey = {link.private_key}", f"ListenPort = {link.listen_port}"]
+    lines = ["[Interface]", f"ListenPort = {link.listen_port}"]
+    lines += [f"PrivateKey = {link.private_key}"] if link.private_key else []
     lines += [f"FwMark = {link.fwmark}"] if link.fwmark else []
     for peer in link.peers:
         lines += ["[Peer]", f"PublicKey = {peer.public_key}"]
@@ -155,7 +165,7 @@ def _ip_lines(space: Namespace) -> Iterator[str]:
         yield from links.settled(link)
     yield from routing.addresses(space.addresses)
     yield from routing.neighbours(space.neighbours)
-    yield from routing.routes(space.routes)
+    yield from routing.routes(space.routes, space.addresses)
 
 
 def _masters_first(space: Namespace) -> Iterable[Link]:

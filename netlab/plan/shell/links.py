@@ -97,16 +97,19 @@ def _ends(local: str | None, remote: str | None, device: str | None) -> list[str
     return words + ([f"dev {word(device)}"] if device else [])
 
 
-def made(link: Link, namespace: str) -> str:
-    """The whole `ip` command, without `ip`, that makes a device which is no veth."""
+def made(link: Link, namespace: str) -> Iterator[str]:
+    """The commands, without `ip`, that make a device which is no veth and bring it where it is."""
     name = word(link.name)
     if isinstance(link, Tun):
         flags = [("pi", link.packet_info), ("vnet_hdr", link.vnet_header)]
         flags += [("multi_queue", link.multi_queue)]
-        return " ".join([f"tuntap add dev {name} mode {link.mode}", *(n for n, on in flags if on)])
+        yield " ".join([f"tuntap add dev {name} mode {link.mode}", *(n for n, on in flags if on)])
+        if link.link_netns:
+            yield f"link set dev {name} netns {word(namespace)}"
+        return
     parent = f"link {word(link.device)} " if isinstance(link, Macvlan) else ""
     where = f" netns {word(namespace)}" if link.link_netns else ""
-    return f"link add {parent}name {name}{where} {basics(link)} type {creation(link)}"
+    yield f"link add {parent}name {name}{where} {basics(link)} type {creation(link)}"
 
 
 def basics(link: Link) -> str:

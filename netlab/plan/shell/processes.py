@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 
-from netlab.plan.processes import Container, Daemon, Ready
+from netlab.errors import BadInput
+from netlab.plan.processes import Container, Daemon, File, Ready
 from netlab.plan.shell.words import here_document, word
 from netlab.plan.types import Namespace
 
@@ -48,15 +50,28 @@ def daemons(spaces: Iterable[Namespace]) -> Iterator[str]:
             folder = f"$dir/daemons/{word(space.name)}/{word(item.name)}"
             yield f'mkdir -p "{folder}"'
             for file in item.files:
-                path = f'"{folder}/"{shlex.quote(file.path)}'
-                content = file.content.splitlines()
-                yield here_document(f'in_folder "{folder}" > {path}', content).rstrip("\n")
-                yield f"chmod {file.mode:o} {path}"
+                yield from _file(file, folder)
             start = [space.name, item.name, f"{item.backoff:g}", *_words(item.command, folder)]
             yield " ".join(["daemon", *start])
             if item.ready:
                 waits += list(_ready(space.name, item, item.ready, folder))
     yield from waits
+
+
+def _file(file: File, folder: str) -> Iterator[str]:
+    """The lines that write a file into its daemon's folder."""
+    path = PurePosixPath(file.path)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise BadInput(f"The file {file.path!r} is not in the private folder of its daemon.")
+    if len(path.parts) > 1:
+        yield f'mkdir -p "{folder}/"{shlex.quote(str(path.parent))}'
+    where = f'"{folder}/"{shlex.quote(file.path)}'
+    fill = f'in_folder "{folder}" > {where}'
+    if file.content.endswith("\n"):
+        yield here_document(fill, file.content[:-1].split("\n")).rstrip("\n")
+    else:
+        yield f"printf %s {shlex.quote(file.content)} | {fill}"
+    yield f"chmod {file.mode:o} {where}"
 
 
 def _ready(space: str, item: Daemon, ready: Ready, folder: str) -> Iterator[str]:

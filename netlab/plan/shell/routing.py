@@ -15,6 +15,7 @@ from netlab.plan.routing import (
     NextHop,
     Route,
     Rule,
+    connected,
     is_ipv6,
 )
 from netlab.plan.shell.words import word
@@ -54,10 +55,11 @@ def fdb(items: Iterable[FdbEntry]) -> Iterator[str]:
         yield " ".join([*words, "self permanent"])
 
 
-def routes(items: Iterable[Route]) -> Iterator[str]:
-    """All but connected ones, which come with the addresses."""
+def routes(items: Iterable[Route], own: Iterable[Address]) -> Iterator[str]:
+    """All but connected ones, which come with the namespace's own addresses."""
+    made = [connected(address) for address in own]
     for item in items:
-        if not item.connected:
+        if item not in made:
             yield route(item)
 
 
@@ -70,6 +72,7 @@ def route(item: Route) -> str:
         words.append(_hop(item.next_hops[0], item))
     words += [f"table {item.table}"] if item.table != MAIN_TABLE else []
     words += [f"proto {item.protocol}"] if item.protocol != "boot" else []
+    words += [f"scope {item.scope}"] if item.scope != _usual_scope(item) else []
     words += [f"metric {item.metric}"] if item.metric else []
     words += [f"tos {item.tos:#x}"] if item.tos else []
     words += [f"src {word(item.source)}"] if item.source else []
@@ -77,6 +80,16 @@ def route(item: Route) -> str:
     if len(item.next_hops) > 1:
         words += [f"nexthop {_hop(hop, item)} weight {hop.weight}" for hop in item.next_hops]
     return " ".join(words)
+
+
+def _usual_scope(item: Route) -> str:
+    """The scope that `ip route add` gives; that of an IPv6 route means nothing to the kernel."""
+    if is_ipv6(item.destination):
+        return item.scope
+    if item.type in ("local", "nat"):
+        return "host"
+    direct = item.type == "unicast" and len(item.next_hops) == 1 and not item.gateway
+    return "link" if direct or item.type in ("broadcast", "multicast", "anycast") else "global"
 
 
 def _hop(hop: NextHop, item: Route) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -25,20 +26,28 @@ class Blocks:
     def assign(self, pool: Pool, wishes: Sequence[Wish]) -> list[Lease]:
         ipv6 = pool.network.version == 6
         size = max(self.sizes[ipv6], pool.network.prefixlen)
+        each = 2 ** (pool.network.max_prefixlen - size)  # addresses of a block
+        counts = [max(-(-wish.pods // each), 1) for wish in wishes]
+        self._check(pool, wishes, size, sum(counts))
         blocks: Iterator[Network] = iter(pool.network.subnets(new_prefix=size))
         gateway = ip_address("fe80::ecee:eeff:feee:eeee" if ipv6 else "169.254.1.1")
         leases = []
-        for wish in wishes:
-            own: list[Network] = []
-            while not own or sum(block.num_addresses for block in own) < wish.pods:
-                block = next(blocks, None)
-                if block is None:
-                    raise BadInput(
-                        f"The cluster CIDR {pool.network} has too few blocks of /{size} for "
-                        f"{len(wishes)} nodes; widen it."
-                    )
-                own.append(block)
-            addresses = (block[index] for block in own for index in range(block.num_addresses))
-            pods = tuple(address for address, _ in zip(addresses, range(wish.pods), strict=False))
-            leases.append(Lease(tuple(own), gateway, pods))
+        for wish, count in zip(wishes, counts, strict=True):
+            own = tuple(itertools.islice(blocks, count))
+            pods = tuple(own[slot // each][slot % each] for slot in range(wish.pods))
+            leases.append(Lease(own, gateway, pods))
         return leases
+
+    def _check(self, pool: Pool, wishes: Sequence[Wish], size: int, count: int) -> None:
+        room = 2 ** (size - pool.network.prefixlen)
+        if count > room:
+            raise BadInput(
+                f"The cluster CIDR {pool.network} holds {room} blocks of /{size}, not the {count} "
+                f"that {len(wishes)} nodes need; widen it."
+            )
+        for wish in wishes:
+            for cidr in wish.given:
+                raise BadInput(
+                    f"The pod CIDR {cidr} of {wish.node} cannot be given: this dataplane's nodes "
+                    "take blocks as they need them."
+                )

@@ -32,8 +32,8 @@ def node_cidrs(pool: Pool, wishes: Sequence[Wish]) -> list[Network]:
 def too_many_nodes(pool: Pool, count: int) -> BadInput:
     capacity = 2 ** (pool.node_mask - pool.network.prefixlen)
     return BadInput(
-        f"The cluster CIDR {pool.network} holds {capacity} nodes of /{pool.node_mask}, "
-        f"not {count}; widen it or use a longer node mask."
+        f"The cluster CIDR {pool.network} holds {capacity} nodes of /{pool.node_mask}, not {count}",
+        "widen it or use a longer node mask",
     )
 
 
@@ -42,7 +42,7 @@ def _check(name: str, cidr: Network, pool: Pool) -> None:
     if not _inside(cidr, pool.network):
         raise BadInput(f"The pod CIDR {cidr} of {name} is outside the cluster {pool.network}.")
     if cidr.prefixlen > longest:
-        raise BadInput(f"The pod CIDR {cidr} of {name} is too small; use a /{longest} or wider.")
+        raise BadInput(f"The pod CIDR {cidr} of {name} is too small", f"use a /{longest} or wider")
 
 
 def _inside(cidr: Network, whole: Network) -> bool:

@@ -1,0 +1,263 @@
+"""A running lab as a program holds it, and the places in it where commands can run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+from netlab import inside
+from netlab.errors import BadInput, LabUnavailable, unknown
+from netlab.inside import Applied
+from netlab.kernel import sandbox
+from netlab.kernel.enter import Completed
+from netlab.kernel.lab import KEEPER, LabFolder
+from netlab.kernel.processes.waiting import Late
+from netlab.plan.dataplane import Dataplane
+from netlab.plan.diff import Diff
+from netlab.plan.types import Namespace, Plan
+from netlab.state import Design, LayoutFile, as_stored
+from netlab.status import Status, describe
+from netlab.topology.resolved import Layout
+
+if TYPE_CHECKING:
+    from netlab.probe.result import Report
+
+PLAN, LAYOUT = "plan.json", "layout.json"
+Progress = Callable[[str, int, int], None]
+T = TypeVar("T")
+
+
+def store(folder: LabFolder, keeper: sandbox.Keeper, wanted: Design) -> None:
+    """Write what other commands need to know of a lab."""
+    from netlab.dataplane import reference
+
+    folder.write(KEEPER, keeper)
+    folder.write(PLAN, wanted.plan)
+    folder.write(LAYOUT, LayoutFile(wanted.layout, reference(wanted.dataplane)))
+
+
+class Lab:
+    """A running lab. `applied` is what its last `up` or `repair` in this program took.
+
+    >>> with netlab.up("flannel-vxlan", nodes=2) as lab:
+    ...     _ = lab.node("node-1").run("ip", "link", "delete", "flannel.1")
+    ...     lab.diff().ok, lab.verify().ok
+    ...     lab.repair().changes > 1
+    ...     lab.verify().ok
+    (False, False)
+    True
+    True
+    """
+
+    def __init__(
+        self, folder: LabFolder, wanted: Design | None = None, applied: Applied | None = None
+    ) -> None:
+        self.folder = folder
+        self.applied = applied
+        self.report: Report | None = None
+        self.late: tuple[Late, ...] = ()
+        self._dataplane = wanted.dataplane if wanted else None
+        self._load(wanted)
+
+    def _load(self, wanted: Design | None = None) -> None:
+        """Take what is stored of the lab now; another command may have changed it."""
+        from netlab.dataplane import reference
+
+        keeper = self.folder.keeper
+        if keeper is None:
+            raise LabUnavailable(f"The lab '{self.name}' was never whole.")
+        self.keeper = keeper
+        if wanted:
+            self.plan: Plan = wanted.plan
+            self.layout: Layout = wanted.layout
+            return
+        try:
+            self.plan = self.folder.read(PLAN, Plan)
+            stored = self.folder.read(LAYOUT, LayoutFile)
+        except FileNotFoundError as error:
+            raise self.folder.unusable(Path(error.filename).name) from None
+        self.layout = stored.layout
+        self._reference = stored.dataplane
+        if self._dataplane and as_stored(reference(self._dataplane)) != stored.dataplane:
+            self._dataplane = None
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def dataplane(self) -> Dataplane:
+        """Its dataplane. Raises BadInput where that stood in a file that is gone."""
+        from netlab.dataplane import resolve
+
+        if self._dataplane is None:
+            self._dataplane = resolve(self._reference)
+        return self._dataplane
+
+    @property
+    def design(self) -> Design:
+        return Design(self.layout, self.dataplane, self.plan)
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.folder.exists():
+            self.down()
+
+    def __repr__(self) -> str:
+        return f"<Lab {self.name}: {len(self.layout.nodes)} nodes, {len(self.layout.pods)} pods>"
+
+    def verify(
+        self, *, full: bool = False, sample: int | None = None, progress: Progress | None = None
+    ) -> Report:
+        """Probe every expectation with real packets; `ok` of what it returns is whether all held.
+
+        `full` is every pair of pods, `sample` so many. Raises LabUnavailable while a command is
+        changing the lab.
+        """
+        if full and sample:
+            raise BadInput("--full and --sample exclude each other.")
+        with self._unchanged():
+            return self.probe(progress, full=full, sample=sample)
+
+    def diff(self) -> Diff:
+        """The difference between the kernel and the plan, object by object."""
+        with self._unchanged():
+            return self.run_inside(lambda: inside.diff(self.folder, self.plan))
+
+    def repair(self, progress: Progress | None = None) -> Applied:
+        """Make the lab equal to its plan again, touching only what differs."""
+        with self.folder.locked():
+            self._load()
+            self.applied = self.run_inside(lambda: inside.repair(self.folder, self.plan), progress)
+            return self.applied
+
+    def status(self) -> Status:
+        """Nodes, pods, addresses, daemons and health (None where the lab does not run)."""
+        state = self.folder.state
+        dataplane = self._dataplane.name if self._dataplane else str(self._reference["name"])
+        known = self.name, state, self.layout, self.plan, dataplane
+        if state != "running":
+            return describe(*known)
+        return describe(*known, *self.run_inside(lambda: inside.look(self.folder, self.plan)))
+
+    def down(self) -> None:
+        """Remove the lab: end its keeper, and the kernel frees everything of it."""
+        with self.folder.locked():
+            self.folder.end()
+
+    def attach(self, *command: str) -> int:
+        """Run a command in the sandbox, where `ip netns` shows all, with the caller's terminal."""
+        folder = self.folder
+        return self.run_inside(
+            lambda: inside.execute(folder, None, None, command, catch=False, stdin=None)
+        ).code
+
+    def target(self, name: str) -> Target:
+        """A pod, node, `external` or another namespace, by its name or one of its addresses."""
+        if name in self.plan.namespaces:
+            return Target(self, self.plan.namespaces[name])
+        for space in self.plan.namespaces.values():
+            if any(address.ip == name for address in space.addresses):
+                return Target(self, space)
+        raise unknown("target", name, self.plan.namespaces)
+
+    def pod(self, name: str) -> Target:
+        """A pod by its name."""
+        return self._named("pod", name)
+
+    def node(self, name: str) -> Target:
+        """A node by its name."""
+        return self._named("node", name)
+
+    def _named(self, role: str, name: str) -> Target:
+        known = {n: space for n, space in self.plan.namespaces.items() if space.role == role}
+        if name not in known:
+            raise unknown(role, name, known)
+        return Target(self, known[name])
+
+    @contextlib.contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """Meanwhile no `up` or `down` touches the lab."""
+        with self.folder.locked(shared=True):
+            # Stored and alive as of now: a command may have changed it until the lock was ours.
+            if self.folder.state != "running":
+                raise LabUnavailable(f"The lab '{self.name}' is gone: its keeper ended.")
+            self._load()
+            yield
+
+    def probe(
+        self, progress: Progress | None, *, full: bool = False, sample: int | None = None
+    ) -> Report:
+        """As `verify`, for who holds the lab's lock."""
+        folder, wanted = self.folder, self.design
+        return self.run_inside(
+            lambda: inside.verify(folder, wanted, full=full, sample=sample), progress
+        )
+
+    def run_inside(self, work: Callable[[], T], progress: Progress | None = None) -> T:
+        """Do work in a process inside the sandbox; returns what it returns."""
+        return sandbox.run_inside(self.keeper, work, relay=progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where in a lab a command can run: a pod, a node, the client outside, a switch."""
+
+    lab: Lab
+    space: Namespace
+
+    @property
+    def name(self) -> str:
+        return self.space.name
+
+    def run(self, *command: str, container: str | None = None, stdin: str | None = "") -> Completed:
+        """Run a command there, as root, and wait for it; of a pod in its first container.
+
+        `stdin` is what it reads; None is the caller's own standard input. Raises BadInput for a
+        program or container that there is not, LabUnavailable for a container that does not run.
+        """
+        return self._run(command, container, catch=True, stdin=stdin)
+
+    def attach(self, *command: str, container: str | None = None) -> int:
+        """Run a command there with the caller's terminal; returns its exit code."""
+        return self._run(command, container, catch=False, stdin=None).code
+
+    def logs(self, process: str | None = None) -> str:
+        """What a daemon, or a container with a command of its own, has printed.
+
+        Without a name: that of the only one there is. Raises BadInput for any other.
+        """
+        kind = "container" if self.space.containers else "daemon"
+        known = [daemon.name for daemon in self.space.daemons]
+        known += [one.name for one in self.space.containers if one.command]
+        if process is None and len(known) != 1:
+            if not known:
+                raise BadInput(f"{self.name} has no {kind} that could have printed anything.")
+            raise BadInput(f"{self.name} has several {kind}s", f"say which: {', '.join(known)}")
+        if process is not None and process not in known:
+            raise unknown(f"{kind} of {self.name}", process, known)
+        log = self.lab.folder.log(self.name, process or known[0])
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def _run(
+        self, command: Sequence[str], container: str | None, *, catch: bool, stdin: str | None
+    ) -> Completed:
+        known = [one.name for one in self.space.containers]
+        if container is not None and container not in known:
+            raise unknown(f"container of {self.name}", container, known)
+        chosen = container or next(iter(known), None)
+        folder, name = self.lab.folder, self.name
+        return self.lab.run_inside(
+            lambda: inside.execute(folder, name, chosen, command, catch=catch, stdin=stdin)
+        )

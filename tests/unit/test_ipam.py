@@ -1,0 +1,222 @@
+"""Where pods' addresses come from: host-local, Calico's blocks, Cilium's cluster pool."""
+
+from ipaddress import ip_address, ip_network
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netlab import Cluster, Node
+from netlab.errors import BadInput
+from netlab.topology.addresses import address_plan
+from netlab.topology.ipam import Ipam, Lease, Pool, Wish
+from netlab.topology.ipam.blocks import Blocks
+from netlab.topology.ipam.host_local import HostLocal
+from netlab.topology.ipam.node_cidrs import node_cidrs
+from netlab.topology.ipam.pool import ClusterPool
+from netlab.topology.layout import lay_out
+
+IPAMS: list[Ipam] = [HostLocal(), Blocks(), ClusterPool()]
+V4 = Pool(ip_network("10.244.0.0/16"), 24)
+V6 = Pool(ip_network("fd44::/56"), 64)
+HUGE = 10**12
+
+
+def _name(ipam: Ipam) -> str:
+    return type(ipam).__name__
+
+
+def wishes(*pods: int, given_cidr: str | None = None) -> list[Wish]:
+    """One for each number of pods; the first node's CIDR may be given."""
+    own = (ip_network(given_cidr),) if given_cidr else ()
+    return [Wish(f"node-{n}", count, own if n == 1 else ()) for n, count in enumerate(pods, 1)]
+
+
+def texts(values: object) -> list[str]:
+    assert isinstance(values, tuple | list)
+    return [str(value) for value in values]
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> tuple[Pool, list[int]]:
+    """A pool of either family, and how many pods each of its nodes wants."""
+    ipv6 = draw(st.booleans())
+    bits = 128 if ipv6 else 32
+    mask = bits - draw(st.integers(3, 10))
+    prefix = mask - draw(st.integers(2, 6))
+    network = ip_network(("fd44::" if ipv6 else "10.0.0.0", prefix))
+    room = 2 ** (bits - mask) - 4  # what all three can give
+    counts = draw(st.lists(st.integers(0, min(room, 70)), min_size=1, max_size=4))
+    return Pool(network, mask), counts
+
+
+@pytest.mark.parametrize("ipam", IPAMS, ids=_name)
+@given(pools())
+def test_no_address_is_given_twice_or_outside_of_its_node(
+    ipam: Ipam, pool_and_counts: tuple[Pool, list[int]]
+) -> None:
+    pool, counts = pool_and_counts
+    if isinstance(ipam, Blocks):
+        # So small a pool would be one block of the usual size.
+        ipam = Blocks((pool.node_mask, pool.node_mask))
+    leases = ipam.assign(pool, wishes(*counts))
+    assert [len(lease.pods) for lease in leases] == counts
+    cidrs = [cidr for lease in leases for cidr in lease.cidrs]
+    assert all(cidr[0] in pool.network and cidr[-1] in pool.network for cidr in cidrs)
+    assert not any(a.overlaps(b) for a, b in combinations(cidrs, 2))
+    for lease in leases:
+        _check(lease, pool, whole_block=isinstance(ipam, Blocks))
+    assert ipam.assign(pool, wishes(*counts)) == leases, "a plan is a value"
+
+
+def _check(lease: Lease, pool: Pool, *, whole_block: bool) -> None:
+    own = [address for _, address in lease.reserved]
+    taken = [*lease.pods, *own]
+    assert len(set(taken)) == len(taken)
+    assert all(any(address in cidr for cidr in lease.cidrs) for address in taken)
+    assert lease.gateway not in lease.pods
+    assert {address.version for address in taken} <= {pool.network.version}
+    if not whole_block:
+        [cidr] = lease.cidrs
+        assert cidr.prefixlen == pool.node_mask
+        assert cidr[0] not in taken
+        assert lease.gateway in cidr
+        if pool.network.version == 4:
+            assert cidr[-1] not in taken
+
+
+def test_host_local_counts_up_from_behind_the_gateway() -> None:
+    [first, second] = HostLocal().assign(V4, wishes(3, 1))
+    assert texts(first.cidrs) == ["10.244.0.0/24"]
+    assert str(first.gateway) == "10.244.0.1"
+    assert texts(first.pods) == ["10.244.0.2", "10.244.0.3", "10.244.0.4"]
+    assert texts(second.pods) == ["10.244.1.2"]
+    [first, second] = HostLocal().assign(V6, wishes(2, 1))
+    assert (str(first.gateway), texts(first.pods)) == ("fd44::1", ["fd44::2", "fd44::3"])
+    assert texts(second.pods) == ["fd44:0:0:1::2"]
+
+
+@pytest.mark.parametrize(
+    ("cidr", "last", "count"), [("10.0.0.0/29", "10.0.0.6", 5), ("fd44::/125", "fd44::7", 6)]
+)
+def test_host_local_ends_where_the_plugin_does(cidr: str, last: str, count: int) -> None:
+    """IPv4 has a broadcast address; the last one of IPv6 is given out."""
+    pool = Pool(ip_network(cidr), ip_network(cidr).prefixlen)
+    assert str(HostLocal().assign(pool, wishes(count))[0].pods[-1]) == last
+    with pytest.raises(BadInput, match=f"of node-1 holds {count} pods, not {count + 1}"):
+        HostLocal().assign(pool, wishes(count + 1))
+
+
+def test_a_node_has_as_many_blocks_as_its_pods_fill() -> None:
+    """A block of Calico is a /26: 64 pods, its first and last address too."""
+    none, one, full, two = Blocks().assign(V4, wishes(0, 1, 64, 65))
+    assert texts(none.cidrs) == ["10.244.0.0/26"], "a node without pods has a block all the same"
+    assert none.pods == ()
+    assert texts(one.pods) == ["10.244.0.64"]
+    assert (str(full.pods[0]), str(full.pods[-1])) == ("10.244.0.128", "10.244.0.191")
+    assert texts(two.cidrs) == ["10.244.0.192/26", "10.244.1.0/26"]
+    assert str(two.pods[-1]) == "10.244.1.0"
+
+
+def test_gateways_of_blocks_are_no_addresses_of_the_pool() -> None:
+    for pool, gateway, block in (
+        (V4, "169.254.1.1", "10.244.0.0/26"),
+        (V6, "fe80::ecee:eeff:feee:eeee", "fd44::/122"),
+    ):
+        [lease] = Blocks().assign(pool, wishes(64))
+        assert (str(lease.gateway), texts(lease.cidrs)) == (gateway, [block])
+        assert lease.pods[0] == lease.cidrs[0][0]
+        assert lease.pods[-1] == lease.cidrs[0][-1]
+
+
+def test_blocks_end_exactly_where_the_pool_does() -> None:
+    small = Pool(ip_network("10.0.0.0/24"), 24)
+    assert str(Blocks().assign(small, wishes(64, 64, 65))[-1].cidrs[-1]) == "10.0.0.192/26"
+    for too_many in (wishes(65, 65, 1), wishes(0, 0, 0, 0, 0), wishes(HUGE)):
+        with pytest.raises(BadInput, match=r"10\.0\.0\.0/24 holds 4 blocks of /26, not the \d+"):
+            Blocks().assign(small, too_many)
+
+
+def test_a_pool_smaller_than_a_block_is_one_block() -> None:
+    [lease] = Blocks().assign(Pool(ip_network("10.0.0.0/28"), 28), wishes(16))
+    assert texts(lease.cidrs) == ["10.0.0.0/28"]
+
+
+def test_blocks_cannot_be_chosen() -> None:
+    with pytest.raises(BadInput, match=r"pod CIDR 10\.244\.9\.0/24 of node-1 cannot be given"):
+        Blocks().assign(V4, wishes(1, given_cidr="10.244.9.0/24"))
+
+
+def test_the_pool_draws_repeatably_and_keeps_addresses_for_the_agent() -> None:
+    [lease] = ClusterPool().assign(V4, wishes(252))
+    assert [name for name, _ in lease.reserved] == ["router", "health"]
+    assert lease.gateway == lease.reserved[0][1]
+    everything = {*lease.pods, *(address for _, address in lease.reserved)}
+    assert everything == set(lease.cidrs[0].hosts()), "all 254, .1 too"
+    assert ClusterPool().assign(V4, wishes(252)) == [lease]
+    assert ClusterPool("other").assign(V4, wishes(252)) != [lease]
+    with pytest.raises(BadInput, match="of node-1 holds 252 pods, not 253"):
+        ClusterPool().assign(V4, wishes(253))
+
+
+def test_the_pool_s_addresses_do_not_move_when_pods_are_added() -> None:
+    [few], [many] = (ClusterPool().assign(V6, wishes(count)) for count in (3, 9))
+    assert many.pods[:3] == few.pods
+    assert many.reserved == few.reserved
+    assert list(few.pods) != sorted(few.pods), "drawn, not counted"
+
+
+def test_node_cidrs_are_cut_upwards_around_those_that_are_given() -> None:
+    cidrs = node_cidrs(V4, wishes(0, 0, 0, given_cidr="10.244.1.0/24"))
+    assert texts(cidrs) == ["10.244.1.0/24", "10.244.0.0/24", "10.244.2.0/24"]
+    wide = node_cidrs(V4, wishes(0, 0, 0, given_cidr="10.244.0.0/23"))
+    assert texts(wide) == ["10.244.0.0/23", "10.244.2.0/24", "10.244.3.0/24"]
+    assert texts(node_cidrs(V6, wishes(0, 0))) == ["fd44::/64", "fd44:0:0:1::/64"]
+
+
+def test_node_cidrs_of_one_family_leave_the_other_alone() -> None:
+    assert texts(node_cidrs(V6, wishes(0, given_cidr="10.244.1.0/24"))) == ["fd44::/64"]
+
+
+@pytest.mark.parametrize(
+    ("pool", "given_cidr", "sentence"),
+    [
+        (V4, "10.1.0.0/24", "outside the cluster 10.244.0.0/16"),
+        (V4, "10.0.0.0/8", "outside the cluster 10.244.0.0/16"),
+        (V4, "10.244.0.0/31", "too small; use a /30 or wider"),
+        (V6, "fd45::/64", "outside the cluster fd44::/56"),
+        (V6, "fd44::/127", "too small; use a /126 or wider"),
+    ],
+)
+def test_given_cidrs_that_cannot_be(pool: Pool, given_cidr: str, sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        node_cidrs(pool, wishes(0, given_cidr=given_cidr))
+
+
+@pytest.mark.parametrize(
+    ("ipam", "usable", "ends"),
+    [
+        (HostLocal(), 253, ("10.244.0.2", "10.244.0.254")),
+        (Blocks(), 128, ("10.244.0.0", "10.244.0.127")),
+        (ClusterPool(), 252, ("10.244.0.1", "10.244.0.254")),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_address_plan_tells_what_pods_can_get(
+    ipam: Ipam, usable: int, ends: tuple[str, str]
+) -> None:
+    layout = lay_out(Cluster(nodes=1, pods_per_node=65), ipam)
+    [node] = address_plan(layout).nodes
+    assert (node.usable_pods, (node.first, node.last)) == (usable, ends)
+    first, last = map(ip_address, ends)
+    assert all(int(first) <= int(pod.address) <= int(last) for pod in layout.pods)
+
+
+@pytest.mark.parametrize("ipam", IPAMS, ids=_name)
+def test_counts_are_compared_with_the_capacity_before_anything_is_made(ipam: Ipam) -> None:
+    cluster = Cluster(
+        nodes=[Node(pods=HUGE)], cluster_cidr="10.0.0.0/8", service_cidr="172.16.0.0/16"
+    )
+    with pytest.raises(BadInput, match="holds"):
+        lay_out(cluster, ipam)
