@@ -15,9 +15,9 @@ import time
 from collections.abc import Sequence
 from types import ModuleType
 
+from netlab.kernel import path_mtu
 from netlab.plan.probing.actions import Echo, EchoReply
 from netlab.probe.engines import icmp4, icmp6
-from netlab.probe.engines.path_cache import flush_path_mtus
 from netlab.probe.engines.sockets import Unavailable, chunks, descriptors, in_words
 
 # Seconds after which an echo is asked again; the last is the end. A device that has just come up
@@ -130,7 +130,6 @@ class _Sender:
         self.sent: dict[int, tuple[int, float]] = {}  # identifier and sequence: index and time
         self.awaited = 0
         self.next_key = round_.identifier << 16
-        self.flushed = False
 
     def send(self, indexes: Sequence[int]) -> None:
         """Send echoes, reading the reply of each right after it where it is there already."""
@@ -159,10 +158,9 @@ class _Sender:
 
     def _send_again(self, error: OSError, packet: bytes, echo: Echo) -> OSError | None:
         """What is too long for the path's MTU may fit once an old one is forgotten."""
-        if error.errno != errno.EMSGSIZE or self.flushed:
+        if error.errno != errno.EMSGSIZE:
             return error
-        self.flushed = True
-        flush_path_mtus(echo.namespace)
+        path_mtu.flush(echo.namespace, echo.target)
         try:
             self.socket.sendto(packet, (echo.target, 0))
         except OSError as still:

@@ -8,8 +8,8 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from netlab.kernel import path_mtu
 from netlab.plan.probing.actions import Oversize, Refusal
-from netlab.probe.engines.path_cache import flush_path_mtus
 from netlab.probe.engines.sockets import Unavailable, in_words, open_in
 
 _DISCARD_PORT = 9
@@ -70,7 +70,7 @@ def _try_again(opened: socket.socket, options: _Options, packet: Oversize) -> Re
     refusal = _try(opened, options, packet)
     if refusal.mtu is None or refusal.mtu >= packet.size - 1:
         return refusal
-    flush_path_mtus(packet.namespace)
+    path_mtu.flush(packet.namespace, packet.target)
     return _try(opened, options, packet)
 
 
