@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from netlab import inside
-from netlab.designing import design
 from netlab.errors import LabUnavailable
 from netlab.inside import Applied
 from netlab.kernel import lab as folders
@@ -64,6 +63,8 @@ def up(
     ...     lab.pod("pod-1-1").run("ip", "-br", "route", "get", "10.244.1.2").code
     0
     """
+    from netlab.designing import design
+
     return build(design(topology, options, force=force), name, progress)
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from netlab.errors import LabUnavailable
 from netlab.kernel import enter
 from netlab.kernel.answers import tell
-from netlab.kernel.apply import Engine
 from netlab.kernel.enter import Completed
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import Processes
@@ -26,6 +25,7 @@ from netlab.state import Design
 from netlab.status import DaemonStatus
 
 if TYPE_CHECKING:
+    from netlab.kernel.apply import Engine
     from netlab.probe.result import Check, Report
 
 
@@ -152,4 +152,6 @@ def execute(
 
 
 def _engine(folder: LabFolder, plan: Plan) -> Engine:
+    from netlab.kernel.apply import Engine
+
     return Engine(plan, Processes(folder), lambda done, total: tell("building", done, total))

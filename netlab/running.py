@@ -16,7 +16,6 @@ from netlab.kernel import sandbox
 from netlab.kernel.enter import Completed
 from netlab.kernel.lab import KEEPER, LabFolder
 from netlab.kernel.processes.waiting import Late
-from netlab.plan.dataplane import Dataplane
 from netlab.plan.diff import Diff
 from netlab.plan.types import Namespace, Plan
 from netlab.state import Design, LayoutFile, as_stored
@@ -24,6 +23,7 @@ from netlab.status import Status, describe
 from netlab.topology.resolved import Layout
 
 if TYPE_CHECKING:
+    from netlab.plan.dataplane import Dataplane
     from netlab.probe.result import Report
 
 PLAN, LAYOUT = "plan.json", "layout.json"
@@ -65,8 +65,6 @@ class Lab:
 
     def _load(self, wanted: Design | None = None) -> None:
         """Take what is stored of the lab now; another command may have changed it."""
-        from netlab.dataplane import reference
-
         keeper = self.folder.keeper
         if keeper is None:
             raise LabUnavailable(f"The lab '{self.name}' was never whole.")
@@ -82,8 +80,11 @@ class Lab:
             raise self.folder.unusable(Path(error.filename).name) from None
         self.layout = stored.layout
         self._reference = stored.dataplane
-        if self._dataplane and as_stored(reference(self._dataplane)) != stored.dataplane:
-            self._dataplane = None
+        if self._dataplane:
+            from netlab.dataplane import reference
+
+            if as_stored(reference(self._dataplane)) != stored.dataplane:
+                self._dataplane = None
 
     @property
     def name(self) -> str:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from netlab.plan.dataplane import Dataplane
 from netlab.plan.types import Plan
 from netlab.topology.resolved import Ip, Layout, Network
+
+if TYPE_CHECKING:
+    from netlab.plan.dataplane import Dataplane
 
 T = TypeVar("T")
 

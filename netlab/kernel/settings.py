@@ -5,14 +5,14 @@ A write under /proc gets slower with every namespace there is; netlink does not.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from netlab.kernel import devices
+from netlab.kernel import devices, namespaces
 from netlab.kernel.devices.base import LOOPBACK, Raw
-from netlab.kernel.namespaces import scratch
 from netlab.kernel.netlink import Request, open_netlink, request
 from netlab.kernel.pyroute import DEVCONF, devconf, linkmsg, rtnl
 from netlab.plan.routing import Sysctl
@@ -137,9 +137,5 @@ def _inherited(
 
 @functools.cache
 def _base() -> tuple[int, ...]:
-    with scratch():  # wherever the caller is: this answer is for all namespaces
-        netlink = open_netlink()
-    try:
+    with namespaces.at_home(), contextlib.closing(open_netlink()) as netlink:
         return _values(devices.dump(netlink)[LOOPBACK])
-    finally:
-        netlink.close()

@@ -26,8 +26,6 @@ from netlab.probe.scenarios import registry
 from netlab.probe.state import state
 from netlab.topology.resolved import Layout
 
-__all__ = ["Sample", "verify"]
-
 
 def verify(
     layout: Layout,

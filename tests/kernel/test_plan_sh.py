@@ -20,8 +20,8 @@ import pytest
 from netlab.kernel.links import FALLBACK_DEVICES
 
 from netlab.dataplane import load_topology
-from netlab.kernel import server
-from netlab.kernel.lab import Lab
+from netlab.kernel.lab import LabFolder
+from netlab.kernel.processes.containers import server_source
 from netlab.plan.compile import compile_plan
 from netlab.plan.shell import render
 from netlab.plan.types import Namespace, Plan
@@ -84,7 +84,7 @@ def plan() -> Plan:
 def write(plan: Plan, folder: Path) -> list[str]:
     """The command that runs the plan's script."""
     path = folder / "lab.sh"
-    path.write_text(render(plan, Path(server.__file__).read_text()))
+    path.write_text(render(plan, server_source()))
     return ["sh", str(path)]
 
 
@@ -210,7 +210,7 @@ def lab_of_up(plan: Plan) -> Iterator[list[str]]:
     netlab = [sys.executable, "-m", "netlab", "-l", name]
     subprocess.run([*netlab, "up", plan.topology, "--nodes", "2", "--no-verify"], check=True)
     try:
-        keeper = Lab(name).keeper
+        keeper = LabFolder(name).keeper
         assert keeper
         yield ["nsenter", "--target", str(keeper.pid), "--mount", "--net", "--pid"]
     finally:

@@ -336,3 +336,22 @@ def test_who_asks_for_whose_mac_is_seen(near: str, far: str, router: str) -> Non
     assert asked == {(False, mac("router", "left"), nobody)}
     senders = {item.address for item in seen if item.target == nobody}
     assert senders <= {own, router}
+
+
+@pytest.mark.usefixtures("line")
+@FAMILIES
+def test_what_was_repaired_is_believed_at_once(near: str, far: str, router: str) -> None:
+    """A kernel that was told a smaller MTU remembers it for ten minutes."""
+
+    def set_mtu(mtu: int) -> None:
+        subprocess.run(["ip", "-n", "router", "link", "set", "left", "mtu", str(mtu)], check=True)
+
+    longest, too_long = Echo("far", near, payload(near, 1400)), Oversize("far", near, 1401)
+    set_mtu(1350)
+    try:
+        (reply,) = send_echoes([longest])
+    finally:
+        set_mtu(1500)
+    assert "MTU 1350" in (reply.error or "")
+    assert try_to_send([too_long]) == [Refusal(mtu=1400)]
+    assert send_echoes([longest])[0].error is None

@@ -76,8 +76,8 @@ VXLAN_BREAKS = {
     "hairpin off": Break(
         "node-1",
         f"ip link set {PORT_1} type bridge_slave hairpin off",
-        {"wire", "state"},
-        {"wire": "nothing came back"},
+        {"hairpin", "state"},
+        {"hairpin": "nothing came back"},
     ),
     "tunnel's MTU lowered": Break(
         "node-1",
@@ -112,14 +112,14 @@ VXLAN_BREAKS = {
     "switch port down": Break(
         "underlay",
         "ip link set node-2 down",
-        {"pod-cross-node", "node-pod", "pod-external", "wire", "mtu", "state"},
+        {"pod-cross-node", "node-pod", "node-node", "pod-external", "wire", "mtu", "state"},
         {"wire": "not seen at the port of node-2"},
     ),
     "pod's device gone": Break(
         "pod-1-1",
         "ip link del eth0",
-        {*PODS, "node-pod", "pod-external", "wire", "mtu", "state"},
-        {"wire": "device eth0 of pod-1-1 is gone", "pod-same-node": "network unreachable"},
+        {*PODS, "node-pod", "pod-external", "wire", "mtu", "hairpin", "state"},
+        {"hairpin": "device eth0 of pod-1-1 is gone", "pod-same-node": "network unreachable"},
     ),
 }
 SANDBOX_BREAKS = {
@@ -132,13 +132,23 @@ SANDBOX_BREAKS = {
     "namespace gone": Break(
         "",
         "ip netns del pod-2-1",
-        {*PODS, "pod-external", "node-pod", "wire", "mtu", "container", "negative", "state"},
+        {
+            *PODS,
+            "pod-external",
+            "node-pod",
+            "wire",
+            "mtu",
+            "hairpin",
+            "container",
+            "negative",
+            "state",
+        },
         {"pod-external": "namespace pod-2-1 is gone", "wire": "namespace pod-2-1 is gone"},
     ),
     "switch gone": Break(
         "",
         "ip netns del underlay",
-        {"pod-cross-node", "node-pod", "pod-external", "wire", "mtu", "state"},
+        {"pod-cross-node", "node-pod", "node-node", "pod-external", "wire", "mtu", "state"},
         {"wire": "namespace underlay is gone"},
     ),
 }
@@ -218,7 +228,7 @@ def test_a_switch_that_floods_is_seen(lab: Netlab) -> None:
         lab.inside("underlay", "ip link set br0 type bridge ageing_time 30000")
     failed = [check for check in report["checks"] if not check["ok"]]
     assert code == 1
-    assert {check["kind"] for check in failed} - {"state"} == {"wire"}
+    assert {check["kind"] for check in failed} - {"state"} == {"wire", "node-node"}
     by_ends = {(check["from"], check["to"]): check["observed"] for check in failed}
     assert by_ends["pod-1-1", "pod-2-1"].startswith("also seen at the port of ")
     assert "node-3" in by_ends["pod-1-1", "pod-2-1"]
@@ -271,7 +281,9 @@ def test_every_hop_and_kind_is_in_the_report(lab: Netlab) -> None:
         "pod-same-node",
         "pod-cross-node",
         "node-pod",
+        "node-node",
         "pod-external",
+        "hairpin",
         "negative",
         "wire",
         "mtu",
@@ -331,14 +343,16 @@ def test_a_lab_without_pods_is_its_underlay(netlab: Netlab) -> None:
     assert netlab.ok("up", "flannel-vxlan", "--pods-per-node", "0")["ok"]
     code, report = verify(netlab)
     assert code == 0
-    wires = [check for check in report["checks"] if check["kind"] == "wire"]
+    wires = [check for check in report["checks"] if check["kind"] in ("wire", "node-node")]
     assert len(wires) == 3 * 2 + 3, "nodes among themselves, and each with the client"
     assert all("192.168.0." in check["evidence"] for check in wires)
     netlab.inside("underlay", "bridge link set dev node-2 isolated on")
     netlab.inside("underlay", "bridge link set dev node-3 isolated on")
     code, report = verify(netlab)
     assert code == 1
-    failed = {(c["from"], c["to"]) for c in report["checks"] if not c["ok"] and c["kind"] == "wire"}
+    failed = {
+        (c["from"], c["to"]) for c in report["checks"] if not c["ok"] and c["kind"] == "node-node"
+    }
     assert failed == {("node-2", "node-3"), ("node-3", "node-2")}
 
 

@@ -181,5 +181,5 @@ def test_a_thousand_pods_take_a_fraction_of_a_second() -> None:
     plan = plan_of("flannel-vxlan", nodes=10, pods_per_node=100)
     start = time.process_time()
     back = msgspec.json.decode(msgspec.json.encode(plan), type=Plan)
-    assert time.process_time() - start < 0.2
+    assert time.process_time() - start < 0.5
     assert back == plan

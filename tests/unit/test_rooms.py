@@ -27,7 +27,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hosts": {"errors", "topology", "plan", "kernel", "probe"},
     "report": {"errors", "topology", "plan", "probe", "status"},
 }
-EVERYTHING = {"inside", "api", "cli"}  # each of them all, but for those that come after it
+# Each of these may import all, but for those that come after it.
+EVERYTHING = {"inside", "running", "api", "cli"}
 PURE = ("errors", "topology", "plan", "dataplane", "proxy", "state", "status", "designing")
 PURE_PACKAGES = {"netlab", "msgspec"}  # beside the standard library
 # Modules of the standard library by which a process touches the kernel, or another process.

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from netlab.errors import BadInput
@@ -90,6 +90,8 @@ def test_a_file_outside_of_the_folder_is_refused(path: str) -> None:
         lines_of(Daemon(name="d", command=("true",), files=(File(path, ""),)))
 
 
+@example("E\x80")
+@example("Eé")
 @given(TEXT)
 def test_any_content_arrives_as_it_is(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     files = (File("with", f"{text}\n"), File("without", text), File("end", f"END\n{text}\nEND\n"))

@@ -244,5 +244,4 @@ class Together(NamedTuple):
 
     @property
     def protocol(self) -> str:
-        protocol: str = self.parts[0].protocol
-        return protocol
+        return next((part.protocol for part in self.parts if part.protocol), "")

@@ -67,7 +67,8 @@ def _file(file: File, folder: str) -> Iterator[str]:
         yield f'mkdir -p "{folder}/"{shlex.quote(str(path.parent))}'
     where = f'"{folder}/"{shlex.quote(file.path)}'
     fill = f'in_folder "{folder}" > {where}'
-    if file.content.endswith("\n"):
+    # In a here-document dash loses the first byte of an "é" that follows an "E" of its end mark.
+    if file.content.endswith("\n") and file.content.isascii():
         yield here_document(fill, file.content[:-1].split("\n")).rstrip("\n")
     else:
         yield f"printf %s {shlex.quote(file.content)} | {fill}"

@@ -7,6 +7,7 @@ that the path carries a packet of that size whole.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -14,6 +15,7 @@ import time
 from collections.abc import Sequence
 from types import ModuleType
 
+from netlab.kernel import path_mtu
 from netlab.plan.probing.actions import Echo, EchoReply
 from netlab.probe.engines import icmp4, icmp6
 from netlab.probe.engines.sockets import Unavailable, chunks, descriptors, in_words
@@ -146,11 +148,24 @@ class _Sender:
                 self.awaited += 1  # as good as lost: the queue is full of packets awaiting ARP
                 continue
             except OSError as error:
-                del self.sent[key]
-                outcomes[index] = EchoReply(error=in_words(error))
-                continue
+                problem = self._send_again(error, packet, echo)
+                if problem:
+                    del self.sent[key]
+                    outcomes[index] = EchoReply(error=in_words(problem))
+                    continue
             self.awaited += 1
             self.receive()
+
+    def _send_again(self, error: OSError, packet: bytes, echo: Echo) -> OSError | None:
+        """What is too long for the path's MTU may fit once an old one is forgotten."""
+        if error.errno != errno.EMSGSIZE:
+            return error
+        path_mtu.flush(echo.namespace, echo.target)
+        try:
+            self.socket.sendto(packet, (echo.target, 0))
+        except OSError as still:
+            return still
+        return None
 
     def receive(self) -> None:
         """Read what has come, and settle the echoes it answers."""

@@ -27,18 +27,15 @@ _SOL_RAW, _ICMP_FILTER = 255, 1
 _FILTER = struct.pack(
     "I", 0xFFFFFFFF ^ (1 << _ECHO_REPLY | 1 << _UNREACHABLE | 1 << _TIME_EXCEEDED)
 )
-_IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE = 10, 3
+_IP_MTU_DISCOVER, _IP_PMTUDISC_DO = 10, 2
 Answer = tuple[int, int, str | None]  # the echo's key, the TTL, an error in words
 
 
 def open_echo(namespace: str) -> socket.socket:
-    """Raises Unavailable. All it sends forbids fragmentation.
-
-    What the namespace remembers of the path's MTU is ignored: it may be from before a repair.
-    """
+    """Raises Unavailable. All it sends forbids fragmentation."""
     opened = open_in(namespace, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     opened.setsockopt(_SOL_RAW, _ICMP_FILTER, _FILTER)
-    opened.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
+    opened.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DO)
     widen(opened)
     return opened
 

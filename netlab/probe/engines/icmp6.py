@@ -29,7 +29,7 @@ _WANTED = (_UNREACHABLE, _TOO_BIG, _TIME_EXCEEDED, _ECHO_REPLY)
 _FILTER = struct.pack(
     "8I", *(0xFFFFFFFF ^ sum(1 << t % 32 for t in _WANTED if t // 32 == word) for word in range(8))
 )
-_MTU_DISCOVER, _PMTUDISC_PROBE, _DONTFRAG = 23, 3, 62
+_MTU_DISCOVER, _PMTUDISC_DO, _DONTFRAG = 23, 2, 62
 _HEADER = 40  # bytes
 
 
@@ -37,7 +37,7 @@ def open_echo(namespace: str) -> socket.socket:
     """Raises Unavailable. As that of IPv4; the kernel itself must not fragment either."""
     opened = open_in(namespace, socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
     opened.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, _FILTER)
-    opened.setsockopt(socket.IPPROTO_IPV6, _MTU_DISCOVER, _PMTUDISC_PROBE)
+    opened.setsockopt(socket.IPPROTO_IPV6, _MTU_DISCOVER, _PMTUDISC_DO)
     opened.setsockopt(socket.IPPROTO_IPV6, _DONTFRAG, 1)
     opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
     widen(opened)

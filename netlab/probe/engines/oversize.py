@@ -8,6 +8,7 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from netlab.kernel import path_mtu
 from netlab.plan.probing.actions import Oversize, Refusal
 from netlab.probe.engines.sockets import Unavailable, in_words, open_in
 
@@ -46,7 +47,7 @@ def try_to_send(packets: Sequence[Oversize]) -> list[Refusal]:
             if isinstance(opened, Refusal):
                 results.append(opened)
             else:
-                results.append(_try(opened, _OPTIONS[packet.ipv6], packet))
+                results.append(_try_again(opened, _OPTIONS[packet.ipv6], packet))
     finally:
         for opened in sockets.values():
             if isinstance(opened, socket.socket):
@@ -62,6 +63,15 @@ def _open(namespace: str, options: _Options) -> socket.socket | Refusal:
     for option, value in (*options.dont_fragment, (options.recverr, 1)):
         opened.setsockopt(options.level, option, value)
     return opened
+
+
+def _try_again(opened: socket.socket, options: _Options, packet: Oversize) -> Refusal:
+    """A second time where the kernel tells less than it should: it may remember an old MTU."""
+    refusal = _try(opened, options, packet)
+    if refusal.mtu is None or refusal.mtu >= packet.size - 1:
+        return refusal
+    path_mtu.flush(packet.namespace, packet.target)
+    return _try(opened, options, packet)
 
 
 def _try(opened: socket.socket, options: _Options, packet: Oversize) -> Refusal:
