@@ -36,6 +36,7 @@ from netlab.plan.routing import (
 from netlab.plan.types import Object
 
 KEY = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk="
+OTHER_KEY = "wDIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Hg="
 PEER_KEY = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
 
 
@@ -163,7 +164,10 @@ LINKS: dict[str, tuple[Link, dict[str, Any]]] = {
             "pmtudisc": False,
         },
     ),
-    "ipip-external": (Ipip(name="tunl2", external=True, addr_gen_mode="none"), {"external": False}),
+    "ipip-external": (
+        Ipip(name="tunl2", external=True, addr_gen_mode="none"),
+        {"external": {"external": False, "local": "10.0.0.1"}},
+    ),
     "wireguard": (
         Wireguard(
             name="wg0",
@@ -184,7 +188,7 @@ LINKS: dict[str, tuple[Link, dict[str, Any]]] = {
             "up": False,
             "listen_port": 51821,
             "fwmark": 7,
-            "private_key": PEER_KEY,
+            "private_key": OTHER_KEY,
             "peers": (WireguardPeer(public_key=KEY, allowed_ips=("10.2.0.0/16",)),),
         },
     ),

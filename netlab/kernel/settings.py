@@ -79,7 +79,8 @@ def observe(wanted: Iterable[Sysctl], raws: Iterable[Raw]) -> list[Sysctl]:
     for name, raw in by_name.items():
         usual = _inherited(inherits.get("net/ipv4/ip_forward"), _defaults(name, inherits))
         if raw.values.get("AF_INET") != usual[1]:
-            found += _altered(name, _values(raw), usual[0], named.get(name, set()))
+            own = devices.of_kind(raw.kind).own_devconf
+            found += _altered(name, _values(raw), usual[0], named.get(name, set()) | own)
     return found
 
 

@@ -109,6 +109,9 @@ class Wiring:
                         continue
                     place = self._place(key, space, opened)
                     now = link.up and not self._needs_gen_mode(key)
+                    if device.moves and place.namespace is not None:
+                        requests += _made_and_moved(device, link, place, space)
+                        continue
                     requests.append(base.create(device, link, place, now))
                 except KeyError as missing:
                     self._spaces.problems.append(f"{name}: {link}: there is no device {missing}")
@@ -233,6 +236,14 @@ class Wiring:
 
     def _has_bridge(self, name: str) -> bool:
         return any(link.bridge_port for link in self._plan.namespaces[name].links)
+
+
+def _made_and_moved(device: Device, link: Link, place: Place, space: Space) -> Iterator[Request]:
+    """Make a device, down, in the namespace of its parent, and move it to its own."""
+    assert place.namespace is not None
+    index = space.new_index(f"{link.name} on its way")
+    yield base.create(device, link, Place(index, place.indexes), up=False)
+    yield base.move(index, place.namespace, place.index, link)
 
 
 def _open(namespace: str, opened: contextlib.ExitStack) -> int:

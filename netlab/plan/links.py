@@ -167,7 +167,10 @@ class WireguardPeer(Value, frozen=True, kw_only=True):
 
 
 class Wireguard(Link, frozen=True, kw_only=True):
-    """A WireGuard device; keys are in base64, as `wg` shows them."""
+    """A WireGuard device; keys are in base64, as `wg` shows them.
+
+    A private key is clamped, as `wg genkey` makes it: the kernel changes any other.
+    """
 
     kind: ClassVar[str] = "wireguard"
     mtu: int = 1420

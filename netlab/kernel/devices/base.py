@@ -135,6 +135,8 @@ class Device:
     whole: ClassVar[bool] = False
     attributes: ClassVar[frozenset[str]] = frozenset()
     qdiscs: ClassVar[frozenset[str]] = frozenset({"noqueue", "noop"})
+    moves: ClassVar[bool] = False  # made where its parent is, then moved: see `move`
+    own_devconf: ClassVar[frozenset[str]] = frozenset()  # settings of IPv4 that its driver sets
     makes: ClassVar[bool] = True  # whether netlab makes devices of the kind at all
     by_netlink: ClassVar[bool] = True
     configures: ClassVar[bool] = False
@@ -319,6 +321,15 @@ def gen_mode(index: int, mode: AddrGenMode, subject: object) -> Request:
     return request(
         linkmsg, rtnl.RTM_NEWLINK, 0, {"index": index}, (("IFLA_AF_SPEC", spec),), subject
     )
+
+
+def move(index: int, namespace: int, new_index: int, subject: object) -> Request:
+    """Move a device to the namespace of a descriptor; there it has another index.
+
+    Costs 20 ms, which the kernel waits, so only kinds are moved that cannot be made from elsewhere.
+    """
+    attributes = (("IFLA_NET_NS_FD", namespace), ("IFLA_NEW_IFINDEX", new_index))
+    return request(linkmsg, rtnl.RTM_NEWLINK, 0, {"index": index}, attributes, subject)
 
 
 def bring_up(index: int, subject: object) -> Request:

@@ -21,6 +21,7 @@ class IpipDevice(Device):
     attributes: ClassVar[frozenset[str]] = frozenset(
         {"IFLA_IPIP_LINK", "IFLA_IPIP_LOCAL", "IFLA_IPIP_REMOTE", "IFLA_IPIP_COLLECT_METADATA"}
     )
+    moves: ClassVar[bool] = True  # Linux 6.1 takes no notice of where the request comes from
     whole: ClassVar[bool] = True  # the kernel starts from zeros at each change
 
     def data(self, link: Ipip, place: Place, fields: Collection[str]) -> Iterator[tuple[str, Any]]:
