@@ -32,12 +32,12 @@ def test_shipped_topologies_come_up_verified(netlab: Netlab, topology: str) -> N
     kinds = {check["kind"] for check in document["verify"]["checks"]}
     assert kinds == {
         "container",
+        "hairpin",
+        "node-node",
         "pod-same-node",
         "pod-cross-node",
         "node-pod",
-        "node-node",
         "pod-external",
-        "hairpin",
         "negative",
         "wire",
         "mtu",
