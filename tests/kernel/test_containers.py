@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import urllib.request
 from collections.abc import Callable
@@ -81,6 +82,8 @@ def test_a_container_may_run_any_command(netlab: Netlab, topology: Callable[[str
     assert "Directory listing" in answer
     log = Path(netlab.state, "mine", "logs", "own.echo.log")
     assert log.read_text() == "hello\n"
+    ignored = in_container(netlab, "own", "echo", "grep SigIgn /proc/1/status").split()[1]
+    assert not int(ignored, 16) & 1 << signal.SIGPIPE - 1, "a pipe that nobody reads ends it"
     assert (
         netlab.ok("exec", "own", "-c", "echo", "--", "cat", "/proc/1/comm")["stdout"] == "sleep\n"
     )

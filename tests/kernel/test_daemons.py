@@ -131,7 +131,7 @@ def test_one_that_is_killed_is_started_again_and_told(lab: Netlab) -> None:
     log = lab.run("logs", "node-1", "hello").out
     assert log.count("hello /") == before + 1
     assert "netlab: hello was ended by signal 9 after " in log
-    # What it had started itself went before: one helper for each daemon is there.
+    # What it had started itself went before: one child of each daemon is there.
     assert sandbox(lab, "pgrep -fc bin/hello.py").strip() == "4"
 
 
@@ -289,7 +289,7 @@ def test_daemons_end_with_the_keeper(netlab: Netlab) -> None:
     lab = netlab
     lab.ok("up", HELLO, "--no-verify")
     keeper = json.loads((lab.state / "hello" / "keeper.json").read_text())["pid"]
-    assert len(host.processes(lab.state)) > 6  # keeper, supervisor, two daemons with a helper each
+    assert len(host.processes(lab.state)) > 6  # keeper, supervisor, two daemons with a child each
     os.kill(keeper, signal.SIGKILL)
     until(lambda: not host.processes(lab.state))
     lab.ok("gc")

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from netlab.kernel.links import FALLBACK_DEVICES
 
 from netlab.dataplane import load_topology
+from netlab.kernel.devices import FALLBACK_DEVICES
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes.containers import server_source
 from netlab.plan.compile import compile_plan
@@ -147,7 +147,7 @@ def wanted_links(space: Namespace) -> dict[str, tuple[Any, ...]]:
             link.mtu,
             link.up,
             link.master,
-            link.hairpin,
+            link.bridge_port is not None and link.bridge_port.hairpin,
             link.txqlen,
         )
         for link in space.links
@@ -174,7 +174,12 @@ def test_the_script_builds_what_the_plan_says(plan: Plan, tmp_path: Path) -> Non
             and r["protocol"] != "kernel"
             and ":" not in r["dst"]
         } == {
-            (r.destination.replace("0.0.0.0/0", "default"), r.link, r.gateway, r.onlink)
+            (
+                r.destination.replace("0.0.0.0/0", "default"),
+                r.link,
+                r.gateway,
+                r.next_hops[0].onlink,
+            )
             for r in want.routes
             if not r.connected
         }

@@ -240,6 +240,8 @@ def flat(decoded: Any, wanted: set[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for slot in decoded["attrs"]:
         name, value = slot[0], slot[1]
+        if name == "VETH_INFO_PEER":
+            continue
         if name == "RTA_MULTIPATH":
             found[name] = [
                 ((one["flags"], one["hops"], one["oif"]), flat(one, wanted)) for one in value

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x4000000, 0x20000000, 0x40000000
 READ_ONLY, NOSUID_NODEV_NOEXEC, REC_PRIVATE, MNT_DETACH, PR_SET_NAME = 0x1, 0xE, 0x44000, 2, 15
+SIGPIPE = 13
 # Names are bind mounts in the keeper's mount namespace; this process keeps none of them in its
 # own, since every container's mount namespace is a copy of it.
 NAMES = "/proc/1/root/run/netns"
@@ -75,6 +76,7 @@ def become(container: dict[str, Any], sockets: list[Any], failure: int) -> NoRet
             log = os.open(container["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.dup2(log, 1)
             os.dup2(log, 2)
+            libc.signal(SIGPIPE, 0)  # which Python ignores, and whoever it becomes would too
             os.execvp(container["command"][0], container["command"])
         os.close(failure)
         server.Server(container["hostname"], container["name"], sockets).run()

@@ -22,7 +22,7 @@ sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sock.bind(("", 5353))
 for destination in ("10.99.0.0/24", "10.98.0.0/24"):
     subprocess.run(["ip", "route", "replace", destination, "dev", "eth0", "proto", "bgp"])
-if os.fork() == 0:  # a helper that would outlive a daemon which is killed
+if os.fork() == 0:  # a child that would outlive a daemon which is killed
     time.sleep(1000)
 open("up", "w").close()
 signal.pause()
