@@ -22,7 +22,8 @@ def keeper(netlab: Netlab, lab: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "topology", ["flannel-vxlan", "flannel-host-gw", "seed-example", "flannel-vxlan-l3"]
+    "topology",
+    ["flannel-vxlan", "flannel-host-gw", "seed-example", "flannel-vxlan-l3", "flannel-dual-stack"],
 )
 def test_shipped_topologies_come_up_verified(netlab: Netlab, topology: str) -> None:
     document = netlab.ok("up", topology)
