@@ -53,6 +53,8 @@ def _skipped(report: Report, style: bool) -> str:
 def _class(check: Check, report: Report) -> str:
     words = _ADDRESS.sub("…", check.expected)
     words = re.sub(r"^.* answers on …; ", "", words).split(", once at")[0]
+    if check.family == 6 and "IPv6" not in words:
+        words += " (IPv6)"
     if check.kind == "wire" and check.source != check.target:
         return f"{_way(check, report)}: {words}"
     return words

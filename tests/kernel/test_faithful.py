@@ -77,6 +77,7 @@ def test_three_entries_for_each_remote_node(vxlan: Netlab) -> None:
 def test_vxlan_routes(vxlan: Netlab) -> None:
     routes = vxlan.inside("node-1", "ip route show", "vxlan").splitlines()
     assert [line.strip() for line in routes] == [
+        "default via 192.168.0.254 dev eth0",
         "10.244.0.0/24 dev cni0 proto kernel scope link src 10.244.0.1",
         "10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink",
         "10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink",
@@ -87,6 +88,7 @@ def test_vxlan_routes(vxlan: Netlab) -> None:
 def test_host_gw_routes_and_mtu(vxlan: Netlab) -> None:
     routes = vxlan.inside("node-1", "ip route show", "gw").splitlines()
     assert [line.strip() for line in routes] == [
+        "default via 192.168.0.254 dev eth0",
         "10.244.0.0/24 dev cni0 proto kernel scope link src 10.244.0.1",
         "10.244.1.0/24 via 192.168.0.2 dev eth0",
         "10.244.2.0/24 via 192.168.0.3 dev eth0",
@@ -154,7 +156,7 @@ def test_bridge_and_pods_as_the_cni_plugin_makes_them(vxlan: Netlab, lab: str, m
 
 def test_names_are_those_of_ip_netns(vxlan: Netlab) -> None:
     names = {line.split()[0] for line in sandbox(vxlan, "ip netns", "vxlan").splitlines()}
-    assert names == {"underlay", "external", *(f"node-{n}" for n in (1, 2, 3))} | {
+    assert names == {"underlay", "router", "external", *(f"node-{n}" for n in (1, 2, 3))} | {
         f"pod-{n}-{p}" for n in (1, 2, 3) for p in (1, 2)
     }
 
@@ -162,5 +164,6 @@ def test_names_are_those_of_ip_netns(vxlan: Netlab) -> None:
 def test_nodes_hang_on_a_switch_of_their_own(vxlan: Netlab) -> None:
     devices = links(vxlan, "vxlan", "underlay")
     ports = {name for name, link in devices.items() if link.get("master") == "br0"}
-    assert ports == {"node-1", "node-2", "node-3", "external"}
-    assert vxlan.inside("external", "ip route show", "vxlan").split()[0] == "192.168.0.0/24"
+    assert ports == {"node-1", "node-2", "node-3", "external", "router"}
+    routes = vxlan.inside("external", "ip route show", "vxlan").splitlines()
+    assert [line.split()[0] for line in routes] == ["default", "192.168.0.0/24"]

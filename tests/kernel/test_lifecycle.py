@@ -22,7 +22,8 @@ def keeper(netlab: Netlab, lab: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "topology", ["flannel-vxlan", "flannel-host-gw", "seed-example", "flannel-vxlan-l3"]
+    "topology",
+    ["flannel-vxlan", "flannel-host-gw", "seed-example", "flannel-vxlan-l3", "flannel-dual-stack"],
 )
 def test_shipped_topologies_come_up_verified(netlab: Netlab, topology: str) -> None:
     document = netlab.ok("up", topology)
@@ -32,12 +33,12 @@ def test_shipped_topologies_come_up_verified(netlab: Netlab, topology: str) -> N
     kinds = {check["kind"] for check in document["verify"]["checks"]}
     assert kinds == {
         "container",
+        "hairpin",
+        "node-node",
         "pod-same-node",
         "pod-cross-node",
         "node-pod",
-        "node-node",
         "pod-external",
-        "hairpin",
         "negative",
         "wire",
         "mtu",

@@ -62,7 +62,9 @@ def user(tmp_path: Path) -> Iterator[User]:
     assert_untouched()
 
 
-@pytest.mark.parametrize("topology", ["flannel-vxlan", "flannel-host-gw", "flannel-vxlan-l3"])
+@pytest.mark.parametrize(
+    "topology", ["flannel-vxlan", "flannel-host-gw", "flannel-vxlan-l3", "flannel-dual-stack"]
+)
 def test_a_user_gets_a_verified_lab(user: User, topology: str) -> None:
     document = user.ok("up", topology)
     assert document["verify"]["ok"]

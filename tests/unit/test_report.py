@@ -182,6 +182,36 @@ def test_the_evidence_is_one_example_for_each_class_of_paths() -> None:
     assert text.count("the facts") == 2
 
 
+def test_evidence_is_shown_in_either_family() -> None:
+    checks = [
+        Check("mtu", "pod-1-1", "pod-2-1", f"1451 refused by {ip}", "", True, f"from {ip}", family)
+        for ip, family in (
+            ("10.244.0.1", 4),
+            ("10.244.1.1", 4),
+            ("fd44::1", 6),
+            ("fd44:0:0:1::1", 6),
+        )
+    ]
+    text = matrix(Report(0.1, tuple(checks), PLACES))
+    assert "mtu: 1451 refused by …: 2 of 2 ok\n    pod-1-1 > pod-2-1: from 10.244.0.1" in text
+    assert "mtu: 1451 refused by … (IPv6): 2 of 2 ok\n    pod-1-1 > pod-2-1: from fd44::1" in text
+
+
+def test_what_was_not_asked_is_said_with_its_reason() -> None:
+    text = matrix(Report(0.1, (REACHED[0],), PLACES, (("hairpin", "there are no pods"),)))
+    assert "Not asked of this lab\nhairpin: there are no pods" in text
+
+
+def test_nodes_among_themselves_are_in_the_matrix() -> None:
+    checks = [
+        *REACHED,
+        check("node-node", "node-1", "node-2", expected="bare, once at the port of x"),
+    ]
+    text = matrix(Report(0.1, tuple(checks), PLACES))
+    assert "node-2" in rows(text)["from"]
+    assert "node-node: bare: 1 of 1 ok" in text
+
+
 def test_failed_checks_are_written_out_and_counted() -> None:
     failed = [check("wire", f"pod-{number}", "x", ok=False) for number in range(50)]
     text = matrix(Report(1.234, (*failed, REACHED[0])))
