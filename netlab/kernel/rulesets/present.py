@@ -18,6 +18,7 @@ from netlab.plan.rulesets.iptables import Family
 
 # Bytes: a dump's parts are at most 8 KiB to a small buffer, and a large one is slow to make.
 _SIZE = 8192
+_GET_TABLE = 1  # NFT_MSG_GETTABLE; pyroute2 has it beside its sockets, which take 0.02 s to load
 
 
 class Present(NamedTuple):
@@ -43,13 +44,14 @@ def look() -> Present:
 @functools.cache
 def _questions() -> tuple[bytes, bytes]:
     """The dumps of nftables' tables and of the names of ip sets; without ip_set no second one."""
-    from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_IPSET, NFNL_SUBSYS_NFTABLES, ipset
-    from pyroute2.netlink.nfnetlink.nftsocket import NFT_MSG_GETTABLE, nft_table_msg
+    from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_IPSET, NFNL_SUBSYS_NFTABLES, nfgen_msg
 
-    tables = _question(nft_table_msg(), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE)
+    tables = _question(nfgen_msg(), NFNL_SUBSYS_NFTABLES << 8 | _GET_TABLE)
     # The module shows itself here even where it is built in; asking the kernel would load it.
     if not os.path.isdir("/sys/module/ip_set"):
         return tables, b""
+    from pyroute2.netlink.nfnetlink import ipset
+
     names = ipset.ipset_msg()
     names["nfgen_family"] = socket.AF_INET
     flags = ipset.IPSET_FLAG_LIST_SETNAME
