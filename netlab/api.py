@@ -103,6 +103,8 @@ def build(
 
     `built` is called in between. What was found is `Lab.applied`, `Lab.late` and `Lab.report`.
     """
+    # Loaded here, and so once: what follows is done in processes that are forked from this one.
+    import netlab.kernel.apply  # noqa: F401
     from netlab.kernel import capabilities
     from netlab.kernel.processes import preflight
 

@@ -14,7 +14,9 @@ from netlab.plan.probing.scenario import Probe, Scenario
 from netlab.probe.scenarios.servers import application
 from netlab.topology.resolved import ExternalSpec, NodeSpec, PodSpec
 
-_SAMPLED_NODES = 16
+# So many times in a row a router tells one host that it has no way (ip_error in net/ipv4/route.c);
+# then it is silent for a while, and silence costs a timeout.
+_ANSWERED = 5
 
 
 class PodToExternal(Scenario):
@@ -63,9 +65,7 @@ class ExternalToPod(Scenario):
         if external is None:
             return
         nodes = [node for node in lab.layout.nodes if node.pods]
-        # Between segments a router may hold all but the first "unreachable" to a host back, and
-        # silence costs a timeout.
-        for node in evenly_spaced(nodes, 1 if len(lab.layout.subnets) > 1 else _SAMPLED_NODES):
+        for node in evenly_spaced(nodes, _ANSWERED):
             for ipv6 in lab.families:
                 yield _to_pod(lab, external, node, ipv6)
 
