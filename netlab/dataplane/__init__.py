@@ -10,15 +10,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-import importlib.metadata
 import pkgutil
 import sys
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from netlab.errors import BadInput, unknown
 from netlab.plan.compile import compile_plan
@@ -28,6 +27,9 @@ from netlab.topology.check import fit, shown
 from netlab.topology.convert import convert
 from netlab.topology.layout import lay_out
 from netlab.topology.model import Cluster
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 PREFIX = "dataplane."
 GROUP = "netlab.dataplanes"
@@ -54,9 +56,23 @@ class Found:
 @functools.cache
 def found() -> Found:
     """Look through this package and the entry points of others."""
+    return _find([*_modules(), *_points()])
+
+
+@functools.cache
+def _shipped() -> Found:
+    return _find(_modules())
+
+
+def lookup(name: str) -> type[Dataplane] | None:
+    """The class of that name; entry points are looked through (10 ms) where no file has it."""
+    return _shipped().kinds.get(name) or registry().get(name)
+
+
+def _find(sources: Iterable[tuple[str, Callable[[], Any]]]) -> Found:
     kinds: dict[str, type[Dataplane]] = {}
     problems: list[str] = []
-    for where, load in _sources():
+    for where, load in sources:
         try:
             classes = list(_dataplanes(load()))
         except (Exception, SystemExit) as error:  # whatever a file of somebody else's does
@@ -77,14 +93,19 @@ def registry() -> Mapping[str, type[Dataplane]]:
     return found().kinds
 
 
-def _sources() -> Iterator[tuple[str, Callable[[], Any]]]:
+def _modules() -> Iterator[tuple[str, Callable[[], Any]]]:
     for info in pkgutil.walk_packages(__path__, __name__ + ".", onerror=lambda _name: None):
         yield info.name, functools.partial(importlib.import_module, info.name)
-    for point in importlib.metadata.entry_points(group=GROUP):
+
+
+def _points() -> Iterator[tuple[str, Callable[[], Any]]]:
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=GROUP):
         yield f"the entry point {point.name}", functools.partial(_named, point)
 
 
-def _named(point: importlib.metadata.EntryPoint) -> Any:
+def _named(point: EntryPoint) -> Any:
     source = point.load()
     if not isinstance(source, type) and not list(_dataplanes(source)):
         raise LookupError(f"{point.value} is neither a dataplane nor a module that defines one")
@@ -144,9 +165,10 @@ def title(kind: type[Dataplane]) -> str:
 
 def make(name: str, options: Mapping[str, Any] | None = None) -> Dataplane:
     """The dataplane of that name, with options; raises BadInput for a name that is unknown."""
-    if name not in registry():
+    kind = lookup(name)
+    if kind is None:
         raise unknown("dataplane", name, registry())
-    return registry()[name](**(options or {}))
+    return kind(**(options or {}))
 
 
 def load_topology(
@@ -197,7 +219,7 @@ def value_of(cluster: Cluster) -> Dataplane:
 
 def guarded(dataplane: Dataplane, work: Callable[[], T]) -> T:
     """Do work that calls a dataplane's methods; what a stranger's raises becomes one sentence."""
-    if type(dataplane) in registry().values() and type(dataplane).__module__.startswith(__name__):
+    if type(dataplane) in _shipped().kinds.values():
         return work()
     file = _file_of(type(dataplane))
     return loader.guard(file, work) if file else work()
@@ -215,7 +237,7 @@ def reference(dataplane: Dataplane) -> dict[str, Any]:
         field.name: getattr(dataplane, field.name) for field in dataclasses.fields(dataplane)
     }
     kind = type(dataplane)
-    known = registry().get(dataplane.name) is kind
+    known = lookup(dataplane.name) is kind
     file = None if known else _file_of(kind)
     if file is None and not known:
         raise BadInput(
@@ -236,9 +258,9 @@ def resolve(data: Mapping[str, Any]) -> Dataplane:
     Raises BadInput where there is no such one any more.
     """
     name, file = data["name"], data["file"]
-    if file is None and name not in registry():
+    kind = lookup(name) if file is None else _kind_in(Path(file), data["class"])
+    if kind is None:
         raise unknown("dataplane", name, registry())
-    kind = registry()[name] if file is None else _kind_in(Path(file), data["class"])
     try:
         return kind(**_tuples(data["options"]))
     except TypeError as error:

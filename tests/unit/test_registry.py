@@ -50,6 +50,12 @@ from netlab.plan.dataplane import Dataplane
 Add = Callable[..., Path]
 
 
+def forget() -> None:
+    """Have the registry look again."""
+    dataplane.found.cache_clear()
+    dataplane._shipped.cache_clear()
+
+
 @pytest.fixture
 def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Add]:
     """`add(NAME, TEXT)` puts a file beside the dataplanes that are shipped."""
@@ -59,7 +65,7 @@ def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Add]:
     def add(name: str, text: str) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-        dataplane.found.cache_clear()
+        forget()
         return tmp_path / name
 
     yield add
@@ -67,7 +73,7 @@ def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Add]:
     for module in set(sys.modules) - before:
         if module.startswith("netlab.dataplane."):
             del sys.modules[module]
-    dataplane.found.cache_clear()
+    forget()
 
 
 @pytest.fixture
@@ -82,11 +88,11 @@ def point(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
             return (found,) if select == {"group": dataplane.GROUP} else real(**select)
 
         monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
-        dataplane.found.cache_clear()
+        forget()
 
     yield point
     monkeypatch.undo()
-    dataplane.found.cache_clear()
+    forget()
 
 
 def test_the_shipped_dataplanes_are_found() -> None:
