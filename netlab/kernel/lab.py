@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -34,6 +35,9 @@ def root() -> Path:
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(runtime) / "netlab"
     return Path(f"/tmp/netlab-{os.geteuid()}")
+
+
+_TRIES = 20  # to lock a new folder, which another command may take for one left behind
 
 
 class LabFolder:
@@ -123,23 +127,32 @@ class LabFolder:
             os.close(fd)
 
     def _lock(self, create: bool, kind: int) -> int:
-        if create:
-            self._make()
-        try:
-            with _usable(FileNotFoundError):
-                fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise missing(self.name) from None
-        try:
-            fcntl.flock(fd, kind | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(fd), os.stat(self.folder)):
+        for _ in range(_TRIES if create else 1):
+            if create:
+                self._make()
+            try:
+                with _usable(FileNotFoundError):
+                    fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # another command took a folder without a lab away
+            if self._take(fd, kind):
                 return fd
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        os.close(fd)
+            os.close(fd)
+            if create:
+                time.sleep(0.002)
+        if not self.exists():
+            raise missing(self.name)
         raise LabUnavailable(
             f"The lab '{self.name}' is in use by another netlab command", "wait for it to end"
         )
+
+    def _take(self, fd: int, kind: int) -> bool:
+        """Lock the open folder; false where another has it, or it is not the lab's any more."""
+        try:
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
+            return os.path.samestat(os.fstat(fd), os.stat(self.folder))
+        except (BlockingIOError, FileNotFoundError):
+            return False
 
     def _make(self) -> None:
         """Make the folder; refuse a folder of all labs that is another user's, as /tmp could offer.

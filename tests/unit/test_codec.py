@@ -147,7 +147,8 @@ LINKINFO = st.one_of(
     info("veth", PEER.map(lambda peer: (("VETH_INFO_PEER", peer),))),
     info("vxlan", VXLAN),
     info("bridge", some(IFLA_BR_AGEING_TIME=U32, IFLA_BR_PRIORITY=U16)),
-    info("macvlan", some(IFLA_MACVLAN_MODE=U32)),
+    # pyroute2 decodes the modes up to 16 as words; those are in the golden bytes.
+    info("macvlan", some(IFLA_MACVLAN_MODE=st.integers(17, 2**32 - 1))),
     info("ipip", some(IFLA_IPIP_LINK=U32, IFLA_IPIP_LOCAL=IP4, IFLA_IPIP_TTL=U8)),
     PORT.map(lambda found: (("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", found))),
 )
