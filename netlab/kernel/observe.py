@@ -20,6 +20,7 @@ from netlab.kernel.processes import Processes
 from netlab.kernel.pyroute import nsidmsg, rtnl
 from netlab.kernel.readers import Reader
 from netlab.plan.links import AnyLink, Link, Peer, Veth
+from netlab.plan.names import netns
 from netlab.plan.processes import Container, Daemon
 from netlab.plan.routing import is_ipv6
 from netlab.plan.types import Namespace, Plan
@@ -33,7 +34,8 @@ _read_number = Reader(nsidmsg, {"NETNSA_NSID"})
 
 def observe(plan: Plan, processes: Processes, *, others: bool = True) -> dict[str, Namespace]:
     """Every namespace of the sandbox, with what it holds; without `others`, the plan's alone."""
-    present = set(namespaces.existing())
+    planned = {netns(name): name for name in plan.namespaces}
+    present = {planned.get(file, file) for file in namespaces.existing()}
     names = [name for name in plan.namespaces if name in present]
     if others:
         names += sorted(present - set(plan.namespaces))

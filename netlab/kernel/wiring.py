@@ -156,9 +156,10 @@ class Wiring:
 
     def _unset(self, key: Key, link: Link, device: Device) -> set[str]:
         """The fields that the message which made a device did not set."""
+        fields = {"alias"} if link.alias else set()
         if device.by_netlink and self._maker(key) == key:
-            return set()
-        fields = {"master"} if link.master else set()
+            return fields
+        fields |= {"master"} if link.master else set()
         if not device.by_netlink:
             fields |= {"mtu", "txqlen", "arp", *(["mac"] if link.mac else [])}
         elif not link.arp:

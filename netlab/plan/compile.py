@@ -14,6 +14,7 @@ from netlab.errors import BadInput
 from netlab.plan import underlay
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.links import LOOPBACK, Link
+from netlab.plan.names import DEVICE_NAME_MAX, host_name
 from netlab.plan.processes import Container, Daemon
 from netlab.plan.routing import (
     LOCALHOST,
@@ -29,7 +30,6 @@ from netlab.plan.routing import (
 from netlab.plan.rulesets import Ruleset, merged
 from netlab.plan.types import Namespace, Object, Plan
 from netlab.topology.check import shown
-from netlab.topology.names import DEVICE_NAME_MAX
 from netlab.topology.resolved import Layout, NodeSpec, PodSpec
 
 # Which list of a namespace an object goes to.
@@ -115,12 +115,15 @@ def put(space: Namespace, objects: Iterable[Object]) -> None:
 
 
 def _pod(pod: PodSpec, layout: Layout) -> Namespace:
+    host = host_name(pod.own_name)
+    known_as = "" if host == pod.name else pod.name
     return Namespace(
         pod.name,
         "pod",
         ipv6=True,
         containers=[
-            Container(c.name, pod.name, c.command, c.port, c.local_port) for c in pod.containers
+            Container(c.name, host, c.command, c.port, c.local_port, known_as)
+            for c in pod.containers
         ],
     )
 
@@ -149,7 +152,7 @@ def _requires(plan: Plan, dataplane: Dataplane) -> tuple[str, ...]:
 
 
 def _refuse_bad_devices(plan: Plan) -> None:
-    """A node may be named like the switch's own devices, and a hash may collide."""
+    """Hashes may collide, and a dataplane gives names of its own."""
     for space in plan.namespaces.values():
         seen: set[str] = set()
         for link in space.links:

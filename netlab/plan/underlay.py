@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from netlab.plan.links import PORT, AddrGenMode, Bridge, Peer, Veth
-from netlab.plan.names import SWITCH_BRIDGE, UPLINK, link_local, mac
+from netlab.plan.names import SWITCH_BRIDGE, UPLINK, link_local, mac, switch_port
 from netlab.plan.processes import Container
 from netlab.plan.routing import Address, Sysctl, route
 from netlab.plan.types import Namespace, Role
@@ -79,25 +79,30 @@ def external(layout: Layout, spec: ExternalSpec, port: Namespace) -> Namespace:
 
 
 def connect(space: Namespace, device: str, port: Namespace, mtu: int) -> None:
-    """A veth pair between a device of `space` and a port, named after `space`, of a switch."""
+    """A veth pair between a device of `space` and a port, named after `space`, of a switch.
+
+    A port that is named by a hash has the whole name as its alias.
+    """
     name = space.name
+    outlet = switch_port(name)
     space.links.append(
         Veth(
             name=device,
             mac=mac(name, device),
             mtu=mtu,
-            peer=Peer(port.name, name),
+            peer=Peer(port.name, outlet),
             addr_gen_mode=gen_mode(space.ipv6),
         )
     )
     port.links.append(
         Veth(
-            name=name,
+            name=outlet,
             mac=mac(port.name, name),
             mtu=mtu,
             master=SWITCH_BRIDGE,
             bridge_port=PORT,
             peer=Peer(name, device),
+            alias="" if outlet == name else name,
         )
     )
 

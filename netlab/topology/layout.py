@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from netlab.errors import BadInput
 from netlab.topology import underlay
@@ -61,7 +62,7 @@ def lay_out(cluster: Cluster, ipam: Ipam | None = None) -> Layout:
         node_port_range=cluster.node_port_range,
         underlay_mtu=cluster.underlay_mtu,
         subnets=segments,
-        nodes=_node_specs(cluster, nodes, segments, pools, ipam or HostLocal()),
+        nodes=_told_apart(_node_specs(cluster, nodes, segments, pools, ipam or HostLocal())),
         external=_external(segments[0]) if cluster.external else None,
     )
     refuse_bad_names(layout)
@@ -140,7 +141,7 @@ def _nodes(cluster: Cluster) -> dict[str, Node]:
         raise BadInput("A cluster needs at least one node, not 0.")
     nodes: dict[str, Node] = {}
     for number, node in enumerate(cluster.nodes, 1):
-        name = node.name or f"node-{number}"
+        name = f"node-{number}" if node.name is None else node.name
         if name in nodes:
             raise BadInput(f"Two nodes are named '{name}'; names must be unique.")
         nodes[name] = node
@@ -228,7 +229,7 @@ def _pods(
         containers = default if pod.containers is None else pod.containers
         addresses: tuple[Ip, ...] = tuple(lease.pods[slot] for lease in leases)
         yield PodSpec(
-            name=pod.name or f"pod-{number}-{slot + 1}",
+            name=f"pod-{number}-{slot + 1}" if pod.name is None else pod.name,
             node=node,
             addresses=addresses,
             containers=tuple(
@@ -237,7 +238,25 @@ def _pods(
                 else ContainerSpec(c.name, None, SERVER_PORT + k, next(local_ports))
                 for k, c in enumerate(containers)
             ),
+            namespace=pod.namespace,
         )
+
+
+def _told_apart(nodes: Sequence[NodeSpec]) -> tuple[NodeSpec, ...]:
+    """Pods' names with their namespaces, where pods of several have one name."""
+    namespaces: dict[str, set[str]] = {}
+    for node in nodes:
+        for pod in node.pods:
+            namespaces.setdefault(pod.name, set()).add(pod.namespace)
+    if all(len(known) == 1 for known in namespaces.values()):
+        return tuple(nodes)
+
+    def named(pod: PodSpec) -> PodSpec:
+        if len(namespaces[pod.name]) == 1:
+            return pod
+        return replace(pod, name=f"{pod.namespace}/{pod.name}")
+
+    return tuple(replace(node, pods=tuple(map(named, node.pods))) for node in nodes)
 
 
 def _external(subnet: SubnetSpec) -> ExternalSpec:

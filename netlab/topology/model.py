@@ -38,12 +38,15 @@ class Container:
 class Pod:
     """A network namespace shared by `containers`; without any, `Cluster.containers` defaults.
 
+    `namespace` is its Kubernetes namespace: pods of one name may be in several.
+
     >>> Pod("web", (Container("server"), Container("sidecar"))).containers[1].name
     'sidecar'
     """
 
     name: str | None = None
     containers: tuple[Container, ...] | None = None
+    namespace: str = "default"
 
     def __post_init__(self) -> None:
         check_fields(self, Pod)

@@ -31,6 +31,7 @@ V = TypeVar("V", Ip, Network)
 
 EXTERNAL = "external"
 ROUTER = "router"
+DEFAULT_NAMESPACE = "default"  # of Kubernetes
 
 
 def of_family(values: tuple[V, ...], ipv6: bool) -> V | None:
@@ -50,10 +51,18 @@ class ContainerSpec:
 
 @dataclass(frozen=True, slots=True)
 class PodSpec:
+    """A pod. `name` is what the lab calls it: `NAMESPACE/NAME` where several pods have its name."""
+
     name: str
     node: str
     addresses: tuple[Ip, ...]
     containers: tuple[ContainerSpec, ...]
+    namespace: str = DEFAULT_NAMESPACE
+
+    @property
+    def own_name(self) -> str:
+        """Its name in its Kubernetes namespace."""
+        return self.name.rpartition("/")[2]
 
     @property
     def address(self) -> Ip:

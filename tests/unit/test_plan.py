@@ -340,12 +340,6 @@ def test_containers_become_processes_of_their_pod() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["br0", "lo"])
-def test_a_node_cannot_take_a_device_of_its_switch(name: str) -> None:
-    with pytest.raises(BadInput, match=f"Two devices in underlay would be named '{name}'"):
-        plan_of("flannel-vxlan", nodes=[Node(name)])
-
-
 def test_a_device_name_too_long_for_the_kernel_is_refused() -> None:
     with pytest.raises(BadInput, match=r"'flannel\.16777215' .* 16 characters"):
         plan_of("flannel-vxlan", {"vni": 2**24 - 1})

@@ -198,6 +198,7 @@ class Device:
             "qdisc": "" if qdisc in self.qdiscs or not raw.up else qdisc,
             "addr_gen_mode": self._gen_mode(values, names),
             "link_netns": names.link_netns,
+            "alias": values.get("IFLA_IFALIAS", ""),
         }
 
     def _gen_mode(self, values: Mapping[str, Any], names: Names) -> AddrGenMode | None:
@@ -286,6 +287,7 @@ def change(device: Device, link: Link, place: Place, fields: Collection[str]) ->
         ("IFLA_MTU", link.mtu if "mtu" in fields else None),
         ("IFLA_TXQLEN", link.txqlen if "txqlen" in fields else None),
         ("IFLA_MASTER", (place.master or 0) if "master" in fields else None),
+        ("IFLA_IFALIAS", link.alias if "alias" in fields else None),
     )
     mask = (IFF_UP if "up" in fields else 0) | (IFF_NOARP if "arp" in fields else 0)
     flags = (IFF_UP if link.up else 0) | (0 if link.arp else IFF_NOARP)

@@ -11,8 +11,11 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 
+from msgspec.structs import replace
+
 from netlab.errors import BadInput
-from netlab.plan.links import Link, Loopback, Veth, Wireguard
+from netlab.plan.links import Link, Loopback, Peer, Veth, Wireguard
+from netlab.plan.names import netns
 from netlab.plan.shell import links, processes, routing, rulesets
 from netlab.plan.shell.text import (
     CONTAINERS,
@@ -35,7 +38,7 @@ def render(plan: Plan, server_source: str) -> str:
 
     Raises BadInput for what these tools could not read or make.
     """
-    spaces = list(plan.namespaces.values())
+    spaces = [_by_file(space) for space in plan.namespaces.values()]
     serving = any(processes.serves(item) for space in spaces for item in space.containers)
     parts = [
         HEADER.format(title=" ".join(plan.topology.split()), count=len(spaces)),
@@ -54,6 +57,19 @@ def render(plan: Plan, server_source: str) -> str:
         parts += [DAEMONS, "\n".join(processes.daemons(spaces)) + "\n"]
     hint = next((space.name for space in spaces if space.role == "pod"), spaces[0].name)
     return "\n".join([*(part for part in parts if part), FINISH.format(hint=shlex.quote(hint))])
+
+
+def _by_file(space: Namespace) -> Namespace:
+    """A namespace under the name that its file has, as all others that it refers to."""
+    links = [
+        replace(link, peer=Peer(netns(link.peer.namespace), link.peer.link))
+        if isinstance(link, Veth) and link.peer
+        else link
+        for link in space.links
+    ]
+    made = [link.link_netns and netns(link.link_netns) for link in links]
+    links = [replace(link, link_netns=home) for link, home in zip(links, made, strict=True)]
+    return replace(space, name=netns(space.name), links=links)
 
 
 def _tools(spaces: list[Namespace], *, serving: bool) -> list[str]:
