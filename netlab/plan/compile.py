@@ -75,7 +75,7 @@ def compile_plan(
 
 def _underlay(layout: Layout) -> dict[str, Namespace]:
     spaces = {
-        subnet.switch: underlay.switch(subnet, layout.underlay_mtu) for subnet in layout.subnets
+        subnet.switch: underlay.switch(subnet, layout.underlay_mtu) for subnet in layout.segments
     }
     router = underlay.router(layout, spaces)
     spaces[router.name] = router

@@ -31,14 +31,17 @@ def switch(subnet: SubnetSpec, mtu: int) -> Namespace:
 
 
 def router(layout: Layout, switches: dict[str, Namespace]) -> Namespace:
-    """The router of all segments, with the last host address of each.
+    """The router of all segments, and towards the internet, where the client outside is.
+
+    Of a subnet of nodes it has the last host address, of the internet the first. It has no default
+    route: what is nowhere in the lab is answered with "net unreachable". It tells of every packet
+    that it cannot forward, where a real one may hold some of these messages back.
 
     There is one on a single segment too: nodes have a default route, without which flanneld does
-    not start, and proxy ARP for a pod's gateway does not answer. It tells of every packet that it
-    cannot forward, where a real one may hold some of these messages back.
+    not start, and proxy ARP for a pod's gateway does not answer.
     """
     space = _machine(ROUTER, "router", layout)
-    for index, subnet in enumerate(layout.subnets):
+    for index, subnet in enumerate(layout.segments):
         device = f"eth{index}"
         connect(space, device, switches[subnet.switch], layout.underlay_mtu)
         space.addresses += on_segment(subnet, subnet.gateways, device)

@@ -63,7 +63,7 @@ def lay_out(cluster: Cluster, ipam: Ipam | None = None) -> Layout:
         underlay_mtu=cluster.underlay_mtu,
         subnets=segments,
         nodes=_told_apart(_node_specs(cluster, nodes, segments, pools, ipam or HostLocal())),
-        external=_external(segments[0]) if cluster.external else None,
+        external=_external(cluster_cidrs, service_cidrs, segments) if cluster.external else None,
     )
     refuse_bad_names(layout)
     return layout
@@ -160,7 +160,7 @@ def _node_specs(
         Wish(name, len(pods[name]), _given_cidrs(name, node, pools)) for name, node in nodes.items()
     ]
     leases = [ipam.assign(pool, wishes) for pool in pools]
-    places = underlay.places(nodes, segments, with_external=cluster.external)
+    places = underlay.places(nodes, segments)
     local_ports = itertools.cycle(range(LOCAL_PORT, 60000))
     specs = []
     for index, name in enumerate(nodes):
@@ -259,8 +259,12 @@ def _told_apart(nodes: Sequence[NodeSpec]) -> tuple[NodeSpec, ...]:
     return tuple(replace(node, pods=tuple(map(named, node.pods))) for node in nodes)
 
 
-def _external(subnet: SubnetSpec) -> ExternalSpec:
+def _external(
+    cluster_cidrs: Sequence[Network],
+    service_cidrs: Sequence[Network],
+    segments: Sequence[SubnetSpec],
+) -> ExternalSpec:
+    used = [*cluster_cidrs, *service_cidrs, *(net for one in segments for net in one.networks)]
+    subnet = underlay.internet(used, dual_stack=len(cluster_cidrs) > 1)
     server = ContainerSpec("client", None, SERVER_PORT, LOCAL_PORT - 1)
-    return ExternalSpec(
-        EXTERNAL, tuple(underlay.client(net) for net in subnet.networks), subnet, server
-    )
+    return ExternalSpec(EXTERNAL, underlay.client(subnet), subnet, server)

@@ -75,6 +75,7 @@ class Cluster:
 
     `nodes` and `pods_per_node` are counts, or `nodes` is a sequence of `Node`. `underlay` is one
     subnet (all nodes on one switch) or several (nodes are spread over them, a router between).
+    `external` is a client outside the cluster, behind the router: 203.0.113.10 unless that is used.
     `dataplane` is a dataplane value such as `flannel.Vxlan()`, or the name of one with its default
     options. CIDR defaults are those of kubeadm with flannel (10.244.0.0/16, a /24 a node,
     services 10.96.0.0/12, NodePorts 30000-32767); `underlay_mtu` is in bytes.

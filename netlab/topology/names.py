@@ -21,7 +21,7 @@ def refuse_bad_names(layout: Layout) -> None:
         _refuse_non_subdomain(node.name)
     for pod in layout.pods:
         _refuse_bad_pod(pod)
-    names = [subnet.switch for subnet in layout.subnets]
+    names = [subnet.switch for subnet in layout.segments]
     names.append(ROUTER)
     names += [EXTERNAL] if layout.external else []
     names += [node.name for node in layout.nodes]

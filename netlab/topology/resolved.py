@@ -31,6 +31,7 @@ V = TypeVar("V", Ip, Network)
 
 EXTERNAL = "external"
 ROUTER = "router"
+INTERNET = "internet"
 DEFAULT_NAMESPACE = "default"  # of Kubernetes
 
 
@@ -127,7 +128,7 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True)
 class ExternalSpec:
-    """The client outside the cluster, on the first subnet of the underlay."""
+    """The client outside the cluster, behind the router: on the `internet`, its own segment."""
 
     name: str
     addresses: tuple[Ip, ...]
@@ -180,6 +181,11 @@ class Layout:
     def cluster_cidr_of(self, ipv6: bool) -> Network:
         """Its pod network of a family that it has."""
         return next(cidr for cidr in self.cluster_cidrs if (cidr.version == 6) is ipv6)
+
+    @property
+    def segments(self) -> tuple[SubnetSpec, ...]:
+        """All that the router joins: the nodes' subnets, and that of the client outside."""
+        return (*self.subnets, *([self.external.subnet] if self.external else []))
 
     def node(self, name: str) -> NodeSpec:
         return next(node for node in self.nodes if node.name == name)

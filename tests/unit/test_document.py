@@ -66,6 +66,7 @@ def test_the_shape_is_that_of_the_contract() -> None:
     assert data["requires"] == ["bridge", "veth", "vxlan", "nftables-masquerade"]
     assert list(data["namespaces"]) == [
         "underlay",
+        "internet",
         "router",
         "external",
         "node-1",

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import netlab
 from netlab import Cluster, Container, Node, Pod, flannel
 from netlab.plan.compile import compile_plan
+from netlab.plan.links import Veth
 from netlab.plan.names import DEVICE_NAME_MAX, host_name, netns, switch_port
 from netlab.plan.shell import render
 from netlab.plan.types import Namespace, Plan
@@ -22,12 +23,12 @@ def plan_of(*nodes: Node) -> Plan:
 
 
 def port_of(plan: Plan, node: str) -> tuple[str, str]:
-    """The name and alias of a node's port on the switch."""
-    links = plan.namespaces["underlay"].links
-    found = next(
-        link for link in links if getattr(link, "peer", None) and link.peer.namespace == node
-    )
-    return found.name, found.alias
+    """The name and alias of a node's port on the switch, as its own end has them."""
+    uplink = plan.namespaces[node].link("eth0")
+    assert isinstance(uplink, Veth)
+    assert uplink.peer is not None
+    port = plan.namespaces[uplink.peer.namespace].link(uplink.peer.link)
+    return port.name, port.alias
 
 
 @pytest.mark.parametrize(
@@ -40,8 +41,6 @@ def test_a_name_that_no_device_can_have_is_the_alias_of_its_port(name: str) -> N
     assert alias == name
     assert port.startswith("port-")
     assert len(port) == DEVICE_NAME_MAX
-    peer = plan.namespaces[name].link("eth0").peer  # type: ignore[union-attr]
-    assert peer == netlab.plan.links.Peer("underlay", port)
 
 
 def test_a_short_name_is_that_of_its_port() -> None:

@@ -213,10 +213,12 @@ def test_l3_underlay_has_a_router_with_a_leg_in_each_subnet() -> None:
     assert router.addresses == [
         Address("eth0", "192.168.1.254/24"),
         Address("eth1", "192.168.2.254/24"),
+        Address("eth2", "203.0.113.1/24"),
     ]
     assert [link.peer for link in router.links if isinstance(link, Veth)] == [
         Peer("underlay-1", "router"),
         Peer("underlay-2", "router"),
+        Peer("internet", "router"),
     ]
     assert Sysctl("net/ipv4/ip_forward", "1") in router.sysctls
     assert by_destination(spaces["node-2"])["0.0.0.0/0"] == route(
@@ -308,6 +310,7 @@ def test_namespaces_come_in_the_order_of_building() -> None:
     assert list(plan_of("flannel-vxlan", nodes=1, underlay=TWO_SUBNETS).namespaces) == [
         "underlay-1",
         "underlay-2",
+        "internet",
         "router",
         "external",
         "node-1",
@@ -316,11 +319,12 @@ def test_namespaces_come_in_the_order_of_building() -> None:
     ]
     assert list(plan_of("flannel-vxlan", nodes=1, pods_per_node=0).namespaces) == [
         "underlay",
+        "internet",
         "router",
         "external",
         "node-1",
     ]
-    assert "external" not in plan_of("flannel-vxlan", external=False).namespaces
+    assert not {"external", "internet"} & {*plan_of("flannel-vxlan", external=False).namespaces}
 
 
 def test_a_cluster_of_one_node_keeps_the_connected_route() -> None:
