@@ -1,4 +1,4 @@
-"""Frames as they pass a device: AF_PACKET sockets, opened before a probe and drained after it."""
+"""Frames as they pass a device: AF_PACKET sockets, read again and again while a probe runs."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Capture:
                 continue
             widen(opened)
             self._sockets[namespace] = opened
+        self._frames: dict[str, list[Captured]] = {name: [] for name in self._sockets}
 
     def __enter__(self) -> Self:
         return self
@@ -49,9 +50,9 @@ class Capture:
     ) -> None:
         close_aside(self._sockets.values())
 
-    def drain(self) -> list[Captured]:
-        """All frames that have passed so far, namespace by namespace in their order."""
-        frames = []
+    def read(self) -> None:
+        """Take what has passed so far, so that there is room for more: where the sockets could not
+        be widened, as for a user who is not root, they hold some 230 frames."""
         for namespace, opened in self._sockets.items():
             while True:
                 try:
@@ -59,5 +60,9 @@ class Capture:
                 except OSError:
                     break
                 direction: Direction = "out" if sender[2] == socket.PACKET_OUTGOING else "in"
-                frames.append(Captured(namespace, sender[0], direction, frame))
-        return frames
+                self._frames[namespace].append(Captured(namespace, sender[0], direction, frame))
+
+    def drain(self) -> list[Captured]:
+        """All frames that have passed, namespace by namespace in their order."""
+        self.read()
+        return [frame for frames in self._frames.values() for frame in frames]

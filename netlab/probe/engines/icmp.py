@@ -12,7 +12,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from netlab.kernel import path_mtu
@@ -28,18 +28,24 @@ UNEXPECTED = 0.3  # seconds to wait for replies that should not come, when all o
 Source = tuple[str, bool]  # a namespace, and whether its socket is of IPv6
 
 
-def send_echoes(echoes: Sequence[Echo], waits: Sequence[float] = PATIENCE) -> list[EchoReply]:
+def send_echoes(
+    echoes: Sequence[Echo],
+    waits: Sequence[float] = PATIENCE,
+    between: Callable[[], None] = lambda: None,
+) -> list[EchoReply]:
     """Send all echoes and return their outcomes in the same order.
 
     Waiting is for all at once: each of `waits` (seconds), after which what is lost and wanted is
     asked again, except after the last; and only UNEXPECTED where nothing lacks that is wanted.
+    `between` is called each time that a source has sent its echoes.
     """
     outcomes: list[EchoReply | None] = [None] * len(echoes)
     by_source: dict[Source, list[int]] = {}
     for index, item in enumerate(echoes):
         by_source.setdefault((item.namespace, item.ipv6), []).append(index)
     for group in chunks(list(by_source), descriptors()):
-        _Round(echoes, outcomes, waits).run({source: by_source[source] for source in group})
+        own = {source: by_source[source] for source in group}
+        _Round(echoes, outcomes, waits).run(own, between)
     return [outcome or EchoReply(error="not sent") for outcome in outcomes]
 
 
@@ -58,10 +64,11 @@ class _Round:
         self.buffer = memoryview(bytearray(65536))
         self.senders: dict[int, _Sender] = {}
 
-    def run(self, by_source: dict[Source, list[int]]) -> None:
+    def run(self, by_source: dict[Source, list[int]], between: Callable[[], None]) -> None:
         try:
             for source, indexes in by_source.items():
                 self._open_and_send(source, indexes)
+                between()
             for number, seconds in enumerate(self.waits):
                 if number and not self._ask_again():
                     break

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from netlab.plan.probing.actions import CapturedEcho, Echo, EchoReply, Sighting
+from netlab.plan.probing.actions import CapturedEcho, Echo, Sighting
 from netlab.probe.engines.capture import Capture, Captured
 from netlab.probe.engines.decode import decode
 from netlab.probe.engines.flush import Entry
@@ -34,7 +34,10 @@ def send_captured(
     ]
     neighbours.flush_underlay(Entry(*hop) for echo in echoes for hop in echo.unresolved)
     with Capture(switches) as capture:
-        replies = neighbours.batches(sent, ends, _send_once)
+        # A second echo of the same path would be one too many on the underlay.
+        replies = neighbours.batches(
+            sent, ends, lambda batch: send_echoes(batch, waits=(TIMEOUT,), between=capture.read)
+        )
         frames = capture.drain()
         lost = capture.lost
     found = carrying(frames, cookies)
@@ -52,11 +55,6 @@ def send_captured(
 
 def ends(echo: Echo) -> tuple[str, str]:
     return echo.namespace, echo.target
-
-
-def _send_once(echoes: Sequence[Echo]) -> list[EchoReply]:
-    """A second echo of the same path would be one too many on the underlay."""
-    return send_echoes(echoes, waits=(TIMEOUT,))
 
 
 def carrying(frames: Iterable[Captured], cookies: dict[bytes, int]) -> dict[int, list[Captured]]:
