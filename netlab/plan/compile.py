@@ -74,9 +74,7 @@ def compile_plan(
 
 
 def _underlay(layout: Layout) -> dict[str, Namespace]:
-    spaces = {
-        subnet.switch: underlay.switch(subnet, layout.underlay_mtu) for subnet in layout.segments
-    }
+    spaces = {subnet.switch: underlay.switch(subnet) for subnet in layout.segments}
     router = underlay.router(layout, spaces)
     spaces[router.name] = router
     if layout.external:
@@ -88,7 +86,7 @@ def _underlay(layout: Layout) -> dict[str, Namespace]:
 def _node(plan: Plan, layout: Layout, dataplane: Dataplane, node: NodeSpec) -> None:
     spaces = plan.namespaces
     port = spaces[node.subnet.switch]
-    space = underlay.host(node.name, "node", layout, node.subnet, node.addresses, port)
+    space = underlay.host(node.name, "node", layout, node.subnet, node.addresses, port, node.mtu)
     spaces[node.name] = space
     attach = dataplane.attach(layout, node)
     put(space, dataplane.node(layout, node))

@@ -24,9 +24,9 @@ def gen_mode(ipv6: bool) -> AddrGenMode:
     return "none" if ipv6 else "eui64"
 
 
-def switch(subnet: SubnetSpec, mtu: int) -> Namespace:
+def switch(subnet: SubnetSpec) -> Namespace:
     """A switch: its bridge passes IPv6 frames too, and itself speaks no IPv6."""
-    bridge = Bridge(name=SWITCH_BRIDGE, mac=mac(subnet.switch, SWITCH_BRIDGE), mtu=mtu)
+    bridge = Bridge(name=SWITCH_BRIDGE, mac=mac(subnet.switch, SWITCH_BRIDGE), mtu=subnet.mtu)
     return Namespace(subnet.switch, "switch", links=[bridge], sysctls=[IPV6_OFF])
 
 
@@ -43,7 +43,7 @@ def router(layout: Layout, switches: dict[str, Namespace]) -> Namespace:
     space = _machine(ROUTER, "router", layout)
     for index, subnet in enumerate(layout.segments):
         device = f"eth{index}"
-        connect(space, device, switches[subnet.switch], layout.underlay_mtu)
+        connect(space, device, switches[subnet.switch], subnet.mtu)
         space.addresses += on_segment(subnet, subnet.gateways, device)
         space.addresses += link_locals(space, device)
     space.sysctls += [FORWARDING, Sysctl("net/ipv4/icmp_ratelimit", "0")]
@@ -59,10 +59,11 @@ def host(
     subnet: SubnetSpec,
     addresses: Sequence[Ip],
     port: Namespace,
+    mtu: int,
 ) -> Namespace:
     """A machine on the underlay: eth0 to the switch, and default routes to the router."""
     space = _machine(name, role, layout)
-    connect(space, UPLINK, port, layout.underlay_mtu)
+    connect(space, UPLINK, port, subnet.mtu, mtu)
     space.addresses += on_segment(subnet, addresses)
     space.addresses += link_locals(space, UPLINK)
     for gateway in subnet.gateways:
@@ -73,7 +74,7 @@ def host(
 
 def external(layout: Layout, spec: ExternalSpec, port: Namespace) -> Namespace:
     """The client outside the cluster, which serves too."""
-    space = host(EXTERNAL, "external", layout, spec.subnet, spec.addresses, port)
+    space = host(EXTERNAL, "external", layout, spec.subnet, spec.addresses, port, spec.subnet.mtu)
     server = spec.server
     space.containers.append(
         Container(server.name, EXTERNAL, server.command, server.port, server.local_port)
@@ -81,10 +82,13 @@ def external(layout: Layout, spec: ExternalSpec, port: Namespace) -> Namespace:
     return space
 
 
-def connect(space: Namespace, device: str, port: Namespace, mtu: int) -> None:
+def connect(
+    space: Namespace, device: str, port: Namespace, mtu: int, own: int | None = None
+) -> None:
     """A veth pair between a device of `space` and a port, named after `space`, of a switch.
 
-    A port that is named by a hash has the whole name as its alias.
+    A port that is named by a hash has the whole name as its alias. The port's MTU is
+    the switch's, that of the device may be less.
     """
     name = space.name
     outlet = switch_port(name)
@@ -92,7 +96,7 @@ def connect(space: Namespace, device: str, port: Namespace, mtu: int) -> None:
         Veth(
             name=device,
             mac=mac(name, device),
-            mtu=mtu,
+            mtu=own or mtu,
             peer=Peer(port.name, outlet),
             addr_gen_mode=gen_mode(space.ipv6),
         )

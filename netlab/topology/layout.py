@@ -60,7 +60,7 @@ def lay_out(cluster: Cluster, ipam: Ipam | None = None) -> Layout:
         node_masks=tuple(pool.node_mask for pool in pools),
         service_cidrs=service_cidrs,
         node_port_range=cluster.node_port_range,
-        underlay_mtu=cluster.underlay_mtu,
+        underlay_mtu=min(subnet.mtu for subnet in segments),
         subnets=segments,
         nodes=_told_apart(_node_specs(cluster, nodes, segments, pools, ipam or HostLocal())),
         external=_external(cluster_cidrs, service_cidrs, segments) if cluster.external else None,
@@ -102,11 +102,13 @@ def _check_overlaps(
 
 def _check_numbers(cluster: Cluster, service_cidrs: Sequence[Network], *, dual_stack: bool) -> None:
     smallest = IPV6_MTU_MIN if dual_stack else UNDERLAY_MTU_MIN
-    if not smallest <= cluster.underlay_mtu <= UNDERLAY_MTU_MAX:
-        raise BadInput(
-            f"The underlay MTU {cluster.underlay_mtu} must lie between {smallest} and "
-            f"{UNDERLAY_MTU_MAX}{' where there is IPv6' if dual_stack else ''}."
-        )
+    given = cluster.underlay_mtu
+    for mtu in [given] if isinstance(given, int) else given:
+        if not smallest <= mtu <= UNDERLAY_MTU_MAX:
+            raise BadInput(
+                f"The underlay MTU {mtu} must lie between {smallest} and "
+                f"{UNDERLAY_MTU_MAX}{' where there is IPv6' if dual_stack else ''}."
+            )
     first, last = cluster.node_port_range
     if not 1 <= first <= last <= 65535:
         raise BadInput(f"The NodePort range {first}-{last} must lie between 1 and 65535.")
@@ -163,7 +165,8 @@ def _node_specs(
     places = underlay.places(nodes, segments)
     local_ports = itertools.cycle(range(LOCAL_PORT, 60000))
     specs = []
-    for index, name in enumerate(nodes):
+    smallest = IPV6_MTU_MIN if len(pools) > 1 else UNDERLAY_MTU_MIN
+    for index, (name, node) in enumerate(nodes.items()):
         own = [of_pool[index] for of_pool in leases]
         addresses, subnet = places[index]
         specs.append(
@@ -175,9 +178,21 @@ def _node_specs(
                 gateways=tuple(lease.gateway for lease in own),
                 pods=tuple(_pods(cluster, pods[name], index + 1, name, own, local_ports)),
                 reserved=tuple(item for lease in own for item in lease.reserved),
+                mtu=_mtu(name, node, subnet, smallest),
             )
         )
     return tuple(specs)
+
+
+def _mtu(name: str, node: Node, subnet: SubnetSpec, smallest: int) -> int:
+    if node.mtu is None:
+        return subnet.mtu
+    if not smallest <= node.mtu <= subnet.mtu:
+        raise BadInput(
+            f"The MTU {node.mtu} of {name} must lie between {smallest} and the {subnet.mtu} of its "
+            "subnet."
+        )
+    return node.mtu
 
 
 def _given_cidrs(name: str, node: Node, pools: Sequence[Pool]) -> tuple[Network, ...]:
@@ -265,6 +280,7 @@ def _external(
     segments: Sequence[SubnetSpec],
 ) -> ExternalSpec:
     used = [*cluster_cidrs, *service_cidrs, *(net for one in segments for net in one.networks)]
-    subnet = underlay.internet(used, dual_stack=len(cluster_cidrs) > 1)
+    mtu = max(one.mtu for one in segments)
+    subnet = underlay.internet(used, mtu, dual_stack=len(cluster_cidrs) > 1)
     server = ContainerSpec("client", None, SERVER_PORT, LOCAL_PORT - 1)
     return ExternalSpec(EXTERNAL, underlay.client(subnet), subnet, server)

@@ -36,7 +36,7 @@ CLUSTER_OPTIONS: dict[str, Any] = {
     "node_mask_ipv6": int,
     "service_cidr": str | Sequence[str],
     "underlay": str | Sequence[str],
-    "underlay_mtu": int,
+    "underlay_mtu": int | Sequence[int],
     "external": bool,
     "dataplane": str,
 }

@@ -72,11 +72,15 @@ class PodSpec:
 
 @dataclass(frozen=True, slots=True)
 class SubnetSpec:
-    """One segment of the underlay: a switch, and the router's address of each family on it."""
+    """One segment of the underlay: a switch, and the router's address of each family on it.
+
+    `mtu` is in bytes.
+    """
 
     switch: str
     networks: tuple[Network, ...]
     gateways: tuple[Ip, ...]
+    mtu: int = 1500
 
     @property
     def network(self) -> Network:
@@ -92,7 +96,8 @@ class NodeSpec:
     """A node. `pod_cidrs` are its share of the cluster's: of a family one, or several blocks.
 
     `gateways` are the addresses by which its pods reach the node, one for each family; `reserved`
-    are addresses of its CIDRs which are its own, each with what for (as `router`).
+    are addresses of its CIDRs which are its own, each with what for (as `router`). `mtu` is that of
+    its device on the underlay, in bytes.
     """
 
     name: str
@@ -102,6 +107,7 @@ class NodeSpec:
     gateways: tuple[Ip, ...]
     pods: tuple[PodSpec, ...]
     reserved: tuple[tuple[str, Ip], ...] = ()
+    mtu: int = 1500
 
     @property
     def address(self) -> Ip:
@@ -142,7 +148,10 @@ class ExternalSpec:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A cluster with everything decided. `underlay_mtu` is in bytes; `node_masks` one a family."""
+    """A cluster with everything decided. `node_masks` are one a family.
+
+    `underlay_mtu` is the least of the subnets', in bytes.
+    """
 
     cluster_cidrs: tuple[Network, ...]
     node_masks: tuple[int, ...]

@@ -52,9 +52,24 @@ def subnets(cluster: Cluster, *, dual_stack: bool) -> tuple[SubnetSpec, ...]:
     pairs = list(itertools.zip_longest(ipv4, ipv6)) if dual_stack else [(net,) for net in ipv4]
     names = [f"underlay-{number}" for number in range(1, len(pairs) + 1)]
     return tuple(
-        SubnetSpec(name, tuple(pair), tuple(router(net) for net in pair))
-        for name, pair in zip(names if len(pairs) > 1 else ["underlay"], pairs, strict=True)
+        SubnetSpec(name, tuple(pair), tuple(router(net) for net in pair), mtu)
+        for name, pair, mtu in zip(
+            names if len(pairs) > 1 else ["underlay"], pairs, mtus(cluster, len(pairs)), strict=True
+        )
     )
+
+
+def mtus(cluster: Cluster, count: int) -> tuple[int, ...]:
+    """The MTU of each of the segments. Raises BadInput."""
+    given = cluster.underlay_mtu
+    if isinstance(given, int):
+        return (given,) * count
+    if len(given) != count:
+        raise BadInput(
+            f"The underlay has {count} segments and {len(given)} MTUs",
+            "give one for all, or one for each",
+        )
+    return tuple(given)
 
 
 def router(subnet: Network) -> Ip:
@@ -62,10 +77,10 @@ def router(subnet: Network) -> Ip:
     return subnet[-2]
 
 
-def internet(used: Sequence[Network], *, dual_stack: bool) -> SubnetSpec:
+def internet(used: Sequence[Network], mtu: int, *, dual_stack: bool) -> SubnetSpec:
     """The segment behind the router on which the client outside is. Raises BadInput."""
     nets = tuple(_unused(version, used) for version in ((4, 6) if dual_stack else (4,)))
-    return SubnetSpec(INTERNET, nets, tuple(net[1] for net in nets))
+    return SubnetSpec(INTERNET, nets, tuple(net[1] for net in nets), mtu)
 
 
 def client(subnet: SubnetSpec) -> tuple[Ip, ...]:

@@ -194,8 +194,8 @@ def test_options_of_a_function_get_their_types(write: Write) -> None:
         ),
         (
             {"size": "1", "dataplane__prot": "1"},
-            "There is no option 'dataplane.prot'; did you mean dataplane.port or "
-            "dataplane.rules or dataplane.vni?",
+            "There is no option 'dataplane.prot'; did you mean dataplane.port or dataplane.mtu or "
+            "dataplane.rules?",
         ),
         ({"size": "1", "dataplane__vni": "x"}, "The option dataplane.vni is a whole number, not"),
         ({"size": "1", "dataplane": "flanel"}, "There is no dataplane 'flanel'; did you mean"),

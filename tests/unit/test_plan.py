@@ -262,6 +262,49 @@ def test_the_smallest_device_on_the_way_bounds_what_crosses_whole() -> None:
         assert dataplane.path_mtu(layout, first, second, False) == mtu
 
 
+def test_the_mtu_of_net_conf_is_that_of_packets_between_nodes() -> None:
+    for name, pods in (("flannel-vxlan", 1350), ("flannel-host-gw", 1400)):
+        plan = plan_of(name, {"mtu": 1400})
+        assert {item.mtu for item in plan.attachments} == {pods}
+        node = plan.namespaces["node-1"]
+        assert (node.link("eth0").mtu, node.link("cni0").mtu) == (1500, pods)
+    assert (
+        plan_of("flannel-vxlan", {"mtu": 1400}).namespaces["node-1"].link("flannel.1").mtu == 1350
+    )
+    with pytest.raises(BadInput, match="The MTU 100 must lie between 576 and 65535, or be 0"):
+        plan_of("flannel-vxlan", {"mtu": 100})
+
+
+def test_a_node_and_a_subnet_have_mtus_of_their_own() -> None:
+    plan = plan_of("flannel-vxlan", nodes=[Node(), Node(mtu=1400)])
+    assert [plan.namespaces[f"node-{n}"].link("eth0").mtu for n in (1, 2)] == [1500, 1400]
+    assert [item.mtu for item in plan.attachments] == [1450, 1450, 1350, 1350]
+    assert plan.namespaces["underlay"].link("node-2").mtu == 1500, "the switch does not know of it"
+    plan = plan_of("flannel-host-gw", nodes=[Node(), Node(mtu=1400)])
+    assert [item.mtu for item in plan.attachments] == [1500, 1500, 1400, 1400]
+
+    plan = plan_of("flannel-vxlan", nodes=2, underlay=TWO_SUBNETS, underlay_mtu=(1500, 1300))
+    assert [item.mtu for item in plan.attachments] == [1450, 1450, 1250, 1250]
+    router = plan.namespaces["router"]
+    assert [router.link(f"eth{n}").mtu for n in (0, 1, 2)] == [1500, 1300, 1500]
+
+    for fields, sentence in (
+        ({"nodes": [Node(mtu=1501)]}, "1501 of node-1 must lie between 576 and the 1500"),
+        ({"underlay": TWO_SUBNETS, "underlay_mtu": (1500,)}, "2 segments and 1 MTUs"),
+        ({"underlay_mtu": (10,)}, "MTU 10 must lie between"),
+    ):
+        with pytest.raises(BadInput, match=sentence):
+            plan_of("flannel-vxlan", **fields)
+
+
+@pytest.mark.parametrize("rules", ["nftables", "iptables"])
+def test_without_ip_masq_flannel_only_accepts(rules: str) -> None:
+    plan = plan_of("flannel-vxlan", {"ip_masq": False, "rules": rules})
+    loaded = str(plan.namespaces["node-1"].ruleset)
+    assert "masquerade" not in loaded.lower()
+    assert "accept" in loaded.lower()
+
+
 def test_what_leaves_the_cluster_is_masqueraded() -> None:
     layout = plans.layout_of()
     first, second, _ = layout.nodes
