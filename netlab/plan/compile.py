@@ -6,6 +6,7 @@ the dataplane's file to say.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -45,6 +46,7 @@ _LISTS: tuple[tuple[type, str], ...] = (
     (Daemon, "daemons"),
     (Container, "containers"),
 )
+BRIDGE_PORTS_MAX = 1023  # BR_MAX_PORTS (net/bridge/br_private.h) less number 0
 IPV6_MTU_MIN = 1280  # bytes; a device with less has no IPv6 at all (net/ipv6/addrconf.c)
 
 
@@ -69,7 +71,9 @@ def compile_plan(
         space.ruleset = merged(space.ruleset)
         _by_the_kernel(space)
     plan.requires = _requires(plan, dataplane)
-    _refuse_bad_devices(plan)
+    for space in plan.namespaces.values():
+        _refuse_bad_devices(space)
+        _refuse_too_many_ports(space)
     return plan
 
 
@@ -149,16 +153,26 @@ def _requires(plan: Plan, dataplane: Dataplane) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*found, *dataplane.requires]))
 
 
-def _refuse_bad_devices(plan: Plan) -> None:
+def _refuse_bad_devices(space: Namespace) -> None:
     """Hashes may collide, and a dataplane gives names of its own."""
-    for space in plan.namespaces.values():
-        seen: set[str] = set()
-        for link in space.links:
-            if link.name in seen:
-                raise BadInput(f"Two devices in {space.name} would be named '{link.name}'.")
-            seen.add(link.name)
-            if len(link.name) > DEVICE_NAME_MAX:
-                raise BadInput(
-                    f"The device name '{link.name}' in {space.name} has {len(link.name)} "
-                    f"characters; the kernel allows {DEVICE_NAME_MAX}."
-                )
+    seen: set[str] = set()
+    for link in space.links:
+        if link.name in seen:
+            raise BadInput(f"Two devices in {space.name} would be named '{link.name}'.")
+        seen.add(link.name)
+        if len(link.name) > DEVICE_NAME_MAX:
+            raise BadInput(
+                f"The device name '{link.name}' in {space.name} has {len(link.name)} "
+                f"characters; the kernel allows {DEVICE_NAME_MAX}."
+            )
+
+
+def _refuse_too_many_ports(space: Namespace) -> None:
+    ports = Counter(link.master for link in space.links if link.bridge_port)
+    for bridge, count in ports.items():
+        if count > BRIDGE_PORTS_MAX:
+            raise BadInput(
+                f"The bridge {bridge} in {space.name} would have {count} ports; the kernel allows "
+                f"{BRIDGE_PORTS_MAX}",
+                "use more subnets" if space.role == "switch" else "use more nodes",
+            )

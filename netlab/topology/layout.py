@@ -74,6 +74,8 @@ def _pools(cluster: Cluster, cidrs: tuple[Network, ...]) -> list[Pool]:
     for cidr in cidrs:
         ipv6 = cidr.version == 6
         mask, longest = (cluster.node_mask_ipv6, 126) if ipv6 else (cluster.node_mask, 30)
+        if cidr.prefixlen > longest:
+            raise BadInput(f"The cluster CIDR {cidr} is too small", f"use a /{longest} or wider")
         if not cidr.prefixlen <= mask <= longest:
             raise BadInput(
                 f"The node mask /{mask} must lie between the cluster CIDR's /{cidr.prefixlen} and "

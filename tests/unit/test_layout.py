@@ -204,6 +204,7 @@ def test_what_the_topology_says_wins() -> None:
         ({"nodes": 0}, "at least one node"),
         ({"nodes": []}, "at least one node"),
         ({"pods_per_node": -1}, "cannot be negative"),
+        ({"cluster_cidr": "10.244.0.0/32"}, "CIDR 10.244.0.0/32 is too small; use a /30 or wider"),
         ({"nodes": [Node(pods=-1)]}, "A node cannot have -1 pods"),
         ({"containers": 1921}, "A pod holds 1920 containers, not 1921"),
         ({"cluster_cidr": "0.0.0.0/0"}, "because 0.0.0.0/8 stands for this host"),

@@ -387,6 +387,16 @@ def test_containers_become_processes_of_their_pod() -> None:
     ]
 
 
+def test_a_bridge_has_no_more_ports_than_the_kernel_gives_it() -> None:
+    fields: dict[str, Any] = {"node_mask": 20, "containers": 0, "external": False}
+    links = (
+        plan_of("flannel-vxlan", nodes=1, pods_per_node=1023, **fields).namespaces["node-1"].links
+    )
+    assert sum(link.master == "cni0" for link in links) == 1023
+    with pytest.raises(BadInput, match=r"cni0 in node-1 would have 1024 .* 1023; use more nodes"):
+        plan_of("flannel-vxlan", nodes=1, pods_per_node=1024, **fields)
+
+
 def test_a_device_name_too_long_for_the_kernel_is_refused() -> None:
     with pytest.raises(BadInput, match=r"'flannel\.16777215' .* 16 characters"):
         plan_of("flannel-vxlan", {"vni": 2**24 - 1})
