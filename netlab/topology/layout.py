@@ -41,16 +41,18 @@ UNDERLAY_MTU_MAX = 32768
 IPV6_NODE_BITS_MAX = 16
 
 
-def lay_out(cluster: Cluster, ipam: Ipam | None = None) -> Layout:
+def lay_out(cluster: Cluster, ipam: Ipam | None = None, *, force: bool = False) -> Layout:
     """Decide every name and address of a cluster; `ipam` is host-local unless said.
 
-    Raises BadInput where CIDRs overlap or are too small, or a name is taken, too long or malformed.
+    Raises BadInput where CIDRs overlap (unless `force`) or are too small, or a name is taken, too
+    long or malformed.
     """
     cluster_cidrs = networks(cluster.cluster_cidr, "cluster CIDR")
     service_cidrs = networks(cluster.service_cidr, "service CIDR")
     pools = _pools(cluster, cluster_cidrs)
     segments = underlay.subnets(cluster, dual_stack=len(cluster_cidrs) > 1)
-    _check_overlaps(cluster_cidrs, service_cidrs, segments)
+    if not force:
+        _check_overlaps(cluster_cidrs, service_cidrs, segments)
     _check_numbers(cluster, service_cidrs, dual_stack=len(cluster_cidrs) > 1)
     _refuse_too_many(cluster, pools)
     underlay.refuse_too_many(cluster, segments)

@@ -346,3 +346,17 @@ def test_types_that_a_dataplane_s_options_may_have(
     else:
         with pytest.raises(TypeError, match=f"^{re.escape(error)}$"):
             fit(value, wanted, "it")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"cluster_cidr": "192.168.0.0/16"},
+        {"underlay": "10.244.0.0/16"},
+        {"service_cidr": "10.244.0.0/16"},
+    ],
+)
+def test_networks_that_overlap_can_be_forced(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="overlap; use others, or --force"):
+        layout(**fields)
+    assert len(lay_out(Cluster(**fields), force=True).pods) == 6
