@@ -84,7 +84,7 @@ def test_its_files_are_in_a_private_folder_that_goes_with_the_lab(netlab: Netlab
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
     assert (place / "secret").read_text() == f"{called} of node-1\n"
     assert stat.S_IMODE((place / "secret").stat().st_mode) == 0o600
-    assert netlab.run("logs", "node-1").out == f"hello {called}\n"
+    assert netlab.run("logs", "node-1").out == f"hello {place}\n"
     netlab.ok("down")
     assert not place.exists()
     host.assert_nothing_left(netlab.state)
