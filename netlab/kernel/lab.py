@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet, unknown
-from netlab.kernel.sandbox import Keeper, destroy, orphans, rootless
+from netlab.kernel.sandbox import LAB, Keeper, destroy, orphans, rootless
 from netlab.plan.names import netns
 from netlab.state import decode, encode
 
@@ -108,8 +108,8 @@ class LabFolder:
             (self.folder / "logs").mkdir(exist_ok=True)
 
     def daemon(self, namespace: str, daemon: str) -> Path:
-        """A daemon's private folder."""
-        return self.folder / "daemons" / namespace / daemon
+        """A daemon's private folder, as it is called inside the sandbox."""
+        return Path(LAB, "daemons", namespace, daemon)
 
     def mark_whole(self) -> None:
         with _usable():

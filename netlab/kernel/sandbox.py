@@ -28,6 +28,8 @@ _FORKING = threading.Lock()
 _NAMESPACES = (
     sys_.CLONE_NEWNS | sys_.CLONE_NEWNET | sys_.CLONE_NEWPID | sys_.CLONE_NEWUTS | sys_.CLONE_NEWIPC
 )
+# The lab's folder under a short name: a Unix socket's path, as of a daemon, holds 107 bytes.
+LAB = "/run/lab"
 _SAFE = sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC
 
 
@@ -181,6 +183,7 @@ def _furnish(state: Path) -> None:
         state.mkdir(parents=True)
         sys_.mount(f"/proc/self/fd/{folder}", str(state), flags=sys_.MS_BIND)
     os.close(folder)
+    os.symlink(state, LAB)
     sys_.set_hostname("netlab")
 
 

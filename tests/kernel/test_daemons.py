@@ -80,9 +80,9 @@ def test_it_runs_in_its_node_and_exec_enters_the_node(lab: Netlab) -> None:
 
 def test_its_files_are_in_a_private_folder_that_goes_with_the_lab(netlab: Netlab) -> None:
     netlab.ok("up", HELLO, "--no-verify")
-    place = folder(netlab)
+    place, called = folder(netlab), "/run/lab/daemons/node-1/hello"
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
-    assert (place / "secret").read_text() == f"{place} of node-1\n"
+    assert (place / "secret").read_text() == f"{called} of node-1\n"
     assert stat.S_IMODE((place / "secret").stat().st_mode) == 0o600
     assert netlab.run("logs", "node-1").out == f"hello {place}\n"
     netlab.ok("down")
