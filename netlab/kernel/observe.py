@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from netlab.kernel import devices, namespaces, objects, rulesets, settings
-from netlab.kernel.devices import vxlan
-from netlab.kernel.devices.base import Names, Raw
+from netlab.kernel.devices import offloads, vxlan
+from netlab.kernel.devices.base import OFFLOADS, Names, Raw
 from netlab.kernel.netlink import Netlink, open_netlink, request
 from netlab.kernel.processes import Processes
 from netlab.kernel.pyroute import nsidmsg, rtnl
@@ -76,7 +76,17 @@ def _look(space: Namespace, wanted: Namespace, names: Iterable[str]) -> _Seen:
         by_index = {index: raw.name for index, raw in raws.items()}
         _fill(space, netlink, raws, by_index)
         made_in = _made_in(netlink, raws, wanted, names)
+    _add_offloads(raws, wanted)
     return _Seen(raws, by_index, made_in, {link.name: link for link in wanted.links})
+
+
+def _add_offloads(raws: Raws, wanted: Namespace) -> None:
+    """Of devices whose plan says some, those; the rest is not looked at."""
+    planned = {link.name: link.offloads for link in wanted.links if link.offloads}
+    for raw in raws.values() if planned else ():
+        if names := dict(planned.get(raw.name, ())):
+            with contextlib.suppress(OSError):
+                raw.values[OFFLOADS] = offloads.read(raw.name, names)
 
 
 def _named(seen: Mapping[str, _Seen], name: str) -> Iterator[AnyLink]:

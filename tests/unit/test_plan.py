@@ -26,6 +26,7 @@ from netlab.plan.routing import (
     route,
 )
 from netlab.plan.rulesets import NftTable
+from netlab.plan.shell import render
 from netlab.plan.types import Namespace, Plan
 from netlab.topology.layout import lay_out
 from tests.unit import plans
@@ -273,6 +274,14 @@ def test_the_mtu_of_net_conf_is_that_of_packets_between_nodes() -> None:
     )
     with pytest.raises(BadInput, match="The MTU 100 must lie between 576 and 65535, or be 0"):
         plan_of("flannel-vxlan", {"mtu": 100})
+
+
+def test_tx_checksum_off_is_said_of_the_tunnel_s_device() -> None:
+    plan = plan_of("flannel-vxlan", {"tx_checksum": False})
+    off = (("tx-checksum-ip-generic", False),)
+    node = plan.namespaces["node-1"]
+    assert {link.name: link.offloads for link in node.links if link.offloads} == {"flannel.1": off}
+    assert "ethtool -K flannel.1 tx-checksum-ip-generic off" in render(plan, "")
 
 
 def test_a_node_and_a_subnet_have_mtus_of_their_own() -> None:

@@ -24,7 +24,10 @@ OVERHEAD, OVERHEAD6 = 50, 70
 @dataclass(frozen=True, slots=True)
 class Vxlan(Flannel):
     """Options are flannel's: `vni`, UDP `port` (8472 is Linux's default, not IANA's 4789), and
-    `direct_routing`, which sends packets bare to nodes on the same segment."""
+    `direct_routing`, which sends packets bare to nodes on the same segment. `tx_checksum` off is
+    the remedy where a tunnel's checksums come out wrong (flannel#1279): that of
+    `ethtool -K flannel.1 tx-checksum-ip-generic off`.
+    """
 
     name: ClassVar[str] = "flannel-vxlan"
     summary: ClassVar[str] = "VXLAN overlay, VNI 1 on UDP port 8472"
@@ -32,6 +35,7 @@ class Vxlan(Flannel):
     vni: int = 1
     port: int = 8472
     direct_routing: bool = False
+    tx_checksum: bool = True
 
     def validate(self, layout: Layout) -> Iterator[str]:
         yield from Flannel.validate(self, layout)
@@ -62,6 +66,7 @@ class Vxlan(Flannel):
             local=str(node.address_of(ipv6)),
             device=UPLINK,
             learning=False,
+            offloads=() if self.tx_checksum else (("tx-checksum-ip-generic", False),),
             addr_gen_mode=gen_mode(layout.dual_stack),
         )
         yield Address(device, f"{self._vtep(node, ipv6)}/{128 if ipv6 else 32}", nodad=ipv6)

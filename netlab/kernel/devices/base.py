@@ -22,6 +22,7 @@ from netlab.plan.links import AddrGenMode, AnyLink, Link, Peer, Port
 IFF_UP, IFF_NOARP = 0x1, 0x80
 ARPHRD_ETHER, ARPHRD_LOOPBACK = 1, 772
 _OPERSTATE_UP = 6
+OFFLOADS = "offloads"  # among a dumped device's values, though links' messages do not tell them
 LOOPBACK = 1  # the index of `lo`, in every namespace
 GEN_MODES: tuple[AddrGenMode, ...] = ("eui64", "none", "stable-privacy", "random")
 IPV6_MTU = 1280  # bytes; a device with a smaller MTU has no IPv6 at all
@@ -199,6 +200,7 @@ class Device:
             "addr_gen_mode": self._gen_mode(values, names),
             "link_netns": names.link_netns,
             "alias": values.get("IFLA_IFALIAS", ""),
+            "offloads": values.get(OFFLOADS, ()),
         }
 
     def _gen_mode(self, values: Mapping[str, Any], names: Names) -> AddrGenMode | None:

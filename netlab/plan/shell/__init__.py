@@ -78,6 +78,7 @@ def _tools(spaces: list[Namespace], *, serving: bool) -> list[str]:
     tools += rulesets.tools(item for space in spaces for item in space.ruleset)
     tools += ["hostname"] if any(space.containers for space in spaces) else []
     tools += ["python3"] if serving else []
+    tools += ["ethtool"] if any(link.offloads for space in spaces for link in space.links) else []
     tools += ["sed"] if any(item.files for space in spaces for item in space.daemons) else []
     if any(isinstance(link, Wireguard) for space in spaces for link in space.links):
         tools.append("wg")
@@ -171,6 +172,10 @@ def _space(space: Namespace) -> str:
     late = [setting for setting in space.sysctls if PER_DEVICE.match(setting.path)]
     if late:
         lines.append(settings(space.name, late) + "\n")
+    for link in space.links:
+        features = " ".join(f"{name} {('off', 'on')[on]}" for name, on in link.offloads)
+        if features:
+            lines.append(f"ip netns exec {space.name} ethtool -K {word(link.name)} {features}\n")
     lines += [rulesets.script(space.name, item) for item in space.ruleset]
     return "\n".join(lines)
 
