@@ -93,6 +93,7 @@ def test_vxlan_node_holds_what_flannel_makes() -> None:
         name=host_veth("pod-1-2"),
         mac=mac("node-1", host_veth("pod-1-2")),
         mtu=1450,
+        txqlen=0,
         master="cni0",
         bridge_port=Port(hairpin=True),
         peer=Peer("pod-1-2", "eth0"),
@@ -129,6 +130,7 @@ def test_pod_holds_what_the_bridge_plugin_makes() -> None:
             name="eth0",
             mac=mac("pod-2-1", "eth0"),
             mtu=1450,
+            txqlen=0,
             peer=Peer("node-2", host_veth("pod-2-1")),
             addr_gen_mode="none",
         )
