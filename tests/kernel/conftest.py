@@ -44,25 +44,33 @@ def own_host() -> place.Place:
     return place.new_host()
 
 
-_visit = ExitStack()
+_visit: list[ExitStack] = []
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, object, object]:
-    """Called for the tests of all layers: there and back where the kernel layer begins and ends."""
-    if _is_ours(item) and not own_host.cache_info().currsize:
-        _visit.enter_context(place.inside(own_host()))
+    """Called for the tests of all layers: there and back where the kernel layer begins and ends.
+
+    Where the layers' files are dealt to several processes, that may be more than once.
+    """
+    if _is_ours(item) and not _visit:
+        _visit.append(ExitStack())
+        _visit[0].enter_context(place.inside(own_host()))
     result = yield
     if nextitem and not _is_ours(nextitem):
-        _visit.close()
-        own_host.cache_clear()
+        _leave()
     return result
 
 
+def _leave() -> None:
+    while _visit:
+        _visit.pop().close()
+
+
 def pytest_unconfigure() -> None:
-    _visit.close()
+    _leave()
 
 
 def _is_ours(item: pytest.Item) -> bool:
