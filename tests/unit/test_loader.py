@@ -394,3 +394,9 @@ def test_a_dataclass_in_a_file_works(write: Write) -> None:
         "topology = Cluster(nodes=Own().count)\n"
     )
     assert load(path).nodes == 6
+
+
+@pytest.mark.parametrize("name", ["mine.yaml", "./mine.yml", "/nowhere/mine.json"])
+def test_a_file_of_another_language_is_told_what_a_topology_is(name: str) -> None:
+    with pytest.raises(BadInput, match="is not a topology: that is a Python file which defines"):
+        load(name)
