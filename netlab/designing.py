@@ -21,7 +21,7 @@ def design(
     """Load, lay out and compile a topology: a name, a file or a Cluster. Raises BadInput.
 
     `options` are those of `--set`, with values of any type; `force` is for what the dataplane
-    refuses.
+    refuses, and for CIDRs that overlap.
     """
     if isinstance(topology, Cluster):
         loaded = _with_fields(topology, options)
@@ -31,7 +31,7 @@ def design(
         loaded = load_topology(name, settings=settings)
 
     def work() -> Design:
-        layout = lay_out(loaded.cluster, loaded.dataplane.ipam)
+        layout = lay_out(loaded.cluster, loaded.dataplane.ipam, force=force)
         plan = compile_plan(loaded.name, layout, loaded.dataplane, force=force)
         return Design(layout, loaded.dataplane, plan)
 

@@ -165,21 +165,35 @@ class Lab:
         ).code
 
     def target(self, name: str) -> Target:
-        """A pod, node, `external` or another namespace, by its name or one of its addresses."""
+        """A pod, node, `external` or another namespace, by its name or one of its addresses.
+
+        A pod is `web-0`, or `prod/web-0`: that is needed where several have the name.
+        """
         if name in self.plan.namespaces:
             return Target(self, self.plan.namespaces[name])
+        if pods := self._pods(name):
+            return Target(self, self.plan.namespaces[_only(name, pods)])
         for space in self.plan.namespaces.values():
             if any(address.ip == name for address in space.addresses):
                 return Target(self, space)
         raise unknown("target", name, self.plan.namespaces)
 
     def pod(self, name: str) -> Target:
-        """A pod by its name."""
-        return self._named("pod", name)
+        """A pod by its name, as `target` takes it."""
+        pods = self._pods(name)
+        return self._named("pod", _only(name, pods) if pods else name)
 
     def node(self, name: str) -> Target:
         """A node by its name."""
         return self._named("node", name)
+
+    def _pods(self, name: str) -> list[str]:
+        """The pods, as the lab calls them, that `NAME` or `NAMESPACE/NAME` can mean."""
+        return [
+            pod.name
+            for pod in self.layout.pods
+            if name in (pod.own_name, f"{pod.namespace}/{pod.own_name}")
+        ]
 
     def _named(self, role: str, name: str) -> Target:
         known = {n: space for n, space in self.plan.namespaces.items() if space.role == role}
@@ -209,6 +223,13 @@ class Lab:
     def run_inside(self, work: Callable[[], T], progress: Progress | None = None) -> T:
         """Do work in a process inside the sandbox; returns what it returns."""
         return sandbox.run_inside(self.keeper, work, relay=progress)
+
+
+def _only(name: str, pods: Sequence[str]) -> str:
+    """The one of the pods that there is. Raises BadInput."""
+    if len(pods) > 1:
+        raise BadInput(f"Several pods are named {name}", f"say which: {', '.join(pods)}")
+    return pods[0]
 
 
 @dataclass(frozen=True, slots=True)

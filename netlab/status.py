@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from netlab.plan.names import netns
 from netlab.plan.types import Plan
 from netlab.topology.resolved import Layout, NodeSpec, PodSpec
 
@@ -101,7 +102,7 @@ def describe(
 def _node(node: NodeSpec) -> NodeStatus:
     return NodeStatus(
         name=node.name,
-        netns=node.name,
+        netns=netns(node.name),
         underlay_ip=str(node.address),
         underlay_ips=tuple(map(str, node.addresses)),
         pod_cidr=str(node.pod_cidr),
@@ -112,10 +113,10 @@ def _node(node: NodeSpec) -> NodeStatus:
 
 def _pod(pod: PodSpec) -> PodStatus:
     return PodStatus(
-        name=pod.name,
-        namespace="default",
+        name=pod.own_name,
+        namespace=pod.namespace,
         node=pod.node,
-        netns=pod.name,
+        netns=netns(pod.name),
         ip=str(pod.address),
         ips=tuple(map(str, pod.addresses)),
         containers=tuple(container.name for container in pod.containers),

@@ -30,7 +30,11 @@ def topology_argument(*, required: bool = True) -> Callable[[F], F]:
 def topology_options(function: F) -> F:
     """The options that shape a topology."""
     for option in (
-        click.option("--force", is_flag=True, help="Build what the dataplane refuses."),
+        click.option(
+            "--force",
+            is_flag=True,
+            help="Build what the dataplane refuses, or whose CIDRs overlap.",
+        ),
         click.option(
             "--set",
             "settings",

@@ -15,6 +15,7 @@ from typing import NoReturn
 from netlab.errors import BadInput
 from netlab.kernel import namespaces
 from netlab.kernel import syscalls as sys_
+from netlab.plan.names import host_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,6 @@ def _enter_namespace(space: str) -> None:
     sys_.setns(fd, sys_.CLONE_NEWNET)
     sys_.unshare(sys_.CLONE_NEWNS | sys_.CLONE_NEWUTS)
     sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
-    sys_.set_hostname(space)
+    sys_.set_hostname(host_name(space))
     with contextlib.suppress(OSError):
         sys_.mount("sysfs", "/sys", "sysfs")

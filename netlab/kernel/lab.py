@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 
 from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet, unknown
 from netlab.kernel.sandbox import LAB, Keeper, destroy, keepers, lab_of, rootless
+from netlab.plan.names import netns
 from netlab.state import decode, encode
 
 T = TypeVar("T")
@@ -115,7 +116,7 @@ class LabFolder:
 
     def log(self, namespace: str, process: str) -> Path:
         """Where a container with a command of its own, or a daemon, prints to."""
-        return self.folder / "logs" / f"{namespace}.{process}.log"
+        return self.folder / "logs" / f"{netns(namespace)}.{process}.log"
 
     def make_logs(self) -> None:
         """Make the folder of the logs. Raises Unmet."""

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Iterator
 
 from netlab.kernel.syscalls import CLONE_NEWNET, MS_BIND, mount, setns, unmount, unshare
+from netlab.plan.names import netns
 
 FOLDER = "/run/netns"
 
@@ -24,17 +25,17 @@ def _home() -> int:
 
 
 def path(name: str) -> str:
-    return f"{FOLDER}/{name}"
+    return f"{FOLDER}/{netns(name)}"
 
 
 def existing() -> list[str]:
-    """The names there are; a name whose mount was taken away is not one."""
+    """The files of names that there are; a name whose mount was taken away is not one."""
     try:
         names = os.listdir(FOLDER)
     except FileNotFoundError:
         return []
     folder = os.stat(FOLDER).st_dev
-    return [name for name in names if os.stat(path(name)).st_dev != folder]
+    return [name for name in names if os.stat(f"{FOLDER}/{name}").st_dev != folder]
 
 
 def open_namespace(name: str) -> int:

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from netlab.kernel import devices, namespaces, objects, rulesets, settings
-from netlab.kernel.devices import vxlan
-from netlab.kernel.devices.base import Names, Raw
+from netlab.kernel.devices import offloads, vxlan
+from netlab.kernel.devices.base import OFFLOADS, Names, Raw
 from netlab.kernel.netlink import Netlink, open_netlink, request
 from netlab.kernel.processes import Processes
 from netlab.kernel.pyroute import nsidmsg, rtnl
 from netlab.kernel.readers import Reader
 from netlab.plan.links import AnyLink, Link, Peer, Veth
+from netlab.plan.names import netns
 from netlab.plan.processes import Container, Daemon
 from netlab.plan.routing import is_ipv6
 from netlab.plan.types import Namespace, Plan
@@ -33,7 +34,8 @@ _read_number = Reader(nsidmsg, {"NETNSA_NSID"})
 
 def observe(plan: Plan, processes: Processes, *, others: bool = True) -> dict[str, Namespace]:
     """Every namespace of the sandbox, with what it holds; without `others`, the plan's alone."""
-    present = set(namespaces.existing())
+    planned = {netns(name): name for name in plan.namespaces}
+    present = {planned.get(file, file) for file in namespaces.existing()}
     names = [name for name in plan.namespaces if name in present]
     if others:
         names += sorted(present - set(plan.namespaces))
@@ -74,7 +76,17 @@ def _look(space: Namespace, wanted: Namespace, names: Iterable[str]) -> _Seen:
         by_index = {index: raw.name for index, raw in raws.items()}
         _fill(space, netlink, raws, by_index)
         made_in = _made_in(netlink, raws, wanted, names)
+    _add_offloads(raws, wanted)
     return _Seen(raws, by_index, made_in, {link.name: link for link in wanted.links})
+
+
+def _add_offloads(raws: Raws, wanted: Namespace) -> None:
+    """Of devices whose plan says some, those; the rest is not looked at."""
+    planned = {link.name: link.offloads for link in wanted.links if link.offloads}
+    for raw in raws.values() if planned else ():
+        if names := dict(planned.get(raw.name, ())):
+            with contextlib.suppress(OSError):
+                raw.values[OFFLOADS] = offloads.read(raw.name, names)
 
 
 def _named(seen: Mapping[str, _Seen], name: str) -> Iterator[AnyLink]:

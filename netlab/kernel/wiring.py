@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from netlab.kernel import devices, namespaces
-from netlab.kernel.devices import base, qdisc
+from netlab.kernel.devices import base, offloads, qdisc
 from netlab.kernel.devices.base import Device, Place
 from netlab.kernel.netlink import Request
 from netlab.kernel.space import Space, Spaces
@@ -156,9 +156,10 @@ class Wiring:
 
     def _unset(self, key: Key, link: Link, device: Device) -> set[str]:
         """The fields that the message which made a device did not set."""
+        fields = {"alias"} if link.alias else set()
         if device.by_netlink and self._maker(key) == key:
-            return set()
-        fields = {"master"} if link.master else set()
+            return fields
+        fields |= {"master"} if link.master else set()
         if not device.by_netlink:
             fields |= {"mtu", "txqlen", "arp", *(["mac"] if link.mac else [])}
         elif not link.arp:
@@ -168,11 +169,14 @@ class Wiring:
     def _configure(self, name: str, links: Iterable[Link]) -> None:
         for link in links:
             device = devices.of(link)
-            if not device.configures:
+            if not device.configures and not link.offloads:
                 continue
             try:
                 with namespaces.inside(name):
-                    device.configure(link)
+                    if device.configures:
+                        device.configure(link)
+                    if link.offloads:
+                        offloads.write(link.name, link.offloads)
             except OSError as error:
                 self._spaces.problems.append(f"{name}: {link}: {error.strerror}")
 

@@ -6,6 +6,7 @@ the dataplane's file to say.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -14,6 +15,7 @@ from netlab.errors import BadInput
 from netlab.plan import underlay
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.links import LOOPBACK, Link
+from netlab.plan.names import DEVICE_NAME_MAX, host_name
 from netlab.plan.processes import Container, Daemon
 from netlab.plan.routing import (
     LOCALHOST,
@@ -29,7 +31,6 @@ from netlab.plan.routing import (
 from netlab.plan.rulesets import Ruleset, merged
 from netlab.plan.types import Namespace, Object, Plan
 from netlab.topology.check import shown
-from netlab.topology.names import DEVICE_NAME_MAX
 from netlab.topology.resolved import Layout, NodeSpec, PodSpec
 
 # Which list of a namespace an object goes to.
@@ -45,6 +46,7 @@ _LISTS: tuple[tuple[type, str], ...] = (
     (Daemon, "daemons"),
     (Container, "containers"),
 )
+BRIDGE_PORTS_MAX = 1023  # BR_MAX_PORTS (net/bridge/br_private.h) less number 0
 IPV6_MTU_MIN = 1280  # bytes; a device with less has no IPv6 at all (net/ipv6/addrconf.c)
 
 
@@ -69,14 +71,14 @@ def compile_plan(
         space.ruleset = merged(space.ruleset)
         _by_the_kernel(space)
     plan.requires = _requires(plan, dataplane)
-    _refuse_bad_devices(plan)
+    for space in plan.namespaces.values():
+        _refuse_bad_devices(space)
+        _refuse_too_many_ports(space)
     return plan
 
 
 def _underlay(layout: Layout) -> dict[str, Namespace]:
-    spaces = {
-        subnet.switch: underlay.switch(subnet, layout.underlay_mtu) for subnet in layout.subnets
-    }
+    spaces = {subnet.switch: underlay.switch(subnet) for subnet in layout.segments}
     router = underlay.router(layout, spaces)
     spaces[router.name] = router
     if layout.external:
@@ -88,7 +90,7 @@ def _underlay(layout: Layout) -> dict[str, Namespace]:
 def _node(plan: Plan, layout: Layout, dataplane: Dataplane, node: NodeSpec) -> None:
     spaces = plan.namespaces
     port = spaces[node.subnet.switch]
-    space = underlay.host(node.name, "node", layout, node.subnet, node.addresses, port)
+    space = underlay.host(node.name, "node", layout, node.subnet, node.addresses, port, node.mtu)
     spaces[node.name] = space
     attach = dataplane.attach(layout, node)
     put(space, dataplane.node(layout, node))
@@ -115,12 +117,15 @@ def put(space: Namespace, objects: Iterable[Object]) -> None:
 
 
 def _pod(pod: PodSpec, layout: Layout) -> Namespace:
+    host = host_name(pod.own_name)
+    known_as = "" if host == pod.name else pod.name
     return Namespace(
         pod.name,
         "pod",
         ipv6=True,
         containers=[
-            Container(c.name, pod.name, c.command, c.port, c.local_port) for c in pod.containers
+            Container(c.name, host, c.command, c.port, c.local_port, known_as)
+            for c in pod.containers
         ],
     )
 
@@ -148,16 +153,26 @@ def _requires(plan: Plan, dataplane: Dataplane) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*found, *dataplane.requires]))
 
 
-def _refuse_bad_devices(plan: Plan) -> None:
-    """A node may be named like the switch's own devices, and a hash may collide."""
-    for space in plan.namespaces.values():
-        seen: set[str] = set()
-        for link in space.links:
-            if link.name in seen:
-                raise BadInput(f"Two devices in {space.name} would be named '{link.name}'.")
-            seen.add(link.name)
-            if len(link.name) > DEVICE_NAME_MAX:
-                raise BadInput(
-                    f"The device name '{link.name}' in {space.name} has {len(link.name)} "
-                    f"characters; the kernel allows {DEVICE_NAME_MAX}."
-                )
+def _refuse_bad_devices(space: Namespace) -> None:
+    """Hashes may collide, and a dataplane gives names of its own."""
+    seen: set[str] = set()
+    for link in space.links:
+        if link.name in seen:
+            raise BadInput(f"Two devices in {space.name} would be named '{link.name}'.")
+        seen.add(link.name)
+        if len(link.name) > DEVICE_NAME_MAX:
+            raise BadInput(
+                f"The device name '{link.name}' in {space.name} has {len(link.name)} "
+                f"characters; the kernel allows {DEVICE_NAME_MAX}."
+            )
+
+
+def _refuse_too_many_ports(space: Namespace) -> None:
+    ports = Counter(link.master for link in space.links if link.bridge_port)
+    for bridge, count in ports.items():
+        if count > BRIDGE_PORTS_MAX:
+            raise BadInput(
+                f"The bridge {bridge} in {space.name} would have {count} ports; the kernel allows "
+                f"{BRIDGE_PORTS_MAX}",
+                "use more subnets" if space.role == "switch" else "use more nodes",
+            )

@@ -58,14 +58,17 @@ class Dataplane:
         """The headers around a pod's packet from one node to another, outer IP header first."""
         return BARE
 
-    def pod_mtu(self, layout: Layout) -> int:
-        """The MTU of pods in bytes."""
-        return layout.underlay_mtu
+    def pod_mtu(self, layout: Layout, node: NodeSpec | None = None) -> int:
+        """The MTU of a node's pods in bytes; without a node, of those where it is least."""
+        return node.mtu if node else min(one.mtu for one in layout.nodes)
 
     def path_mtu(self, layout: Layout, source: NodeSpec, target: NodeSpec, ipv6: bool) -> int:
         """The largest packet in bytes that crosses whole from pods of one node to another's."""
         size = self.headers(layout, source, target, ipv6).size
-        return min(self.pod_mtu(layout), layout.underlay_mtu - size)
+        return min(
+            *(self.pod_mtu(layout, node) for node in (source, target)),
+            *(node.mtu - size for node in (source, target)),
+        )
 
     def wire_ttl(self, layout: Layout, source: NodeSpec, target: NodeSpec) -> int:
         """The TTL of a pod's packet as it leaves its node for another, sent with 64."""

@@ -44,6 +44,8 @@ class Link(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower):
     `bridge_port` are its settings as a port of a bridge; None where `master` is no bridge.
     `link_netns` is the namespace where the device was made, if not its own: there its parent is
     and its socket stays.
+    `alias` is free text on a device (`ip link … alias`), here the name it stands for.
+    `offloads` are features that are said to be on or off (`ethtool -K`); no others are compared.
     `addr_gen_mode` is how IPv6 makes a link-local address when the device comes up; None: the
     device has no IPv6 at all, as with an MTU below 1,280 bytes. `qdisc` is empty where it is the
     kernel's own choice for the kind.
@@ -62,6 +64,8 @@ class Link(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower):
     qdisc: str = ""
     addr_gen_mode: AddrGenMode | None = "eui64"
     link_netns: str | None = None
+    alias: str = ""
+    offloads: tuple[tuple[str, bool], ...] = ()
 
     @property
     def key(self) -> str:

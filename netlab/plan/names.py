@@ -11,6 +11,33 @@ from ipaddress import IPv6Address
 UPLINK = "eth0"  # a machine's device on the underlay
 SWITCH_BRIDGE = "br0"
 POD_DEVICE = "eth0"
+DEVICE_NAME_MAX = 15  # IFNAMSIZ less the final NUL
+# Of a namespace's file: the logs of its processes have their names (63) and an ending beside it.
+NETNS_NAME_MAX = 180
+HOST_NAME_MAX = 63  # to which kubelet cuts a pod's; the kernel takes 64
+# In the switch: its own devices, and folders of /proc/sys/net/ipv4/conf that are no device's.
+_NO_PORT = frozenset({"all", "default", "lo", SWITCH_BRIDGE})
+
+
+def switch_port(machine: str) -> str:
+    """The switch's port of a machine: its name, or a hash of one that a device cannot have."""
+    if len(machine) <= DEVICE_NAME_MAX and machine not in _NO_PORT:
+        return machine
+    return "port-" + hashlib.blake2b(machine.encode(), digest_size=5).hexdigest()
+
+
+def netns(name: str) -> str:
+    """The file of a namespace under /run/netns: `prod_web-0` for `prod/web-0`."""
+    flat = name.replace("/", "_")
+    if len(flat) <= NETNS_NAME_MAX:
+        return flat
+    digest = hashlib.blake2b(flat.encode(), digest_size=8).hexdigest()
+    return f"{flat[: NETNS_NAME_MAX - len(digest) - 1]}_{digest}"
+
+
+def host_name(name: str) -> str:
+    """The host name in a pod or node (kubelet's truncatePodHostnameIfNeeded)."""
+    return name.rpartition("/")[2][:HOST_NAME_MAX].rstrip("-.")
 
 
 def mac(*owner: str) -> str:

@@ -11,7 +11,8 @@ from netlab.plan.routing import Route
 class Container(Value, frozen=True):
     """A process of a pod (or the client's server), in PID, mount and UTS namespaces of its own.
 
-    `command` None is netlab's own server on `port` (all addresses) and `local_port` (loopback).
+    `command` None is netlab's own server on `port` (all addresses) and `local_port` (loopback); it
+    answers as `pod`, the pod's name in the lab, or as `hostname` where that is the same.
     """
 
     what: ClassVar[str] = "container"
@@ -20,6 +21,7 @@ class Container(Value, frozen=True):
     command: tuple[str, ...] | None = None
     port: int = 0
     local_port: int = 0
+    pod: str = ""
 
     @property
     def key(self) -> str:

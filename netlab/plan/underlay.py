@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from netlab.plan.links import PORT, AddrGenMode, Bridge, Peer, Veth
-from netlab.plan.names import SWITCH_BRIDGE, UPLINK, link_local, mac
+from netlab.plan.names import SWITCH_BRIDGE, UPLINK, link_local, mac, switch_port
 from netlab.plan.processes import Container
 from netlab.plan.routing import Address, Sysctl, route
 from netlab.plan.types import Namespace, Role
@@ -24,23 +24,26 @@ def gen_mode(ipv6: bool) -> AddrGenMode:
     return "none" if ipv6 else "eui64"
 
 
-def switch(subnet: SubnetSpec, mtu: int) -> Namespace:
+def switch(subnet: SubnetSpec) -> Namespace:
     """A switch: its bridge passes IPv6 frames too, and itself speaks no IPv6."""
-    bridge = Bridge(name=SWITCH_BRIDGE, mac=mac(subnet.switch, SWITCH_BRIDGE), mtu=mtu)
+    bridge = Bridge(name=SWITCH_BRIDGE, mac=mac(subnet.switch, SWITCH_BRIDGE), mtu=subnet.mtu)
     return Namespace(subnet.switch, "switch", links=[bridge], sysctls=[IPV6_OFF])
 
 
 def router(layout: Layout, switches: dict[str, Namespace]) -> Namespace:
-    """The router of all segments, with the last host address of each.
+    """The router of all segments, and towards the internet, where the client outside is.
+
+    Of a subnet of nodes it has the last host address, of the internet the first. It has no default
+    route: what is nowhere in the lab is answered with "net unreachable". It tells of every packet
+    that it cannot forward, where a real one may hold some of these messages back.
 
     There is one on a single segment too: nodes have a default route, without which flanneld does
-    not start, and proxy ARP for a pod's gateway does not answer. It tells of every packet that it
-    cannot forward, where a real one may hold some of these messages back.
+    not start, and proxy ARP for a pod's gateway does not answer.
     """
     space = _machine(ROUTER, "router", layout)
-    for index, subnet in enumerate(layout.subnets):
+    for index, subnet in enumerate(layout.segments):
         device = f"eth{index}"
-        connect(space, device, switches[subnet.switch], layout.underlay_mtu)
+        connect(space, device, switches[subnet.switch], subnet.mtu)
         space.addresses += on_segment(subnet, subnet.gateways, device)
         space.addresses += link_locals(space, device)
     space.sysctls += [FORWARDING, Sysctl("net/ipv4/icmp_ratelimit", "0")]
@@ -56,10 +59,11 @@ def host(
     subnet: SubnetSpec,
     addresses: Sequence[Ip],
     port: Namespace,
+    mtu: int,
 ) -> Namespace:
     """A machine on the underlay: eth0 to the switch, and default routes to the router."""
     space = _machine(name, role, layout)
-    connect(space, UPLINK, port, layout.underlay_mtu)
+    connect(space, UPLINK, port, subnet.mtu, mtu)
     space.addresses += on_segment(subnet, addresses)
     space.addresses += link_locals(space, UPLINK)
     for gateway in subnet.gateways:
@@ -70,7 +74,7 @@ def host(
 
 def external(layout: Layout, spec: ExternalSpec, port: Namespace) -> Namespace:
     """The client outside the cluster, which serves too."""
-    space = host(EXTERNAL, "external", layout, spec.subnet, spec.addresses, port)
+    space = host(EXTERNAL, "external", layout, spec.subnet, spec.addresses, port, spec.subnet.mtu)
     server = spec.server
     space.containers.append(
         Container(server.name, EXTERNAL, server.command, server.port, server.local_port)
@@ -78,26 +82,34 @@ def external(layout: Layout, spec: ExternalSpec, port: Namespace) -> Namespace:
     return space
 
 
-def connect(space: Namespace, device: str, port: Namespace, mtu: int) -> None:
-    """A veth pair between a device of `space` and a port, named after `space`, of a switch."""
+def connect(
+    space: Namespace, device: str, port: Namespace, mtu: int, own: int | None = None
+) -> None:
+    """A veth pair between a device of `space` and a port, named after `space`, of a switch.
+
+    A port that is named by a hash has the whole name as its alias. The port's MTU is
+    the switch's, that of the device may be less.
+    """
     name = space.name
+    outlet = switch_port(name)
     space.links.append(
         Veth(
             name=device,
             mac=mac(name, device),
-            mtu=mtu,
-            peer=Peer(port.name, name),
+            mtu=own or mtu,
+            peer=Peer(port.name, outlet),
             addr_gen_mode=gen_mode(space.ipv6),
         )
     )
     port.links.append(
         Veth(
-            name=name,
+            name=outlet,
             mac=mac(port.name, name),
             mtu=mtu,
             master=SWITCH_BRIDGE,
             bridge_port=PORT,
             peer=Peer(name, device),
+            alias="" if outlet == name else name,
         )
     )
 

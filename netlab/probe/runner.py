@@ -79,7 +79,7 @@ class Runner:
         return list(send_frames(frames))
 
     def _captured(self, echoes: list[CapturedEcho]) -> list[Any]:
-        switches = [subnet.switch for subnet in self.lab.layout.subnets]
+        switches = [subnet.switch for subnet in self.lab.layout.segments]
         return list(send_captured(echoes, switches, self.neighbours)) if echoes else []
 
     def _requests(self, requests: list[Request]) -> list[Any]:

@@ -79,4 +79,6 @@ def usable_pods(cidr: Network) -> int:
 def refuse_overlaps(named: Sequence[tuple[str, Network]]) -> None:
     for (name_a, a), (name_b, b) in itertools.combinations(named, 2):
         if a.version == b.version and a.overlaps(b):
-            raise BadInput(f"The {name_a} ({a}) and the {name_b} ({b}) overlap.")
+            raise BadInput(
+                f"The {name_a} ({a}) and the {name_b} ({b}) overlap", "use others, or --force"
+            )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from netlab.errors import BadInput
 from netlab.topology import underlay
@@ -40,16 +41,18 @@ UNDERLAY_MTU_MAX = 32768
 IPV6_NODE_BITS_MAX = 16
 
 
-def lay_out(cluster: Cluster, ipam: Ipam | None = None) -> Layout:
+def lay_out(cluster: Cluster, ipam: Ipam | None = None, *, force: bool = False) -> Layout:
     """Decide every name and address of a cluster; `ipam` is host-local unless said.
 
-    Raises BadInput where CIDRs overlap or are too small, or a name is taken, too long or malformed.
+    Raises BadInput where CIDRs overlap (unless `force`) or are too small, or a name is taken, too
+    long or malformed.
     """
     cluster_cidrs = networks(cluster.cluster_cidr, "cluster CIDR")
     service_cidrs = networks(cluster.service_cidr, "service CIDR")
     pools = _pools(cluster, cluster_cidrs)
     segments = underlay.subnets(cluster, dual_stack=len(cluster_cidrs) > 1)
-    _check_overlaps(cluster_cidrs, service_cidrs, segments)
+    if not force:
+        _check_overlaps(cluster_cidrs, service_cidrs, segments)
     _check_numbers(cluster, service_cidrs, dual_stack=len(cluster_cidrs) > 1)
     _refuse_too_many(cluster, pools)
     underlay.refuse_too_many(cluster, segments)
@@ -59,10 +62,10 @@ def lay_out(cluster: Cluster, ipam: Ipam | None = None) -> Layout:
         node_masks=tuple(pool.node_mask for pool in pools),
         service_cidrs=service_cidrs,
         node_port_range=cluster.node_port_range,
-        underlay_mtu=cluster.underlay_mtu,
+        underlay_mtu=min(subnet.mtu for subnet in segments),
         subnets=segments,
-        nodes=_node_specs(cluster, nodes, segments, pools, ipam or HostLocal()),
-        external=_external(segments[0]) if cluster.external else None,
+        nodes=_told_apart(_node_specs(cluster, nodes, segments, pools, ipam or HostLocal())),
+        external=_external(cluster_cidrs, service_cidrs, segments) if cluster.external else None,
     )
     refuse_bad_names(layout)
     return layout
@@ -73,6 +76,8 @@ def _pools(cluster: Cluster, cidrs: tuple[Network, ...]) -> list[Pool]:
     for cidr in cidrs:
         ipv6 = cidr.version == 6
         mask, longest = (cluster.node_mask_ipv6, 126) if ipv6 else (cluster.node_mask, 30)
+        if cidr.prefixlen > longest:
+            raise BadInput(f"The cluster CIDR {cidr} is too small", f"use a /{longest} or wider")
         if not cidr.prefixlen <= mask <= longest:
             raise BadInput(
                 f"The node mask /{mask} must lie between the cluster CIDR's /{cidr.prefixlen} and "
@@ -101,11 +106,13 @@ def _check_overlaps(
 
 def _check_numbers(cluster: Cluster, service_cidrs: Sequence[Network], *, dual_stack: bool) -> None:
     smallest = IPV6_MTU_MIN if dual_stack else UNDERLAY_MTU_MIN
-    if not smallest <= cluster.underlay_mtu <= UNDERLAY_MTU_MAX:
-        raise BadInput(
-            f"The underlay MTU {cluster.underlay_mtu} must lie between {smallest} and "
-            f"{UNDERLAY_MTU_MAX}{' where there is IPv6' if dual_stack else ''}."
-        )
+    given = cluster.underlay_mtu
+    for mtu in [given] if isinstance(given, int) else given:
+        if not smallest <= mtu <= UNDERLAY_MTU_MAX:
+            raise BadInput(
+                f"The underlay MTU {mtu} must lie between {smallest} and "
+                f"{UNDERLAY_MTU_MAX}{' where there is IPv6' if dual_stack else ''}."
+            )
     first, last = cluster.node_port_range
     if not 1 <= first <= last <= 65535:
         raise BadInput(f"The NodePort range {first}-{last} must lie between 1 and 65535.")
@@ -140,7 +147,7 @@ def _nodes(cluster: Cluster) -> dict[str, Node]:
         raise BadInput("A cluster needs at least one node, not 0.")
     nodes: dict[str, Node] = {}
     for number, node in enumerate(cluster.nodes, 1):
-        name = node.name or f"node-{number}"
+        name = f"node-{number}" if node.name is None else node.name
         if name in nodes:
             raise BadInput(f"Two nodes are named '{name}'; names must be unique.")
         nodes[name] = node
@@ -159,10 +166,11 @@ def _node_specs(
         Wish(name, len(pods[name]), _given_cidrs(name, node, pools)) for name, node in nodes.items()
     ]
     leases = [ipam.assign(pool, wishes) for pool in pools]
-    places = underlay.places(nodes, segments, with_external=cluster.external)
+    places = underlay.places(nodes, segments)
     local_ports = itertools.cycle(range(LOCAL_PORT, 60000))
     specs = []
-    for index, name in enumerate(nodes):
+    smallest = IPV6_MTU_MIN if len(pools) > 1 else UNDERLAY_MTU_MIN
+    for index, (name, node) in enumerate(nodes.items()):
         own = [of_pool[index] for of_pool in leases]
         addresses, subnet = places[index]
         specs.append(
@@ -174,9 +182,21 @@ def _node_specs(
                 gateways=tuple(lease.gateway for lease in own),
                 pods=tuple(_pods(cluster, pods[name], index + 1, name, own, local_ports)),
                 reserved=tuple(item for lease in own for item in lease.reserved),
+                mtu=_mtu(name, node, subnet, smallest),
             )
         )
     return tuple(specs)
+
+
+def _mtu(name: str, node: Node, subnet: SubnetSpec, smallest: int) -> int:
+    if node.mtu is None:
+        return subnet.mtu
+    if not smallest <= node.mtu <= subnet.mtu:
+        raise BadInput(
+            f"The MTU {node.mtu} of {name} must lie between {smallest} and the {subnet.mtu} of its "
+            "subnet."
+        )
+    return node.mtu
 
 
 def _given_cidrs(name: str, node: Node, pools: Sequence[Pool]) -> tuple[Network, ...]:
@@ -228,7 +248,7 @@ def _pods(
         containers = default if pod.containers is None else pod.containers
         addresses: tuple[Ip, ...] = tuple(lease.pods[slot] for lease in leases)
         yield PodSpec(
-            name=pod.name or f"pod-{number}-{slot + 1}",
+            name=f"pod-{number}-{slot + 1}" if pod.name is None else pod.name,
             node=node,
             addresses=addresses,
             containers=tuple(
@@ -237,11 +257,34 @@ def _pods(
                 else ContainerSpec(c.name, None, SERVER_PORT + k, next(local_ports))
                 for k, c in enumerate(containers)
             ),
+            namespace=pod.namespace,
         )
 
 
-def _external(subnet: SubnetSpec) -> ExternalSpec:
+def _told_apart(nodes: Sequence[NodeSpec]) -> tuple[NodeSpec, ...]:
+    """Pods' names with their namespaces, where pods of several have one name."""
+    namespaces: dict[str, set[str]] = {}
+    for node in nodes:
+        for pod in node.pods:
+            namespaces.setdefault(pod.name, set()).add(pod.namespace)
+    if all(len(known) == 1 for known in namespaces.values()):
+        return tuple(nodes)
+
+    def named(pod: PodSpec) -> PodSpec:
+        if len(namespaces[pod.name]) == 1:
+            return pod
+        return replace(pod, name=f"{pod.namespace}/{pod.name}")
+
+    return tuple(replace(node, pods=tuple(map(named, node.pods))) for node in nodes)
+
+
+def _external(
+    cluster_cidrs: Sequence[Network],
+    service_cidrs: Sequence[Network],
+    segments: Sequence[SubnetSpec],
+) -> ExternalSpec:
+    used = [*cluster_cidrs, *service_cidrs, *(net for one in segments for net in one.networks)]
+    mtu = max(one.mtu for one in segments)
+    subnet = underlay.internet(used, mtu, dual_stack=len(cluster_cidrs) > 1)
     server = ContainerSpec("client", None, SERVER_PORT, LOCAL_PORT - 1)
-    return ExternalSpec(
-        EXTERNAL, tuple(underlay.client(net) for net in subnet.networks), subnet, server
-    )
+    return ExternalSpec(EXTERNAL, underlay.client(subnet), subnet, server)

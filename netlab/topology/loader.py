@@ -20,10 +20,12 @@ from types import MappingProxyType, ModuleType
 from typing import Any, TextIO, TypeVar
 
 from netlab.errors import BadInput, NetlabError, unknown
+from netlab.topology.check import shown
 from netlab.topology.convert import convert, parameter_types, parameters
 from netlab.topology.model import Cluster, Node
 
 FOLDERS = "NETLAB_TOPOLOGIES"
+NOT_PYTHON = (".yaml", ".yml", ".json")
 T = TypeVar("T")
 PACKAGE = Path(__file__).parent.parent
 # The fields of a Cluster that text can express; every topology has these options.
@@ -36,7 +38,7 @@ CLUSTER_OPTIONS: dict[str, Any] = {
     "node_mask_ipv6": int,
     "service_cidr": str | Sequence[str],
     "underlay": str | Sequence[str],
-    "underlay_mtu": int,
+    "underlay_mtu": int | Sequence[int],
     "external": bool,
     "dataplane": str,
 }
@@ -64,6 +66,11 @@ def summary(path: Path) -> str:
 
 def find(name: str) -> Path:
     """The file of a topology, given by name or (with a `/` or ending in `.py`) by path."""
+    if name.endswith(NOT_PYTHON):
+        raise BadInput(
+            f"{shown(name)} is not a topology: that is a Python file which defines `topology`, a "
+            "Cluster or a function returning one."
+        )
     if "/" not in name and not name.endswith(".py"):
         known = available()
         if name not in known:

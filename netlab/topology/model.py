@@ -38,12 +38,15 @@ class Container:
 class Pod:
     """A network namespace shared by `containers`; without any, `Cluster.containers` defaults.
 
+    `namespace` is its Kubernetes namespace: pods of one name may be in several.
+
     >>> Pod("web", (Container("server"), Container("sidecar"))).containers[1].name
     'sidecar'
     """
 
     name: str | None = None
     containers: tuple[Container, ...] | None = None
+    namespace: str = "default"
 
     def __post_init__(self) -> None:
         check_fields(self, Pod)
@@ -53,6 +56,8 @@ class Pod:
 class Node:
     """A machine of the cluster. What is None is given by the cluster's address plan.
 
+    `mtu`, in bytes, is of its device on the underlay, where that is less than its subnet's.
+
     >>> Cluster(nodes=[Node("control", pods=0), Node(pods=[Pod("web")])]).nodes[0].name
     'control'
     """
@@ -61,6 +66,7 @@ class Node:
     pods: int | Sequence[Pod] | None = None
     address: str | Sequence[str] | None = None
     pod_cidr: str | Sequence[str] | None = None
+    mtu: int | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, Node)
@@ -72,9 +78,11 @@ class Cluster:
 
     `nodes` and `pods_per_node` are counts, or `nodes` is a sequence of `Node`. `underlay` is one
     subnet (all nodes on one switch) or several (nodes are spread over them, a router between).
+    `external` is a client outside the cluster, behind the router: 203.0.113.10 unless that is used.
     `dataplane` is a dataplane value such as `flannel.Vxlan()`, or the name of one with its default
     options. CIDR defaults are those of kubeadm with flannel (10.244.0.0/16, a /24 a node,
-    services 10.96.0.0/12, NodePorts 30000-32767); `underlay_mtu` is in bytes.
+    services 10.96.0.0/12, NodePorts 30000-32767); `underlay_mtu` is in bytes, one
+    for all subnets or one for each.
 
     A cluster is dual-stack where `cluster_cidr` is a pair, an IPv4 network and an IPv6 one; a node
     gets a /64 of the latter unless `node_mask_ipv6` says otherwise. The underlay then has both
@@ -93,7 +101,7 @@ class Cluster:
     service_cidr: str | Sequence[str] = "10.96.0.0/12"
     node_port_range: tuple[int, int] = (30000, 32767)
     underlay: str | Sequence[str] = "192.168.0.0/24"
-    underlay_mtu: int = 1500
+    underlay_mtu: int | Sequence[int] = 1500
     external: bool = True
     dataplane: AnyDataplane | str = "flannel-vxlan"
 

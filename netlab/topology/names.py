@@ -1,4 +1,4 @@
-"""Names of a cluster: unique, and such that the kernel and Kubernetes take them."""
+"""Names of a cluster: unique, and such as Kubernetes takes them."""
 
 from __future__ import annotations
 
@@ -6,43 +6,51 @@ import re
 from collections.abc import Iterable
 
 from netlab.errors import BadInput
-from netlab.topology.resolved import EXTERNAL, ROUTER, Layout
+from netlab.topology.check import shown
+from netlab.topology.resolved import EXTERNAL, ROUTER, Layout, PodSpec
 
-DEVICE_NAME_MAX = 15  # IFNAMSIZ less the final NUL
-SETTINGS_OF_ALL = ("all", "default")  # folders of /proc/sys/net/ipv4/conf that are no device's
-DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+# k8s.io/apimachinery/pkg/util/validation: of the labels of a subdomain none is limited by itself.
+_PART = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+DNS_LABEL = re.compile(rf"(?=.{{1,63}}$){_PART}")
+DNS_SUBDOMAIN = re.compile(rf"(?=.{{1,253}}$){_PART}(\.{_PART})*")
 
 
 def refuse_bad_names(layout: Layout) -> None:
     """Raises BadInput for a name that is taken, too long or malformed."""
-    names = [subnet.switch for subnet in layout.subnets]
+    for node in layout.nodes:
+        _refuse_non_subdomain(node.name)
+    for pod in layout.pods:
+        _refuse_bad_pod(pod)
+    names = [subnet.switch for subnet in layout.segments]
     names.append(ROUTER)
     names += [EXTERNAL] if layout.external else []
     names += [node.name for node in layout.nodes]
-    for name in names:
-        if len(name) > DEVICE_NAME_MAX:
-            raise BadInput(
-                f"The node name '{name}' has {len(name)} characters; it names the node's port on "
-                f"the underlay switch, so the kernel allows {DEVICE_NAME_MAX}."
-            )
-        if name in SETTINGS_OF_ALL:
-            raise BadInput(f"A node cannot be named '{name}'; the kernel has no device so named.")
     names += [pod.name for pod in layout.pods]
-    for name in names:
+    _refuse_duplicates(names, "Two namespaces of the lab would be named {}")
+
+
+def _refuse_bad_pod(pod: PodSpec) -> None:
+    _refuse_non_subdomain(pod.own_name)
+    _refuse_non_label(pod.namespace)
+    containers = [container.name for container in pod.containers]
+    for name in containers:
         _refuse_non_label(name)
-    _refuse_duplicates(names, "Two namespaces of the lab would be named '{}'")
-    for pod in layout.pods:
-        containers = [container.name for container in pod.containers]
-        _refuse_duplicates(containers, f"Two containers of {pod.name} are named '{{}}'")
-        for name in containers:
-            _refuse_non_label(name)
+    _refuse_duplicates(containers, f"Two containers of {pod.name} are named {{}}")
+
+
+def _refuse_non_subdomain(name: str) -> None:
+    if not DNS_SUBDOMAIN.fullmatch(name):
+        raise BadInput(
+            f"The name {shown(name)} is not a DNS subdomain: lower-case letters, digits, '-' and "
+            "'.', at most 253, as Kubernetes asks."
+        )
 
 
 def _refuse_non_label(name: str) -> None:
     if not DNS_LABEL.fullmatch(name):
         raise BadInput(
-            f"The name '{name}' is not a DNS label: lower-case letters, digits and '-', at most "
-            "63, as Kubernetes asks."
+            f"The name {shown(name)} is not a DNS label: lower-case letters, digits and '-', at "
+            "most 63, as Kubernetes asks."
         )
 
 
@@ -50,5 +58,5 @@ def _refuse_duplicates(names: Iterable[str], sentence: str) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise BadInput(f"{sentence.format(name)}; names must be unique.")
+            raise BadInput(f"{sentence.format(shown(name))}; names must be unique.")
         seen.add(name)

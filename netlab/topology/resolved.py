@@ -31,6 +31,8 @@ V = TypeVar("V", Ip, Network)
 
 EXTERNAL = "external"
 ROUTER = "router"
+INTERNET = "internet"
+DEFAULT_NAMESPACE = "default"  # of Kubernetes
 
 
 def of_family(values: tuple[V, ...], ipv6: bool) -> V | None:
@@ -50,10 +52,18 @@ class ContainerSpec:
 
 @dataclass(frozen=True, slots=True)
 class PodSpec:
+    """A pod. `name` is what the lab calls it: `NAMESPACE/NAME` where several pods have its name."""
+
     name: str
     node: str
     addresses: tuple[Ip, ...]
     containers: tuple[ContainerSpec, ...]
+    namespace: str = DEFAULT_NAMESPACE
+
+    @property
+    def own_name(self) -> str:
+        """Its name in its Kubernetes namespace."""
+        return self.name.rpartition("/")[2]
 
     @property
     def address(self) -> Ip:
@@ -62,11 +72,15 @@ class PodSpec:
 
 @dataclass(frozen=True, slots=True)
 class SubnetSpec:
-    """One segment of the underlay: a switch, and the router's address of each family on it."""
+    """One segment of the underlay: a switch, and the router's address of each family on it.
+
+    `mtu` is in bytes.
+    """
 
     switch: str
     networks: tuple[Network, ...]
     gateways: tuple[Ip, ...]
+    mtu: int = 1500
 
     @property
     def network(self) -> Network:
@@ -82,7 +96,8 @@ class NodeSpec:
     """A node. `pod_cidrs` are its share of the cluster's: of a family one, or several blocks.
 
     `gateways` are the addresses by which its pods reach the node, one for each family; `reserved`
-    are addresses of its CIDRs which are its own, each with what for (as `router`).
+    are addresses of its CIDRs which are its own, each with what for (as `router`). `mtu` is that of
+    its device on the underlay, in bytes.
     """
 
     name: str
@@ -92,6 +107,7 @@ class NodeSpec:
     gateways: tuple[Ip, ...]
     pods: tuple[PodSpec, ...]
     reserved: tuple[tuple[str, Ip], ...] = ()
+    mtu: int = 1500
 
     @property
     def address(self) -> Ip:
@@ -118,7 +134,7 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True)
 class ExternalSpec:
-    """The client outside the cluster, on the first subnet of the underlay."""
+    """The client outside the cluster, behind the router: on the `internet`, its own segment."""
 
     name: str
     addresses: tuple[Ip, ...]
@@ -132,7 +148,10 @@ class ExternalSpec:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A cluster with everything decided. `underlay_mtu` is in bytes; `node_masks` one a family."""
+    """A cluster with everything decided. `node_masks` are one a family.
+
+    `underlay_mtu` is the least of the subnets', in bytes.
+    """
 
     cluster_cidrs: tuple[Network, ...]
     node_masks: tuple[int, ...]
@@ -171,6 +190,11 @@ class Layout:
     def cluster_cidr_of(self, ipv6: bool) -> Network:
         """Its pod network of a family that it has."""
         return next(cidr for cidr in self.cluster_cidrs if (cidr.version == 6) is ipv6)
+
+    @property
+    def segments(self) -> tuple[SubnetSpec, ...]:
+        """All that the router joins: the nodes' subnets, and that of the client outside."""
+        return (*self.subnets, *([self.external.subnet] if self.external else []))
 
     def node(self, name: str) -> NodeSpec:
         return next(node for node in self.nodes if node.name == name)

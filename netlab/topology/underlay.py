@@ -9,11 +9,18 @@ from ipaddress import ip_network
 from netlab.errors import BadInput
 from netlab.topology.cidr import addresses, network
 from netlab.topology.model import Cluster, Node
-from netlab.topology.resolved import Ip, Network, SubnetSpec, of_family
+from netlab.topology.resolved import INTERNET, Ip, Network, SubnetSpec, of_family
 
 Place = tuple[tuple[Ip, ...], SubnetSpec]
 IPV6_DEFAULT = "fd30:0:0:{}::/64"  # of a dual-stack cluster's segment for which none was given
 _LONGEST = {4: 29, 6: 125}
+# What stands for the internet: blocks for documentation (RFC 5737, 3849 and 9637), the first that
+# is not in use.
+_INTERNET = {
+    4: ("203.0.113.0/24", "198.51.100.0/24", "192.0.2.0/24"),
+    6: ("2001:db8::/64", "3fff::/64"),
+}
+_CLIENT = 10  # the client's host number there; the router has 1
 
 
 def subnets(cluster: Cluster, *, dual_stack: bool) -> tuple[SubnetSpec, ...]:
@@ -45,9 +52,24 @@ def subnets(cluster: Cluster, *, dual_stack: bool) -> tuple[SubnetSpec, ...]:
     pairs = list(itertools.zip_longest(ipv4, ipv6)) if dual_stack else [(net,) for net in ipv4]
     names = [f"underlay-{number}" for number in range(1, len(pairs) + 1)]
     return tuple(
-        SubnetSpec(name, tuple(pair), tuple(router(net) for net in pair))
-        for name, pair in zip(names if len(pairs) > 1 else ["underlay"], pairs, strict=True)
+        SubnetSpec(name, tuple(pair), tuple(router(net) for net in pair), mtu)
+        for name, pair, mtu in zip(
+            names if len(pairs) > 1 else ["underlay"], pairs, mtus(cluster, len(pairs)), strict=True
+        )
     )
+
+
+def mtus(cluster: Cluster, count: int) -> tuple[int, ...]:
+    """The MTU of each of the segments. Raises BadInput."""
+    given = cluster.underlay_mtu
+    if isinstance(given, int):
+        return (given,) * count
+    if len(given) != count:
+        raise BadInput(
+            f"The underlay has {count} segments and {len(given)} MTUs",
+            "give one for all, or one for each",
+        )
+    return tuple(given)
 
 
 def router(subnet: Network) -> Ip:
@@ -55,19 +77,39 @@ def router(subnet: Network) -> Ip:
     return subnet[-2]
 
 
-def client(subnet: Network) -> Ip:
-    """The external client's address: the one before the router's."""
-    return subnet[-3]
+def internet(used: Sequence[Network], mtu: int, *, dual_stack: bool) -> SubnetSpec:
+    """The segment behind the router on which the client outside is. Raises BadInput."""
+    nets = tuple(_unused(version, used) for version in ((4, 6) if dual_stack else (4,)))
+    return SubnetSpec(INTERNET, nets, tuple(net[1] for net in nets), mtu)
+
+
+def client(subnet: SubnetSpec) -> tuple[Ip, ...]:
+    """The addresses of the client outside."""
+    return tuple(net[_CLIENT] for net in subnet.networks)
+
+
+def _unused(version: int, used: Sequence[Network]) -> Network:
+    for text in _INTERNET[version]:
+        net = ip_network(text)
+        if not any(net.version == other.version and net.overlaps(other) for other in used):
+            return net
+    raise BadInput(
+        f"The cluster uses all of {', '.join(_INTERNET[version])}, one of which is to be the "
+        "internet",
+        "leave one free, or set external to false",
+    )
 
 
 def refuse_too_many(cluster: Cluster, segments: Sequence[SubnetSpec]) -> None:
-    """A count that no underlay could hold, before anything as long as it says is made."""
+    """A count that no underlay could hold, before anything as long as it says is made.
+
+    A subnet's first, last and router's address are no node's.
+    """
     if not isinstance(cluster.nodes, int):
         return
     for index, subnet in enumerate(segments):
         share = (cluster.nodes - index + len(segments) - 1) // len(segments)
-        kept = 1 + (cluster.external and index == 0)  # the router's address, and the client's
-        if any(share > net.num_addresses - 2 - kept for net in subnet.networks):
+        if any(share > net.num_addresses - 3 for net in subnet.networks):
             raise too_small(subnet, cluster.nodes)
 
 
@@ -78,24 +120,20 @@ def too_small(subnet: SubnetSpec, nodes: int) -> BadInput:
     )
 
 
-def places(
-    nodes: Mapping[str, Node], segments: tuple[SubnetSpec, ...], *, with_external: bool
-) -> list[Place]:
+def places(nodes: Mapping[str, Node], segments: tuple[SubnetSpec, ...]) -> list[Place]:
     """Where each node is: nodes are dealt to the segments in turn, and get their first addresses.
 
-    The last host address of a subnet is the router's, the one before kept for the external client.
+    The last host address of a subnet is the router's.
     """
     given = _given(nodes)
     reserved = {ip for subnet in segments for ip in subnet.gateways}
-    if with_external:
-        reserved.update(client(net) for net in segments[0].networks)
     taken: dict[Ip, str] = {}
     for name, ips in given.items():
         for ip in ips:
             if ip in taken:
                 raise BadInput(f"Nodes {taken[ip]} and {name} have one address, {ip}.")
             if ip in reserved:
-                raise BadInput(f"The address {ip} of {name} is kept for the router or the client.")
+                raise BadInput(f"The address {ip} of {name} is the router's.")
             taken[ip] = name
     free = [[_hosts(net, reserved | set(taken)) for net in subnet.networks] for subnet in segments]
     result = []

@@ -56,7 +56,7 @@ def test_localhost_is_the_pods_own(lab: Netlab) -> None:
 def test_a_pod_is_asked_with_its_own_address_the_outside_with_the_nodes(lab: Netlab) -> None:
     answer = lab.inside("pod-1-1", ASK.format("10.244.2.3:8080"))
     assert "pod-3-2 container-1 10.244.0.2:" in answer
-    answer = lab.inside("pod-1-1", ASK.format("192.168.0.253:8080"))
+    answer = lab.inside("pod-1-1", ASK.format("203.0.113.10:8080"))
     assert "external client 192.168.0.1:" in answer
 
 

@@ -44,7 +44,7 @@ def test_a_masquerade_that_was_not_promised_is_seen(lab: Netlab) -> None:
     lab.inside(
         "node-1",
         "nft 'table ip x { chain c { type nat hook postrouting priority 100;"
-        " ip daddr 192.168.0.253 masquerade; }; }'",
+        " ip daddr 203.0.113.10 masquerade; }; }'",
     )
     found = lab.run("--json", "verify")
     lab.inside("node-1", "nft delete table ip x")

@@ -67,7 +67,7 @@ VXLAN_BREAKS = {
         "node-1",
         "nft delete table ip flannel-ipv4",
         {"pod-external", "wire", "mtu", "state"},
-        {"pod-external": "no reply", "wire": "packet 10.244.0.3 > 192.168.0.253, not 192.168.0.1"},
+        {"pod-external": "no reply", "wire": "packet 10.244.0.3 > 203.0.113.10, not 192.168.0.1"},
     ),
     "masquerade between pods": Break(
         "node-1",

@@ -66,6 +66,7 @@ def test_the_shape_is_that_of_the_contract() -> None:
     assert data["requires"] == ["bridge", "veth", "vxlan", "nftables-masquerade"]
     assert list(data["namespaces"]) == [
         "underlay",
+        "internet",
         "router",
         "external",
         "node-1",
@@ -115,6 +116,7 @@ def test_the_shape_is_that_of_the_contract() -> None:
         "command": None,
         "port": 8081,
         "local_port": 10001,
+        "pod": "",
     }
     assert [(one["pod"], one["device"]) for one in data["attachments"]] == [
         ("pod-1-1", "eth0"),

@@ -110,7 +110,7 @@ def test_pod_capacity_ends_exactly_where_it_says(mask: int, capacity: int) -> No
 
 @pytest.mark.parametrize("external", [True, False])
 def test_underlay_capacity_ends_exactly_where_it_says(external: bool) -> None:
-    capacity = 4 if external else 5  # of six hosts one is the router, whose address is the last
+    capacity = 5  # of six hosts one is the router, whose address is the last
     fields = {"underlay": "192.168.0.0/29", "external": external, "pods_per_node": 0}
     result = layout(nodes=capacity, **fields)
     assert len({node.address for node in result.nodes}) == capacity
@@ -133,7 +133,24 @@ def test_defaults_are_those_of_kubeadm_with_flannel() -> None:
         ("container-2", 8081),
     ]
     assert result.external is not None
-    assert str(result.external.address) == "192.168.0.253"
+    assert str(result.external.address) == "203.0.113.10"
+    assert str(result.external.subnet.gateway) == "203.0.113.1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "addresses"),
+    [
+        ({"underlay": "203.0.113.0/25"}, ["198.51.100.10"]),
+        ({"cluster_cidr": "203.0.0.0/16", "service_cidr": "198.51.100.0/24"}, ["192.0.2.10"]),
+        ({"cluster_cidr": ("10.244.0.0/16", "2001:db8::/56")}, ["203.0.113.10", "3fff::a"]),
+    ],
+)
+def test_the_internet_is_a_network_that_the_cluster_does_not_use(
+    fields: dict[str, Any], addresses: list[str]
+) -> None:
+    external = layout(**fields).external
+    assert external is not None
+    assert [str(ip) for ip in external.addresses] == addresses
 
 
 def test_local_ports_differ_between_all_containers() -> None:
@@ -187,28 +204,38 @@ def test_what_the_topology_says_wins() -> None:
         ({"nodes": 0}, "at least one node"),
         ({"nodes": []}, "at least one node"),
         ({"pods_per_node": -1}, "cannot be negative"),
+        ({"cluster_cidr": "10.244.0.0/32"}, "CIDR 10.244.0.0/32 is too small; use a /30 or wider"),
         ({"nodes": [Node(pods=-1)]}, "A node cannot have -1 pods"),
         ({"containers": 1921}, "A pod holds 1920 containers, not 1921"),
-        ({"nodes": [Node("all")]}, "cannot be named 'all'"),
-        ({"nodes": [Node("default")]}, "cannot be named 'default'"),
         ({"cluster_cidr": "0.0.0.0/0"}, "because 0.0.0.0/8 stands for this host"),
         ({"cluster_cidr": "224.0.0.0/4"}, "because 224.0.0.0/4 is for multicast"),
         ({"service_cidr": "127.1.0.0/16"}, "because 127.0.0.0/8 is every host's loopback"),
         ({"underlay": ["192.168.0.0/24", "240.0.0.0/24"]}, "because 240.0.0.0/4 is reserved"),
         ({"nodes": [Node("a"), Node("a")]}, "Two nodes are named 'a'"),
         ({"nodes": [Node(address="192.168.0.1")] * 2}, "have one address, 192.168.0.1"),
-        ({"nodes": [Node(address="192.168.0.253")]}, "kept for the router or the client"),
         ({"nodes": [Node(address="192.168.9.1")]}, "is not a host address of the underlay"),
         ({"nodes": [Node(address="192.168.0.255")]}, "is not a host address of the underlay"),
         ({"nodes": [Node(address="node")]}, "is not an IPv4 address"),
         ({"nodes": [Node(pod_cidr="10.1.0.0/24")]}, "outside the cluster 10.244.0.0/16"),
         ({"nodes": [Node(pods=0, pod_cidr="10.244.0.0/32")]}, "too small; use a /30"),
         ({"nodes": [Node(pod_cidr="10.244.1.0/24")] * 2}, "overlap"),
-        ({"nodes": [Node("a-name-of-16-chr")]}, "16 characters"),
-        ({"nodes": [Node("Node")]}, "is not a DNS label"),
+        ({"nodes": [Node("a" * 254)]}, "is not a DNS subdomain"),
+        ({"nodes": [Node("")]}, "The name '' is not a DNS subdomain"),
+        ({"nodes": [Node("a..b")]}, "is not a DNS subdomain"),
+        ({"nodes": [Node("Node")]}, "is not a DNS subdomain"),
+        ({"nodes": [Node(pods=[Pod("")])]}, "The name '' is not a DNS subdomain"),
+        ({"nodes": [Node(pods=[Pod("p", namespace="a.b")])]}, "'a.b' is not a DNS label"),
+        ({"nodes": [Node(pods=[Pod("p", namespace="")])]}, "'' is not a DNS label"),
         ({"nodes": [Node("underlay")]}, "Two namespaces of the lab would be named 'underlay'"),
         ({"nodes": [Node("router")]}, "Two namespaces of the lab would be named 'router'"),
-        ({"nodes": [Node(address="192.168.0.254")]}, "kept for the router or the client"),
+        ({"nodes": [Node(address="192.168.0.254")]}, "192.168.0.254 of node-1 is the router's"),
+        (
+            {
+                "underlay": ["203.0.113.0/24", "198.51.100.0/24"],
+                "cluster_cidr": "192.0.0.0/16",
+            },
+            "one of which is to be the internet; leave one free",
+        ),
         ({"nodes": [Node(pods=[Pod("node-1")])]}, "Two namespaces .* named 'node-1'"),
         ({"nodes": [Node(pods=[Pod("p", (Container("c"),) * 2)])]}, "Two containers of p"),
         ({"nodes": [Node(pods=[Pod("p", (Container("../c"),))])]}, "is not a DNS label"),
@@ -319,3 +346,17 @@ def test_types_that_a_dataplane_s_options_may_have(
     else:
         with pytest.raises(TypeError, match=f"^{re.escape(error)}$"):
             fit(value, wanted, "it")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"cluster_cidr": "192.168.0.0/16"},
+        {"underlay": "10.244.0.0/16"},
+        {"service_cidr": "10.244.0.0/16"},
+    ],
+)
+def test_networks_that_overlap_can_be_forced(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="overlap; use others, or --force"):
+        layout(**fields)
+    assert len(lay_out(Cluster(**fields), force=True).pods) == 6

@@ -38,7 +38,7 @@ def test_every_machine_and_pod_has_an_address_of_each_family_ipv4_first() -> Non
     assert texts(subnet.networks) == ["192.168.0.0/24", "fd30::/64"]
     assert texts(subnet.gateways) == ["192.168.0.254", "fd30::ffff:ffff:ffff:fffe"]
     assert result.external is not None
-    assert texts(result.external.addresses) == ["192.168.0.253", "fd30::ffff:ffff:ffff:fffd"]
+    assert texts(result.external.addresses) == ["203.0.113.10", "2001:db8::a"]
 
 
 def test_one_cluster_cidr_is_one_family_everywhere() -> None:
@@ -147,7 +147,7 @@ def test_ipv6_gives_out_the_last_address() -> None:
         ({"nodes": [Node(address="fd30::zz")]}, "'fd30::zz' is not an IPv6 address"),
         ({"nodes": [Node(address="fd31::1")]}, "fd31::1 of node-1 is not a host address"),
         ({"nodes": [Node(address="fd30::")]}, "fd30:: of node-1 is not a host address"),
-        ({"nodes": [Node(address="fd30::ffff:ffff:ffff:fffe")]}, "kept for the router"),
+        ({"nodes": [Node(address="fd30::ffff:ffff:ffff:fffe")]}, "of node-1 is the router's"),
         ({"nodes": [Node(address=("192.168.0.5", "fd30::5"))] * 2}, "have one address"),
         (
             {"nodes": [Node(pod_cidr=["10.244.0.0/24", "fd45::/64"])]},

@@ -194,8 +194,8 @@ def test_options_of_a_function_get_their_types(write: Write) -> None:
         ),
         (
             {"size": "1", "dataplane__prot": "1"},
-            "There is no option 'dataplane.prot'; did you mean dataplane.port or "
-            "dataplane.rules or dataplane.vni?",
+            "There is no option 'dataplane.prot'; did you mean dataplane.port or dataplane.mtu or "
+            "dataplane.rules?",
         ),
         ({"size": "1", "dataplane__vni": "x"}, "The option dataplane.vni is a whole number, not"),
         ({"size": "1", "dataplane": "flanel"}, "There is no dataplane 'flanel'; did you mean"),
@@ -394,3 +394,9 @@ def test_a_dataclass_in_a_file_works(write: Write) -> None:
         "topology = Cluster(nodes=Own().count)\n"
     )
     assert load(path).nodes == 6
+
+
+@pytest.mark.parametrize("name", ["mine.yaml", "./mine.yml", "/nowhere/mine.json"])
+def test_a_file_of_another_language_is_told_what_a_topology_is(name: str) -> None:
+    with pytest.raises(BadInput, match="is not a topology: that is a Python file which defines"):
+        load(name)

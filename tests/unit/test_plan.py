@@ -26,6 +26,7 @@ from netlab.plan.routing import (
     route,
 )
 from netlab.plan.rulesets import NftTable
+from netlab.plan.shell import render
 from netlab.plan.types import Namespace, Plan
 from netlab.topology.layout import lay_out
 from tests.unit import plans
@@ -92,6 +93,7 @@ def test_vxlan_node_holds_what_flannel_makes() -> None:
         name=host_veth("pod-1-2"),
         mac=mac("node-1", host_veth("pod-1-2")),
         mtu=1450,
+        txqlen=0,
         master="cni0",
         bridge_port=Port(hairpin=True),
         peer=Peer("pod-1-2", "eth0"),
@@ -128,6 +130,7 @@ def test_pod_holds_what_the_bridge_plugin_makes() -> None:
             name="eth0",
             mac=mac("pod-2-1", "eth0"),
             mtu=1450,
+            txqlen=0,
             peer=Peer("node-2", host_veth("pod-2-1")),
             addr_gen_mode="none",
         )
@@ -213,10 +216,12 @@ def test_l3_underlay_has_a_router_with_a_leg_in_each_subnet() -> None:
     assert router.addresses == [
         Address("eth0", "192.168.1.254/24"),
         Address("eth1", "192.168.2.254/24"),
+        Address("eth2", "203.0.113.1/24"),
     ]
     assert [link.peer for link in router.links if isinstance(link, Veth)] == [
         Peer("underlay-1", "router"),
         Peer("underlay-2", "router"),
+        Peer("internet", "router"),
     ]
     assert Sysctl("net/ipv4/ip_forward", "1") in router.sysctls
     assert by_destination(spaces["node-2"])["0.0.0.0/0"] == route(
@@ -258,6 +263,57 @@ def test_the_smallest_device_on_the_way_bounds_what_crosses_whole() -> None:
         dataplane = make(name)
         assert dataplane.pod_mtu(layout) == mtu
         assert dataplane.path_mtu(layout, first, second, False) == mtu
+
+
+def test_the_mtu_of_net_conf_is_that_of_packets_between_nodes() -> None:
+    for name, pods in (("flannel-vxlan", 1350), ("flannel-host-gw", 1400)):
+        plan = plan_of(name, {"mtu": 1400})
+        assert {item.mtu for item in plan.attachments} == {pods}
+        node = plan.namespaces["node-1"]
+        assert (node.link("eth0").mtu, node.link("cni0").mtu) == (1500, pods)
+    assert (
+        plan_of("flannel-vxlan", {"mtu": 1400}).namespaces["node-1"].link("flannel.1").mtu == 1350
+    )
+    with pytest.raises(BadInput, match="The MTU 100 must lie between 576 and 65535, or be 0"):
+        plan_of("flannel-vxlan", {"mtu": 100})
+
+
+def test_tx_checksum_off_is_said_of_the_tunnel_s_device() -> None:
+    plan = plan_of("flannel-vxlan", {"tx_checksum": False})
+    off = (("tx-checksum-ip-generic", False),)
+    node = plan.namespaces["node-1"]
+    assert {link.name: link.offloads for link in node.links if link.offloads} == {"flannel.1": off}
+    assert "ethtool -K flannel.1 tx-checksum-ip-generic off" in render(plan, "")
+
+
+def test_a_node_and_a_subnet_have_mtus_of_their_own() -> None:
+    plan = plan_of("flannel-vxlan", nodes=[Node(), Node(mtu=1400)])
+    assert [plan.namespaces[f"node-{n}"].link("eth0").mtu for n in (1, 2)] == [1500, 1400]
+    assert [item.mtu for item in plan.attachments] == [1450, 1450, 1350, 1350]
+    assert plan.namespaces["underlay"].link("node-2").mtu == 1500, "the switch does not know of it"
+    plan = plan_of("flannel-host-gw", nodes=[Node(), Node(mtu=1400)])
+    assert [item.mtu for item in plan.attachments] == [1500, 1500, 1400, 1400]
+
+    plan = plan_of("flannel-vxlan", nodes=2, underlay=TWO_SUBNETS, underlay_mtu=(1500, 1300))
+    assert [item.mtu for item in plan.attachments] == [1450, 1450, 1250, 1250]
+    router = plan.namespaces["router"]
+    assert [router.link(f"eth{n}").mtu for n in (0, 1, 2)] == [1500, 1300, 1500]
+
+    for fields, sentence in (
+        ({"nodes": [Node(mtu=1501)]}, "1501 of node-1 must lie between 576 and the 1500"),
+        ({"underlay": TWO_SUBNETS, "underlay_mtu": (1500,)}, "2 segments and 1 MTUs"),
+        ({"underlay_mtu": (10,)}, "MTU 10 must lie between"),
+    ):
+        with pytest.raises(BadInput, match=sentence):
+            plan_of("flannel-vxlan", **fields)
+
+
+@pytest.mark.parametrize("rules", ["nftables", "iptables"])
+def test_without_ip_masq_flannel_only_accepts(rules: str) -> None:
+    plan = plan_of("flannel-vxlan", {"ip_masq": False, "rules": rules})
+    loaded = str(plan.namespaces["node-1"].ruleset)
+    assert "masquerade" not in loaded.lower()
+    assert "accept" in loaded.lower()
 
 
 def test_what_leaves_the_cluster_is_masqueraded() -> None:
@@ -308,6 +364,7 @@ def test_namespaces_come_in_the_order_of_building() -> None:
     assert list(plan_of("flannel-vxlan", nodes=1, underlay=TWO_SUBNETS).namespaces) == [
         "underlay-1",
         "underlay-2",
+        "internet",
         "router",
         "external",
         "node-1",
@@ -316,11 +373,12 @@ def test_namespaces_come_in_the_order_of_building() -> None:
     ]
     assert list(plan_of("flannel-vxlan", nodes=1, pods_per_node=0).namespaces) == [
         "underlay",
+        "internet",
         "router",
         "external",
         "node-1",
     ]
-    assert "external" not in plan_of("flannel-vxlan", external=False).namespaces
+    assert not {"external", "internet"} & {*plan_of("flannel-vxlan", external=False).namespaces}
 
 
 def test_a_cluster_of_one_node_keeps_the_connected_route() -> None:
@@ -340,10 +398,14 @@ def test_containers_become_processes_of_their_pod() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["br0", "lo"])
-def test_a_node_cannot_take_a_device_of_its_switch(name: str) -> None:
-    with pytest.raises(BadInput, match=f"Two devices in underlay would be named '{name}'"):
-        plan_of("flannel-vxlan", nodes=[Node(name)])
+def test_a_bridge_has_no_more_ports_than_the_kernel_gives_it() -> None:
+    fields: dict[str, Any] = {"node_mask": 20, "containers": 0, "external": False}
+    links = (
+        plan_of("flannel-vxlan", nodes=1, pods_per_node=1023, **fields).namespaces["node-1"].links
+    )
+    assert sum(link.master == "cni0" for link in links) == 1023
+    with pytest.raises(BadInput, match=r"cni0 in node-1 would have 1024 .* 1023; use more nodes"):
+        plan_of("flannel-vxlan", nodes=1, pods_per_node=1024, **fields)
 
 
 def test_a_device_name_too_long_for_the_kernel_is_refused() -> None:

@@ -190,7 +190,7 @@ def test_the_underlay_speaks_both_families() -> None:
         "::/0", "eth0", "fd30::1:ffff:ffff:ffff:fffe", metric=1024
     )
     external = spaces["external"]
-    assert ipv6_of(external)["eth0"][0].address == "fd30::ffff:ffff:ffff:fffd/64"
+    assert ipv6_of(external)["eth0"][0].address == "2001:db8::a/64"
     switch = spaces["underlay-1"]
     assert not switch.ipv6
     assert switch.sysctls == [Sysctl("net/ipv6/conf/all/disable_ipv6", "1")]

@@ -101,7 +101,7 @@ def test_what_goes_outside_is_bare_and_under_the_nodes_address() -> None:
         p.source: list(p.expectation.ports.values()) for p in found if p.target == "external"
     }
     near = [stack.headers[1:] for stack in by_source["pod-1-2"]]
-    assert near == [(ip("192.168.1.1", "192.168.1.253", 63),)] * 2
+    assert near == [(ip("192.168.1.1", "203.0.113.10", ttl),) for ttl in (63, 63, 62, 62)]
     ttls = [stack.headers[-1].ttl for stack in by_source["pod-2-2"]]
     assert ttls == [63, 63, 62, 62], "the router forwards the bare packet"
 
@@ -144,7 +144,7 @@ def test_nodes_prove_the_underlay_by_themselves() -> None:
     assert len(ttls) == 6 + 3
     assert ttls["node-1", "node-3"] == [64, 64]
     assert ttls["node-1", "node-2"] == [64, 64, 63, 63]
-    assert ttls["node-1", "external"] == [64, 64]
+    assert ttls["node-1", "external"] == [64, 64, 63, 63]
 
 
 def test_nodes_without_pods_are_in_no_pair_of_pods() -> None:

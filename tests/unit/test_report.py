@@ -283,7 +283,7 @@ def test_no_difference_is_said() -> None:
 def test_a_plan_is_counted_by_namespace_and_listed() -> None:
     text = plan_table(plan_of("flannel-vxlan"))
     assert "pod-1-1    pod " in text
-    assert "12 namespaces" in text
+    assert "13 namespaces" in text
     assert "link flannel.1 vxlan" in text
     assert "vni 1 local 192.168.0.1 device eth0 learning off" in text
     assert "route 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink" in text

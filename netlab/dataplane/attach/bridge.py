@@ -62,6 +62,7 @@ class Bridge:
             name=port,
             mac=mac(node.name, port),
             mtu=self.mtu,
+            txqlen=0,  # as the plugin asks for, without meaning to
             master=self.bridge,
             bridge_port=Port(hairpin=self.hairpin),
             peer=Peer(pod.name, POD_DEVICE),
@@ -71,6 +72,7 @@ class Bridge:
             name=POD_DEVICE,
             mac=mac(pod.name, POD_DEVICE),
             mtu=self.mtu,
+            txqlen=0,
             peer=Peer(node.name, port),
             addr_gen_mode="none",
         )

@@ -17,7 +17,7 @@ from netlab.plan.names import POD_DEVICE, link_local, mac
 from netlab.plan.routing import Address, Neighbour, NextHop, Route, Sysctl, is_ipv6, route
 from netlab.plan.types import Object
 from netlab.plan.underlay import FORWARDING, FORWARDING6, gen_mode
-from netlab.topology.resolved import Layout, NodeSpec, PodSpec
+from netlab.topology.resolved import DEFAULT_NAMESPACE, Layout, NodeSpec, PodSpec
 
 HOST_MAC = "ee:ee:ee:ee:ee:ee"  # of every host end
 GATEWAY = "169.254.1.1"
@@ -36,7 +36,7 @@ class Ptp:
         return [FORWARDING, *([FORWARDING6] if layout.dual_stack else [])]
 
     def pod(self, layout: Layout, node: NodeSpec, pod: PodSpec) -> Attached:
-        port = self.port(pod.name)
+        port = self.port(pod.own_name, pod.namespace)
         addresses = [f"{ip}/{128 if ip.version == 6 else 32}" for ip in pod.addresses]
         gateways = [link_local(HOST_MAC) if is_ipv6(ip) else GATEWAY for ip in addresses]
         attachment = Attachment(
@@ -64,9 +64,9 @@ class Ptp:
             list(self._host_end(layout, node, pod.name, port, addresses)),
         )
 
-    def port(self, pod: str) -> str:
+    def port(self, pod: str, namespace: str = DEFAULT_NAMESPACE) -> str:
         """The host end's name; Calico hashes `NAMESPACE.POD` by SHA-1."""
-        digest = hashlib.sha1(f"default.{pod}".encode(), usedforsecurity=False).hexdigest()
+        digest = hashlib.sha1(f"{namespace}.{pod}".encode(), usedforsecurity=False).hexdigest()
         return self.prefix + digest[:11]
 
     def _routes(self, gateways: Sequence[str]) -> Iterator[Route]:

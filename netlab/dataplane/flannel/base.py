@@ -12,20 +12,37 @@ from netlab.plan.dataplane import Dataplane
 from netlab.plan.types import Object
 from netlab.topology.resolved import Ip, Layout, NodeSpec
 
+MTU_MIN, MTU_MAX = 576, 65535  # bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Flannel(Dataplane):
     """A backend says how a node gets to a remote one (`remote`) and what devices that takes.
 
     `rules` is the form of the masquerade and forward rules: flannel's own default is iptables;
-    netlab's is nftables, flannel's `EnableNFTables`.
+    netlab's is nftables, flannel's `EnableNFTables`. `mtu`, in bytes, is of packets between nodes
+    (net-conf.json's `Backend.MTU`); 0: as the node's device has it. `ip_masq` off is flanneld
+    without `--ip-masq`: pods keep their addresses, to which nobody outside has a way back.
     """
 
     _: KW_ONLY  # so that it is not before the backends' own
     rules: Literal["nftables", "iptables"] = "nftables"
+    mtu: int = 0
+    ip_masq: bool = True
+
+    def validate(self, layout: Layout) -> Iterator[str]:
+        if self.mtu and not MTU_MIN <= self.mtu <= MTU_MAX:
+            yield f"The MTU {self.mtu} must lie between {MTU_MIN} and {MTU_MAX}, or be 0."
+
+    def outer_mtu(self, layout: Layout, node: NodeSpec | None = None) -> int:
+        """The MTU in bytes that the node's flanneld goes by; without a node, the least."""
+        return self.mtu or (node.mtu if node else min(one.mtu for one in layout.nodes))
+
+    def pod_mtu(self, layout: Layout, node: NodeSpec | None = None) -> int:
+        return self.outer_mtu(layout, node)
 
     def attach(self, layout: Layout, node: NodeSpec) -> Bridge:
-        return Bridge(self.pod_mtu(layout))
+        return Bridge(self.pod_mtu(layout, node))
 
     def devices(self, layout: Layout, node: NodeSpec, ipv6: bool) -> Iterator[Object]:
         """The backend's own devices of one family, with their addresses and settings."""
@@ -43,8 +60,8 @@ class Flannel(Dataplane):
             for other in layout.others(node):
                 yield from self.remote(layout, node, other, ipv6)
             cluster = layout.cluster_cidr_of(ipv6)
-            yield from rules(self.rules, cluster, node.cidrs_of(ipv6)[0])
+            yield from rules(self.rules, cluster, node.cidrs_of(ipv6)[0], masquerade=self.ip_masq)
 
     def masquerades(self, layout: Layout, node: NodeSpec, target: Ip) -> bool:
         """What leaves the cluster network, as to another node's address too; not multicast."""
-        return all(target not in cidr for cidr in layout.cluster_cidrs)
+        return self.ip_masq and all(target not in cidr for cidr in layout.cluster_cidrs)

@@ -20,6 +20,7 @@ class HostGw(Flannel):
     summary: ClassVar[str] = "plain routes, the other nodes as gateways; one segment only"
 
     def validate(self, layout: Layout) -> Iterator[str]:
+        yield from Flannel.validate(self, layout)
         first = layout.nodes[0]
         for node in layout.nodes:
             if node.subnet != first.subnet:

@@ -15,17 +15,25 @@ from netlab.topology.resolved import Network
 
 
 def rules(
-    form: Literal["nftables", "iptables"], cluster: Network, pods: Network
+    form: Literal["nftables", "iptables"],
+    cluster: Network,
+    pods: Network,
+    *,
+    masquerade: bool = True,
 ) -> Iterator[Ruleset]:
-    """The rules of one family in a node: its cluster CIDR, and the node's own pod CIDR."""
-    return _nftables(cluster, pods) if form == "nftables" else _iptables(cluster, pods)
+    """The rules of one family in a node: its cluster CIDR, and the node's own pod CIDR.
+
+    Without `masquerade` (flanneld without `--ip-masq`) those that accept what is forwarded remain.
+    """
+    make = _nftables if form == "nftables" else _iptables
+    return make(cluster, pods, masquerade)
 
 
 def _multicast(cluster: Network) -> str:
     return "ff00::/8" if cluster.version == 6 else "224.0.0.0/4"
 
 
-def _nftables(cluster: Network, pods: Network) -> Iterator[NftTable]:
+def _nftables(cluster: Network, pods: Network, masquerades: bool) -> Iterator[NftTable]:
     """The table of `EnableNFTables`, rule by rule in the order of its source.
 
     Unlike iptables' form, the whole mark is compared and not its bit; and all that enters for the
@@ -53,10 +61,11 @@ def _nftables(cluster: Network, pods: Network) -> Iterator[NftTable]:
         rules=(f"{ip} saddr {cluster} accept", f"{ip} daddr {cluster} accept"),
     )
     name = f"flannel-ipv{cluster.version}"
-    yield NftTable(family=ip, name=name, comment=f"rules for {name}", chains=(masquerade, forward))
+    chains = (masquerade, forward) if masquerades else (forward,)
+    yield NftTable(family=ip, name=name, comment=f"rules for {name}", chains=chains)
 
 
-def _iptables(cluster: Network, pods: Network) -> Iterator[IptablesTable]:
+def _iptables(cluster: Network, pods: Network, masquerades: bool) -> Iterator[IptablesTable]:
     """The chains of flannel's own default form, jumped to from the end of the built-in ones."""
     masq, forward = (f'-m comment --comment "flanneld {w}"' for w in ("masq", "forward"))
     masquerade = IptablesChain(
@@ -74,10 +83,10 @@ def _iptables(cluster: Network, pods: Network) -> Iterator[IptablesTable]:
         name="FLANNEL-FWD",
         rules=(f"-s {cluster} {forward} -j ACCEPT", f"-d {cluster} {forward} -j ACCEPT"),
     )
-    for table, builtin, chain, words in (
-        ("nat", "POSTROUTING", masquerade, masq),
-        ("filter", "FORWARD", accept, forward),
-    ):
+    tables = [("filter", "FORWARD", accept, forward)]
+    if masquerades:
+        tables.insert(0, ("nat", "POSTROUTING", masquerade, masq))
+    for table, builtin, chain, words in tables:
         jump = IptablesChain(name=builtin, policy="ACCEPT", rules=(f"{words} -j {chain.name}",))
         yield IptablesTable(
             family="ip6" if cluster.version == 6 else "ip", name=table, chains=(jump, chain)

@@ -24,7 +24,10 @@ OVERHEAD, OVERHEAD6 = 50, 70
 @dataclass(frozen=True, slots=True)
 class Vxlan(Flannel):
     """Options are flannel's: `vni`, UDP `port` (8472 is Linux's default, not IANA's 4789), and
-    `direct_routing`, which sends packets bare to nodes on the same segment."""
+    `direct_routing`, which sends packets bare to nodes on the same segment. `tx_checksum` off is
+    the remedy where a tunnel's checksums come out wrong (flannel#1279): that of
+    `ethtool -K flannel.1 tx-checksum-ip-generic off`.
+    """
 
     name: ClassVar[str] = "flannel-vxlan"
     summary: ClassVar[str] = "VXLAN overlay, VNI 1 on UDP port 8472"
@@ -32,20 +35,22 @@ class Vxlan(Flannel):
     vni: int = 1
     port: int = 8472
     direct_routing: bool = False
+    tx_checksum: bool = True
 
     def validate(self, layout: Layout) -> Iterator[str]:
+        yield from Flannel.validate(self, layout)
         if not 1 <= self.vni < 2**24:
             yield f"The VNI {self.vni} must lie between 1 and {2**24 - 1}."
         if not 1 <= self.port <= 65535:
             yield f"The VXLAN port {self.port} must lie between 1 and 65535."
-        if layout.dual_stack and layout.underlay_mtu < 1280 + OVERHEAD6:
+        if layout.dual_stack and (mtu := self.outer_mtu(layout)) < 1280 + OVERHEAD6:
             yield (
-                f"The underlay MTU {layout.underlay_mtu} leaves IPv6 inside VXLAN less than its "
+                f"The underlay MTU {mtu} leaves IPv6 inside VXLAN less than its "
                 f"minimum of 1280 bytes; use {1280 + OVERHEAD6} or more."
             )
 
-    def pod_mtu(self, layout: Layout) -> int:
-        return layout.underlay_mtu - OVERHEAD
+    def pod_mtu(self, layout: Layout, node: NodeSpec | None = None) -> int:
+        return self.outer_mtu(layout, node) - OVERHEAD
 
     def devices(self, layout: Layout, node: NodeSpec, ipv6: bool) -> Iterator[Object]:
         """The device's address is the pod network's .0 as a host route, so that it has no segment;
@@ -54,13 +59,14 @@ class Vxlan(Flannel):
         yield VxlanLink(
             name=device,
             mac=self._vtep_mac(node, ipv6),
-            mtu=layout.underlay_mtu - (OVERHEAD6 if ipv6 else OVERHEAD),
+            mtu=self.outer_mtu(layout, node) - (OVERHEAD6 if ipv6 else OVERHEAD),
             txqlen=0,
             vni=self.vni,
             port=self.port,
             local=str(node.address_of(ipv6)),
             device=UPLINK,
             learning=False,
+            offloads=() if self.tx_checksum else (("tx-checksum-ip-generic", False),),
             addr_gen_mode=gen_mode(layout.dual_stack),
         )
         yield Address(device, f"{self._vtep(node, ipv6)}/{128 if ipv6 else 32}", nodad=ipv6)

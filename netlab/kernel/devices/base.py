@@ -22,6 +22,7 @@ from netlab.plan.links import AddrGenMode, AnyLink, Link, Peer, Port
 IFF_UP, IFF_NOARP = 0x1, 0x80
 ARPHRD_ETHER, ARPHRD_LOOPBACK = 1, 772
 _OPERSTATE_UP = 6
+OFFLOADS = "offloads"  # among a dumped device's values, though links' messages do not tell them
 LOOPBACK = 1  # the index of `lo`, in every namespace
 GEN_MODES: tuple[AddrGenMode, ...] = ("eui64", "none", "stable-privacy", "random")
 IPV6_MTU = 1280  # bytes; a device with a smaller MTU has no IPv6 at all
@@ -198,6 +199,8 @@ class Device:
             "qdisc": "" if qdisc in self.qdiscs or not raw.up else qdisc,
             "addr_gen_mode": self._gen_mode(values, names),
             "link_netns": names.link_netns,
+            "alias": values.get("IFLA_IFALIAS", ""),
+            "offloads": values.get(OFFLOADS, ()),
         }
 
     def _gen_mode(self, values: Mapping[str, Any], names: Names) -> AddrGenMode | None:
@@ -286,6 +289,7 @@ def change(device: Device, link: Link, place: Place, fields: Collection[str]) ->
         ("IFLA_MTU", link.mtu if "mtu" in fields else None),
         ("IFLA_TXQLEN", link.txqlen if "txqlen" in fields else None),
         ("IFLA_MASTER", (place.master or 0) if "master" in fields else None),
+        ("IFLA_IFALIAS", link.alias if "alias" in fields else None),
     )
     mask = (IFF_UP if "up" in fields else 0) | (IFF_NOARP if "arp" in fields else 0)
     flags = (IFF_UP if link.up else 0) | (0 if link.arp else IFF_NOARP)

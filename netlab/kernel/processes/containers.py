@@ -22,6 +22,7 @@ from netlab.kernel import namespaces
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import zygote
 from netlab.kernel.sandbox import start_of
+from netlab.plan.names import netns
 from netlab.plan.processes import Container
 
 FILE = "containers.json"
@@ -74,7 +75,7 @@ class Containers:
         assert process is not None
         orders = [
             msgspec.to_builtins(container)
-            | {"namespace": space, "log": str(self._folder.log(space, container.name))}
+            | {"namespace": netns(space), "log": str(self._folder.log(space, container.name))}
             for space, container in wanted
         ]
         # All at once: one by one, each would wait for its turn in this busy process.

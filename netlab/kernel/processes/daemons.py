@@ -27,6 +27,7 @@ from netlab.kernel import namespaces
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import supervisor
 from netlab.kernel.sandbox import start_of
+from netlab.plan.names import netns
 from netlab.plan.processes import Daemon
 
 FILE = "daemons.json"
@@ -92,6 +93,7 @@ class Daemons:
         ready_file = daemon.ready.file if daemon.ready else ""
         return {
             "namespace": namespace,
+            "netns": netns(namespace),
             "name": daemon.name,
             "command": [filled(word, folder) for word in daemon.command],
             "folder": str(folder),

@@ -33,6 +33,7 @@ class Daemon:
 
     def __init__(self, order: dict[str, Any]) -> None:
         self.namespace: str = order["namespace"]
+        self.netns: str = order["netns"]
         self.name: str = order["name"]
         self.command: list[str] = order["command"]
         self.folder: str = order["folder"]
@@ -76,7 +77,7 @@ class Daemon:
             call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != parent:
                 os._exit(1)
-            node = os.open(f"/run/netns/{self.namespace}", os.O_RDONLY)
+            node = os.open(f"/run/netns/{self.netns}", os.O_RDONLY)
             call("setns", node, CLONE_NEWNET)
             os.close(node)
             null = os.open(os.devnull, os.O_RDONLY)

@@ -79,7 +79,7 @@ def become(container: dict[str, Any], sockets: list[Any], failure: int) -> NoRet
             libc.signal(SIGPIPE, 0)  # which Python ignores, and whoever it becomes would too
             os.execvp(container["command"][0], container["command"])
         os.close(failure)
-        server.Server(container["hostname"], container["name"], sockets).run()
+        server.Server(container["pod"] or container["hostname"], container["name"], sockets).run()
     except OSError as error:
         os.write(failure, (error.strerror or str(error)).encode())
     finally:

@@ -11,8 +11,11 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 
+from msgspec.structs import replace
+
 from netlab.errors import BadInput
-from netlab.plan.links import Link, Loopback, Veth, Wireguard
+from netlab.plan.links import Link, Loopback, Peer, Veth, Wireguard
+from netlab.plan.names import netns
 from netlab.plan.shell import links, processes, routing, rulesets
 from netlab.plan.shell.text import (
     CONTAINERS,
@@ -35,7 +38,7 @@ def render(plan: Plan, server_source: str) -> str:
 
     Raises BadInput for what these tools could not read or make.
     """
-    spaces = list(plan.namespaces.values())
+    spaces = [_by_file(space) for space in plan.namespaces.values()]
     serving = any(processes.serves(item) for space in spaces for item in space.containers)
     parts = [
         HEADER.format(title=" ".join(plan.topology.split()), count=len(spaces)),
@@ -56,12 +59,26 @@ def render(plan: Plan, server_source: str) -> str:
     return "\n".join([*(part for part in parts if part), FINISH.format(hint=shlex.quote(hint))])
 
 
+def _by_file(space: Namespace) -> Namespace:
+    """A namespace under the name that its file has, as all others that it refers to."""
+    links = [
+        replace(link, peer=Peer(netns(link.peer.namespace), link.peer.link))
+        if isinstance(link, Veth) and link.peer
+        else link
+        for link in space.links
+    ]
+    made = [link.link_netns and netns(link.link_netns) for link in links]
+    links = [replace(link, link_netns=home) for link, home in zip(links, made, strict=True)]
+    return replace(space, name=netns(space.name), links=links)
+
+
 def _tools(spaces: list[Namespace], *, serving: bool) -> list[str]:
     """The programs that the script calls."""
     tools = ["ip", "bridge", "unshare"]
     tools += rulesets.tools(item for space in spaces for item in space.ruleset)
     tools += ["hostname"] if any(space.containers for space in spaces) else []
     tools += ["python3"] if serving else []
+    tools += ["ethtool"] if any(link.offloads for space in spaces for link in space.links) else []
     tools += ["sed"] if any(item.files for space in spaces for item in space.daemons) else []
     if any(isinstance(link, Wireguard) for space in spaces for link in space.links):
         tools.append("wg")
@@ -155,6 +172,10 @@ def _space(space: Namespace) -> str:
     late = [setting for setting in space.sysctls if PER_DEVICE.match(setting.path)]
     if late:
         lines.append(settings(space.name, late) + "\n")
+    for link in space.links:
+        features = " ".join(f"{name} {('off', 'on')[on]}" for name, on in link.offloads)
+        if features:
+            lines.append(f"ip netns exec {space.name} ethtool -K {word(link.name)} {features}\n")
     lines += [rulesets.script(space.name, item) for item in space.ruleset]
     return "\n".join(lines)
 

@@ -129,6 +129,8 @@ def settled(link: Link) -> Iterator[str]:
         yield f"link set dev {name} type bridge_slave {port}"
     if not link.arp and not isinstance(link, Tun | Ipip | Wireguard):  # they have none anyway
         yield f"link set dev {name} arp off"
+    if link.alias:
+        yield f"link set dev {name} alias {word(link.alias)}"
     if link.up:
         yield f"link set dev {name} up"
 

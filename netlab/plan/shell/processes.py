@@ -33,7 +33,7 @@ def _command(item: Container) -> list[str]:
     if item.command is not None:
         return [shlex.quote(part) for part in item.command]
     options = {
-        "--pod": item.hostname,
+        "--pod": item.pod or item.hostname,
         "--container": item.name,
         "--port": str(item.port),
         "--local-port": str(item.local_port),

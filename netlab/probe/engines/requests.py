@@ -16,7 +16,7 @@ from netlab.probe.engines.sockets import TIMEOUT, Unavailable, descriptors, in_w
 
 # Requests under way at once. Many, as those that get no answer are to wait for it together.
 _IN_FLIGHT = 2048
-_LONGEST = 200  # characters of an answer that are kept
+_LONGEST = 500  # characters of an answer; the longest names that can be make 440
 _WORDS_TO_SAY: dict[Application, bytes] = {
     "tcp": b"netlab\n",
     "http": b"GET / HTTP/1.0\r\n\r\n",

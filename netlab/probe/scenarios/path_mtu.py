@@ -65,7 +65,7 @@ def _near(lab: Lab, node: NodeSpec, ipv6: bool) -> Iterator[Probe[Together]]:
         yield _path(lab, first.name, last.name, address(last, ipv6), limit)
     if external and lab.outside(node, ipv6) is None:
         pod = node.pods[-1]
-        limit = min(lab.attachments[pod.name].mtu, lab.layout.underlay_mtu)
+        limit = min(lab.attachments[pod.name].mtu, node.mtu)
         yield _path(lab, pod.name, external.name, address(external, ipv6), limit)
 
 
