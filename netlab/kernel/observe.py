@@ -1,7 +1,8 @@
 """The kernel's state as the plan's own values, so that comparing the two is `==`.
 
-What the kernel makes by itself is left out: tunnels' fallback devices, the local routing table,
-what is learned (neighbours, FDB entries, path MTUs), link-local addresses made from a MAC.
+What the kernel makes by itself is left out: tunnels' fallback devices, the local routing table
+as it follows from the addresses, what is learned (neighbours, FDB entries, path MTUs), link-local
+addresses made from a MAC.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_interface
+
+import msgspec
 
 from netlab.kernel import devices, namespaces, objects, rulesets, settings
 from netlab.kernel.devices import offloads, vxlan
@@ -22,7 +26,7 @@ from netlab.kernel.readers import Reader
 from netlab.plan.links import AnyLink, Link, Peer, Veth
 from netlab.plan.names import netns
 from netlab.plan.processes import Container, Daemon
-from netlab.plan.routing import is_ipv6
+from netlab.plan.routing import LOCAL_TABLE, is_ipv6
 from netlab.plan.types import Namespace, Plan
 
 Raws = Mapping[int, Raw]
@@ -121,6 +125,7 @@ def _fill(space: Namespace, netlink: Netlink, raws: Raws, names: Mapping[int, st
             for entry in space.fdb
             if (entry.mac, entry.destination) != (_ANY_MAC, remotes[entry.link])
         ]
+    _judge_local_table(space, {raw.name for raw in raws.values() if raw.up})
     # The route of a link-local address that the kernel made is left out as the address is.
     own = {item.link for item in space.addresses if item.ip.startswith("fe80:")}
     space.routes = [
@@ -128,6 +133,33 @@ def _fill(space: Namespace, netlink: Netlink, raws: Raws, names: Mapping[int, st
         for way in space.routes
         if not (way.connected and way.destination == _LINK_LOCAL and way.link not in own)
     ]
+
+
+def _judge_local_table(space: Namespace, up: Collection[str]) -> None:
+    """Leave out the routes that the kernel has for IPv4 addresses; an address without one says so.
+
+    What is left of the local table nobody's address explains. A loopback address is its whole
+    network's.
+    """
+    own = {(f"{item.ip}/32", item.link): item for item in space.addresses if not is_ipv6(item.ip)}
+    networks = {
+        (str(ip_interface(item.address).network), "lo")
+        for item in own.values()
+        if item.link == "lo"
+    }
+    local: set[tuple[str, str]] = set()
+    routes = []
+    for way in space.routes:
+        where = (way.destination, way.link)
+        if way.table == LOCAL_TABLE and way.connected and (where in own or where in networks):
+            local.add(where)
+        else:
+            routes.append(way)
+    space.routes = routes
+    for (destination, link), item in own.items():
+        if link in up and (destination, link) not in local:
+            index = space.addresses.index(item)
+            space.addresses[index] = msgspec.structs.replace(item, state="not local")
 
 
 def _add_processes(space: Namespace, processes: Processes) -> None:

@@ -61,6 +61,9 @@ class Link(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower):
     bridge_port: Port | None = None
     txqlen: int = 1000
     arp: bool = True
+    multicast: bool = True
+    promisc: bool = False
+    allmulti: bool = False
     qdisc: str = ""
     addr_gen_mode: AddrGenMode | None = "eui64"
     link_netns: str | None = None
@@ -84,6 +87,7 @@ class Peer(Value, frozen=True):
 
 class Loopback(Link, frozen=True, kw_only=True):
     kind: ClassVar[str] = "loopback"
+    multicast: bool = False
 
 
 class Veth(Link, frozen=True, kw_only=True):
@@ -150,6 +154,7 @@ class Ipip(Link, frozen=True, kw_only=True):
     """IPv4 in IPv4 (protocol 4). `remote` None: taken from each route's next hop."""
 
     kind: ClassVar[str] = "ipip"
+    multicast: bool = False
     mtu: int = 1480
     arp: bool = False
     local: str | None = None
@@ -177,6 +182,7 @@ class Wireguard(Link, frozen=True, kw_only=True):
     """
 
     kind: ClassVar[str] = "wireguard"
+    multicast: bool = False
     mtu: int = 1420
     arp: bool = False
     private_key: str = ""
@@ -187,11 +193,13 @@ class Wireguard(Link, frozen=True, kw_only=True):
 
 class Dummy(Link, frozen=True, kw_only=True):
     kind: ClassVar[str] = "dummy"
+    multicast: bool = False
     arp: bool = False
 
 
 class Ifb(Link, frozen=True, kw_only=True):
     kind: ClassVar[str] = "ifb"
+    multicast: bool = False
     txqlen: int = 32
     arp: bool = False
 

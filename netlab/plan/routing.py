@@ -33,8 +33,9 @@ class Address(Value, frozen=True):
 
     The broadcast address of IPv4 is implied: networks of /30 and wider have one, as
     `ip address add … brd +` and the netlink library of flannel and the CNI plugins set it.
-    `nodad`: usable at once, without duplicate address detection. `state` is `tentative` or
-    `dadfailed`, and empty for a usable address.
+    `nodad`: usable at once, without duplicate address detection. `state` is `tentative`,
+    `dadfailed` or `not local` (its route in the local table is gone: the host itself does not
+    accept packets to it), and empty for a usable address.
     """
 
     what: ClassVar[str] = "address"

@@ -20,6 +20,8 @@ from netlab.kernel.pyroute import netlink as nl
 from netlab.plan.links import AddrGenMode, AnyLink, Link, Peer, Port
 
 IFF_UP, IFF_NOARP = 0x1, 0x80
+# Fields that are a flag each; `promisc` is what somebody asked for, not what a bridge needs.
+FLAGS = {"up": IFF_UP, "promisc": 0x100, "allmulti": 0x200, "multicast": 0x1000}
 ARPHRD_ETHER, ARPHRD_LOOPBACK = 1, 772
 _OPERSTATE_UP = 6
 OFFLOADS = "offloads"  # among a dumped device's values, though links' messages do not tell them
@@ -191,7 +193,7 @@ class Device:
             "name": values["IFLA_IFNAME"],
             "mac": values.get("IFLA_ADDRESS", "") if ethernet else "",
             "mtu": values.get("IFLA_MTU", 0),
-            "up": raw.up,
+            **{field: bool(raw.flags & bit) for field, bit in FLAGS.items()},
             "master": names.own.get(master, f"index {master}") if master else None,
             "bridge_port": read_port(raw) if master else None,
             "txqlen": values.get("IFLA_TXQLEN", 0),
@@ -258,8 +260,10 @@ def differing(value: Link | Port) -> list[str]:
 
 def create(device: Device, link: Link, place: Place, up: bool) -> Request:
     """Make a device with all that can be given with the first message."""
-    flags = (IFF_UP if up else 0) | (0 if link.arp else IFF_NOARP)
+    unusual = set(FLAGS).intersection(differing(link)) - {"up"}
+    flags = _flags(link, unusual) | (IFF_UP if up else 0) | (0 if link.arp else IFF_NOARP)
     change = IFF_UP | (IFF_NOARP if link.arp != defaults(type(link))["arp"] else 0)
+    change |= sum(FLAGS[field] for field in unusual)
     data = tuple(device.data(link, place, {*differing(link), *device.given}))
     attributes: Attributes = (
         ("IFLA_IFNAME", link.name),
@@ -274,6 +278,10 @@ def create(device: Device, link: Link, place: Place, up: bool) -> Request:
     fields = {"index": place.index, "flags": flags & change, "change": change}
     create_only = nl.NLM_F_CREATE | nl.NLM_F_EXCL
     return request(linkmsg, rtnl.RTM_NEWLINK, create_only, fields, attributes, link)
+
+
+def _flags(link: Link, fields: Collection[str]) -> int:
+    return sum(FLAGS[field] for field in fields if getattr(link, field))
 
 
 def _info(device: Device, data: Attributes) -> Attributes:
@@ -291,8 +299,9 @@ def change(device: Device, link: Link, place: Place, fields: Collection[str]) ->
         ("IFLA_MASTER", (place.master or 0) if "master" in fields else None),
         ("IFLA_IFALIAS", link.alias if "alias" in fields else None),
     )
-    mask = (IFF_UP if "up" in fields else 0) | (IFF_NOARP if "arp" in fields else 0)
-    flags = (IFF_UP if link.up else 0) | (0 if link.arp else IFF_NOARP)
+    named = FLAGS.keys() & set(fields)
+    mask = sum(FLAGS[field] for field in named) | (IFF_NOARP if "arp" in fields else 0)
+    flags = _flags(link, named) | (0 if link.arp else IFF_NOARP)
     if "addr_gen_mode" in fields and link.addr_gen_mode:
         yield gen_mode(place.index, link.addr_gen_mode, link)
     if mask or any(value is not None for _, value in attributes):

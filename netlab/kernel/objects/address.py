@@ -36,9 +36,10 @@ class AddressType(ObjectType):
     def change(self, want: Address, have: Address, indexes: Indexes) -> Iterator[Request]:
         """`nodad` changes in place, so that its routes stay; the rest makes another address.
 
-        One that is only tentative is left to the kernel: it becomes usable by itself.
+        One that is only tentative is left to the kernel: it becomes usable by itself. One whose
+        route in the local table was deleted gets it back with a new address only.
         """
-        if have.state == "dadfailed" or want.scope != have.scope:
+        if have.state in ("dadfailed", "not local") or want.scope != have.scope:
             yield from super().change(want, have, indexes)
         elif want.nodad != have.nodad:
             yield self._request(rtnl.RTM_NEWADDR, PUT, want, indexes)

@@ -25,6 +25,7 @@ from netlab.plan.routing import (
 
 _ONLINK = 0x4  # RTNH_F_ONLINK
 _CLONED = 0x200  # RTM_F_CLONED
+_KERNEL, _LOCAL = 2, 2  # RTPROT_KERNEL, RTN_LOCAL
 _ANY_SCOPE = 255
 _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 _SCOPES = {name: number for number, name in SCOPES.items()}
@@ -103,11 +104,16 @@ class RouteType(ObjectType):
         return request(rtmsg, kind, flags, fields, attributes, item)
 
     def read(self, netlink: Netlink, devices: Devices) -> Iterator[Route]:
-        """All but the local table, which follows from the addresses and the devices that are up,
-        and path MTUs that were learned."""
+        """All but path MTUs that were learned, and what the kernel itself has in the local table.
+
+        Of that only the routes to IPv4 addresses are read: `observe` holds them against those.
+        """
         for body in netlink.dump(_QUESTION):
             family_, table, flags = body[0], body[4], int.from_bytes(body[8:12], sys.byteorder)
-            if table == LOCAL_TABLE or flags & _CLONED or family_ not in _EVERYTHING:
+            if flags & _CLONED or family_ not in _EVERYTHING:
+                continue
+            kernels = table == LOCAL_TABLE and body[5] == _KERNEL
+            if kernels and (family_ != socket.AF_INET or body[7] != _LOCAL):
                 continue
             yield _route(*_read(body), devices)
 
