@@ -80,7 +80,9 @@ class Runner:
 
     def _captured(self, echoes: list[CapturedEcho]) -> list[Any]:
         switches = [subnet.switch for subnet in self.lab.layout.segments]
-        return list(send_captured(echoes, switches, self.neighbours)) if echoes else []
+        if not echoes:
+            return []
+        return list(send_captured(echoes, switches, self.neighbours, self.progress))
 
     def _requests(self, requests: list[Request]) -> list[Any]:
         between = self.neighbours.batches

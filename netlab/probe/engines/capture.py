@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
+from netlab.probe.engines.bpf import Instruction, attach
 from netlab.probe.engines.sockets import Unavailable, close_aside, open_in, widen
 
 Direction = Literal["in", "out"]
 _EVERY_PROTOCOL = socket.htons(0x0003)  # ETH_P_ALL
+_SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _FRAME = 65536 + 14  # bytes; a frame that the kernel has yet to segment may be this long
 
 
@@ -24,9 +27,12 @@ class Captured(NamedTuple):
 
 
 class Capture:
-    """Captures on all devices of some namespaces, one socket each; `lost` says why one is not."""
+    """Captures on all devices of some namespaces, one socket each; `lost` says why one is not.
 
-    def __init__(self, namespaces: Iterable[str]) -> None:
+    `program` is what the kernel's own filter lets through (`bpf`); all, where there is none.
+    """
+
+    def __init__(self, namespaces: Iterable[str], program: Sequence[Instruction] = ()) -> None:
         self.lost: dict[str, str] = {}
         self._sockets: dict[str, socket.socket] = {}
         for namespace in namespaces:
@@ -36,6 +42,8 @@ class Capture:
                 self.lost[namespace] = str(error)
                 continue
             widen(opened)
+            if program:
+                attach(opened, program)
             self._sockets[namespace] = opened
         self._frames: dict[str, list[Captured]] = {name: [] for name in self._sockets}
 
@@ -61,6 +69,14 @@ class Capture:
                     break
                 direction: Direction = "out" if sender[2] == socket.PACKET_OUTGOING else "in"
                 self._frames[namespace].append(Captured(namespace, sender[0], direction, frame))
+
+    @property
+    def dropped(self) -> int:
+        """How many frames found no room in a socket, since this was last asked."""
+        return sum(
+            struct.unpack("II", opened.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
+            for opened in self._sockets.values()
+        )
 
     def drain(self) -> list[Captured]:
         """All frames that have passed, namespace by namespace in their order."""

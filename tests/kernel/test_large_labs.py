@@ -1,0 +1,43 @@
+"""Labs of many nodes are green: what floods a switch with frames is no fault of the network."""
+
+from __future__ import annotations
+
+import pytest
+
+from netlab.probe.engines.capture import Capture
+from tests.kernel.conftest import Netlab
+
+WIDE = ("--set", "underlay=192.168.0.0/23")
+BARE = ("--set", "containers=0")
+
+
+@pytest.mark.parametrize(
+    ("topology", "options"),
+    [
+        ("flannel-vxlan", ("--nodes", "64", "--pods-per-node", "2", *BARE)),
+        ("flannel-host-gw", ("--nodes", "253", "--pods-per-node", "1", *BARE, *WIDE)),
+    ],
+    ids=["64 x 2", "253 x 1"],
+)
+def test_a_lab_of_many_nodes_is_green(
+    netlab: Netlab, topology: str, options: tuple[str, ...]
+) -> None:
+    report = netlab.ok("up", topology, *options)["verify"]
+    wires = [check for check in report["checks"] if check["kind"] == "wire"]
+    assert len(wires) > 250
+    assert all(check["ok"] for check in wires)
+
+
+def test_frames_that_the_capture_lost_are_asked_for_again(
+    netlab: Netlab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within this process, where the capture can be made to forget."""
+    import netlab as package
+
+    lost = iter([3, 0])
+    monkeypatch.setattr(Capture, "dropped", property(lambda _self: next(lost, 0)))
+    monkeypatch.setenv("NETLAB_STATE", str(netlab.state))
+    said: list[str] = []
+    with package.up("flannel-host-gw", nodes=2, pods_per_node=1, containers=0) as lab:
+        assert lab.verify(progress=lambda words, _done, _total: said.append(words)).ok
+    assert any("3 frames were lost by the capture" in words for words in said)

@@ -1,0 +1,60 @@
+"""The capture's filter: it passes what is evidence, in any tunnel, and nothing else."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from netlab.probe.engines import bpf
+
+COOKIE = b"netlabXY"
+
+
+def passes(program: list[bpf.Instruction], frame: bytes) -> bool:
+    """What the kernel does with a frame (Documentation/networking/filter.rst)."""
+    at = accumulator = 0
+    while True:
+        code, if_true, if_false, value = program[at]
+        at += 1
+        if code == 0x06:
+            return value != 0
+        if code == 0x15:
+            at += if_true if accumulator == value else if_false
+            continue
+        size = {0x20: 4, 0x28: 2, 0x30: 1}[code]
+        if value + size > len(frame):
+            return False
+        accumulator = int.from_bytes(frame[value : value + size], "big")
+
+
+def echo(kind: int, before: int, ipv6: bool = False) -> bytes:
+    """A frame with an echo behind so many bytes of tunnel."""
+    head = bytes(14 + before + (40 if ipv6 else 20))
+    return head + struct.pack("!BBHI", kind, 0, 0, 7) + COOKIE + b"0001"
+
+
+@pytest.mark.parametrize("before", [0, 20, 28, 50, 58, 70, 78])
+@pytest.mark.parametrize(("ipv6", "request_type", "reply"), [(False, 8, 0), (True, 128, 129)])
+def test_requests_pass_in_any_tunnel_and_replies_do_not(
+    before: int, ipv6: bool, request_type: int, reply: int
+) -> None:
+    program = bpf.echoes(COOKIE, solicitations=False)
+    assert passes(program, echo(request_type, before, ipv6))
+    assert not passes(program, echo(reply, before, ipv6))
+    other = echo(request_type, before, ipv6).replace(COOKIE, b"netlabZZ")
+    assert not passes(program, other)
+    assert not passes(program, bytes(14))
+
+
+def test_solicitations_pass_where_they_are_awaited() -> None:
+    arp = bytes(12) + b"\x08\x06" + bytes(28)
+    solicitation = bytes(12) + b"\x86\xdd" + bytes(6) + b"\x3a" + bytes(33) + b"\x87" + bytes(23)
+    report = bytes(12) + b"\x86\xdd" + bytes(6) + b"\x00" + bytes(60)
+    awaited, not_awaited = (bpf.echoes(COOKIE, solicitations=on) for on in (True, False))
+    assert passes(awaited, arp)
+    assert passes(awaited, solicitation)
+    assert not passes(awaited, report)
+    assert not passes(not_awaited, arp)
+    assert passes(awaited, echo(8, 50))
+    assert passes(awaited, echo(128, 70, ipv6=True))
