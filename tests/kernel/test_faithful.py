@@ -156,14 +156,18 @@ def test_bridge_and_pods_as_the_cni_plugin_makes_them(vxlan: Netlab, lab: str, m
 
 def test_names_are_those_of_ip_netns(vxlan: Netlab) -> None:
     names = {line.split()[0] for line in sandbox(vxlan, "ip netns", "vxlan").splitlines()}
-    assert names == {"underlay", "router", "external", *(f"node-{n}" for n in (1, 2, 3))} | {
-        f"pod-{n}-{p}" for n in (1, 2, 3) for p in (1, 2)
-    }
+    assert names == {
+        "underlay",
+        "router",
+        "internet",
+        "external",
+        *(f"node-{n}" for n in (1, 2, 3)),
+    } | {f"pod-{n}-{p}" for n in (1, 2, 3) for p in (1, 2)}
 
 
 def test_nodes_hang_on_a_switch_of_their_own(vxlan: Netlab) -> None:
     devices = links(vxlan, "vxlan", "underlay")
     ports = {name for name, link in devices.items() if link.get("master") == "br0"}
-    assert ports == {"node-1", "node-2", "node-3", "external", "router"}
+    assert ports == {"node-1", "node-2", "node-3", "router"}
     routes = vxlan.inside("external", "ip route show", "vxlan").splitlines()
-    assert [line.split()[0] for line in routes] == ["default", "192.168.0.0/24"]
+    assert [line.split()[0] for line in routes] == ["default", "203.0.113.0/24"]

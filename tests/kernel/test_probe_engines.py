@@ -117,7 +117,7 @@ def test_answers_are_in_the_order_of_the_requests() -> None:
         ("tcp", b"pod c 10.0.0.1:1\n", "pod c 10.0.0.1:1", None),
         ("tcp", b"", "", "closed without an answer"),
         ("tcp", b"\x1b[31mred\xff\n", "?[31mred�", None),
-        ("tcp", b"x" * 5000, "x" * 200, None),
+        ("tcp", b"x" * 5000, "x" * 500, None),
         ("http", b"HTTP/1.0 200 OK\r\nA: b\r\n\r\nbody\n", "body", None),
         ("http", b"HTTP/1.1 404 Not Found\r\n\r\nbody\n", "", "not a good HTTP answer"),
         ("http", b"what?\n", "", "not a good HTTP answer"),

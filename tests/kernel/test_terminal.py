@@ -20,7 +20,7 @@ GREEN_OK, RED_FAIL = re.compile(r"\x1b\[32mok *\x1b\[0m"), re.compile(r"\x1b\[31
 def lab(shared: Netlab) -> Netlab:
     """Pods can be reached from outside, which they should not be."""
     shared.ok("up", "flannel-vxlan", "--no-verify")
-    shared.inside("external", "ip route add 10.244.0.0/24 via 192.168.0.1")
+    shared.inside("router", "ip route add 10.244.0.0/24 via 192.168.0.1")
     return shared
 
 

@@ -106,7 +106,7 @@ VXLAN_BREAKS = {
         {"pod-external": "no reply"},
     ),
     "a route from outside to pods": Break(
-        "external",
+        "router",
         "ip route add 10.244.0.0/24 via 192.168.0.1",
         {"negative", "state"},
         {"negative": "echo reply"},
@@ -378,7 +378,7 @@ def test_a_next_hop_on_another_segment_is_shown_to_fail(netlab: Netlab) -> None:
     row = next(x for x in netlab.run("verify").out.splitlines() if x.startswith("node-1 "))
     assert row.split()[1:5] == ["ok", "ok", "no", "no"]
     # Somebody answers for the next hop: no longer what was said.
-    netlab.inside("external", "ip address add 192.168.2.1/32 dev lo")
+    netlab.inside("router", "ip address add 192.168.2.1/32 dev lo")
     code, report = verify(netlab)
     assert code == 1
     seen = [c["observed"] for c in report["checks"] if not c["ok"] and c["kind"] == "wire"]
