@@ -18,7 +18,7 @@ from netlab.kernel import namespaces, objects, observe, rulesets, settings
 from netlab.kernel.devices import base
 from netlab.kernel.netlink import GONE, Netlink, Request
 from netlab.kernel.processes import Processes
-from netlab.kernel.rulesets import RulesetError
+from netlab.kernel.rulesets import RulesetError, nft
 from netlab.kernel.space import Space, Spaces
 from netlab.kernel.wiring import Wiring
 from netlab.kernel.work import Share, Task, Work, sort
@@ -45,6 +45,7 @@ class Engine:
         self._spaces = Spaces()
         self._writes = 0  # other than by netlink: settings, rulesets, processes
         gc.freeze()  # a plan's many values stay until the end, so nobody need look for their ends
+        nft.keep_room()
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         if hard != resource.RLIM_INFINITY and len(plan.namespaces) + 64 > hard:

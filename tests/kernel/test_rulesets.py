@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from ipaddress import ip_network
@@ -616,3 +617,25 @@ def test_the_machines_lock_of_iptables_is_left_alone() -> None:
     rulesets.apply([], [], iptables_form("legacy"))
     assert rulesets.observe([], {}) == []
     assert not lock.exists()
+
+
+FULL = """
+import os
+from netlab.kernel.namespaces import scratch
+from netlab.kernel.rulesets import nft
+
+nft.keep_room()
+for _ in range(1100):
+    os.open(os.devnull, os.O_RDONLY)
+with scratch():
+    for _ in range(2):
+        nft.run("table ip t { chain c { type nat hook postrouting priority 100; accept; } }")
+    print(nft.run("list ruleset").count("table ip t"))
+"""
+
+
+def test_a_process_with_many_files_can_load_rules() -> None:
+    """Of a thousand namespaces each takes a descriptor, and libnftables uses select()."""
+    command = [sys.executable, "-c", FULL]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "1\n", done.stderr

@@ -49,10 +49,26 @@ def require() -> None:
     _library()
 
 
+_ROOM = 16  # descriptors kept for libnftables
+_kept: list[int] = []
+
+
+def keep_room() -> None:
+    """Keep some low descriptors: libnftables uses select(), which ends a process at the 1,024th.
+
+    To be called before a large lab's namespaces are opened, each of which takes a descriptor.
+    """
+    while len(_kept) < _ROOM:
+        _kept.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+
 @contextlib.contextmanager
 def _context(output: int) -> Iterator[ctypes.c_void_p]:
     """A libnftables context of the current network namespace."""
     library = _library()
+    kept = bool(_kept)
+    while _kept:
+        os.close(_kept.pop())
     context = ctypes.c_void_p(library.nft_ctx_new(0))
     try:
         library.nft_ctx_buffer_output(context)
@@ -61,6 +77,8 @@ def _context(output: int) -> Iterator[ctypes.c_void_p]:
         yield context
     finally:
         library.nft_ctx_free(context)
+        if kept:
+            keep_room()
 
 
 def run(commands: str, output: int = _STATELESS) -> str:
