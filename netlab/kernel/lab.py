@@ -12,18 +12,22 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet, unknown
-from netlab.kernel.sandbox import LAB, Keeper, destroy, orphans, rootless
+from netlab.kernel.sandbox import LAB, Keeper, destroy, keepers, lab_of, rootless
 from netlab.state import decode, encode
 
 T = TypeVar("T")
 KEEPER = "keeper.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_PRIVATE = 0o700  # nobody else reads a plan, or holds the lock of a lab
+_TRIES = 20  # to lock a new folder, which another command may take for one left behind
+_LARGEST = 1 << 28  # bytes of a file; the plan of a lab as large as a host can hold is a tenth
 
 
 def root() -> Path:
@@ -37,7 +41,18 @@ def root() -> Path:
     return Path(f"/tmp/netlab-{os.geteuid()}")
 
 
-_TRIES = 20  # to lock a new folder, which another command may take for one left behind
+def _ours() -> Path:
+    """The folder of all labs, which is this user's if it is there.
+
+    Another's could lead a command into another's files, as one that somebody left in /tmp.
+    Raises Unmet.
+    """
+    folder = root()
+    with contextlib.suppress(FileNotFoundError), _usable(FileNotFoundError):
+        # Of a link both must be ours: the link, and where it leads.
+        if {os.lstat(folder).st_uid, os.stat(folder).st_uid} != {os.geteuid()}:
+            raise PermissionError(errno.EPERM, "it belongs to another user")
+    return folder
 
 
 class LabFolder:
@@ -49,24 +64,25 @@ class LabFolder:
                 f"The lab name '{name}' must be letters, digits, '.', '_' or '-', at most 63."
             )
         self.name = name
-        self.folder = root() / name
+        self.folder = _ours() / name
 
     def exists(self) -> bool:
         return os.path.isdir(self.folder)  # unlike Path.is_dir, also where one may not look
 
     @property
     def keeper(self) -> Keeper | None:
-        """The keeper that is known of; None too when its file does not tell."""
-        try:
-            return self.read(KEEPER, Keeper)
-        except (OSError, LabUnavailable):
-            return None
+        """The lab's keeper, found by what it is where its file does not tell; None if it ended."""
+        known = None
+        with contextlib.suppress(OSError, LabUnavailable):
+            known = self.read(KEEPER, Keeper)
+        if known and known.alive and lab_of(known.pid) == self.folder:
+            return known
+        return next((keeper for folder, keeper in keepers() if folder == self.folder), None)
 
     @property
     def state(self) -> Literal["running", "partial", "stale"]:
         """`running`, `partial` while or after an `up` that was not whole, or `stale`."""
-        keeper = self.keeper
-        if keeper is None or not keeper.alive:
+        if self.keeper is None:
             return "stale"
         return "running" if os.path.exists(self.folder / "whole") else "partial"
 
@@ -76,10 +92,10 @@ class LabFolder:
     def read(self, file: str, kind: type[T]) -> T:
         """A file's value. Raises FileNotFoundError, and LabUnavailable for anything else."""
         try:
-            return decode((self.folder / file).read_bytes(), kind)
+            return decode(_contents(self.folder / file), kind)
         except FileNotFoundError:
             raise
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             raise self.unusable(file) from None
 
     def unusable(self, file: str) -> LabUnavailable:
@@ -155,18 +171,16 @@ class LabFolder:
             return False
 
     def _make(self) -> None:
-        """Make the folder; refuse a folder of all labs that is another user's, as /tmp could offer.
-
-        Raises Unmet.
-        """
+        """Make the folder, for nobody else to look into. Raises Unmet."""
         folder = root()
         with _usable():
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-            if folder.stat().st_uid != os.geteuid():
-                raise PermissionError(errno.EPERM, "it belongs to another user")
+            folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        with _usable():
+            if _ours().stat().st_mode & ~_PRIVATE & 0o777:
+                folder.chmod(_PRIVATE)
         try:
             with _usable(FileExistsError):
-                self.folder.mkdir(mode=0o755)
+                self.folder.mkdir(mode=_PRIVATE)
         except FileExistsError:
             pass  # whether it is a folder shows when it is opened
         except Unmet:
@@ -179,7 +193,7 @@ class LabFolder:
         Raises Unmet where either is not allowed.
         """
         with _usable():
-            if (keeper := self.keeper) and keeper.alive:
+            if keeper := self.keeper:
                 destroy(keeper)
         self.remove()
 
@@ -188,6 +202,19 @@ class LabFolder:
         with _usable(), contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
         _remove_if_empty(root())
+
+
+def _contents(path: Path) -> bytes:
+    """What a regular file of sensible size holds; anything else is no file of a lab's.
+
+    Raises OSError, and ValueError for one that is none: a named pipe would be waited for.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(fd, "rb") as stream:
+        known = os.fstat(fd)
+        if not stat.S_ISREG(known.st_mode) or known.st_size > _LARGEST:
+            raise ValueError(f"{path} is no file of a lab")
+        return stream.read()
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -216,7 +243,7 @@ def labs() -> list[LabFolder]:
     """All labs of this user. Raises Unmet."""
     try:
         with _usable(FileNotFoundError):
-            names = sorted(entry.name for entry in root().iterdir() if entry.is_dir())
+            names = sorted(entry.name for entry in _ours().iterdir() if entry.is_dir())
     except FileNotFoundError:
         return []
     return [LabFolder(name) for name in names if _NAME.fullmatch(name)]
@@ -247,9 +274,10 @@ def clear_stale() -> tuple[list[str], list[NetlabError]]:
 def end_orphans() -> list[str]:
     """End the labs whose folder somebody removed while they ran; returns their names."""
     ended = []
-    for name, keeper in orphans(root()):
-        destroy(keeper)
-        ended.append(name)
+    for folder, keeper in keepers():
+        if folder.parent == root() and not folder.exists():
+            destroy(keeper)
+            ended.append(folder.name)
     return ended
 
 

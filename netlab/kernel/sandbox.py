@@ -56,19 +56,31 @@ class Sandbox:
         os.write(self.gate, keeper_program.WHOLE)
 
 
-def orphans(root: Path) -> Iterator[tuple[str, Keeper]]:
-    """Labs below `root` whose folder somebody removed, and their keepers."""
+def keepers() -> Iterator[tuple[Path, Keeper]]:
+    """Every keeper of this user, known by what it is and not by a file, with its lab's folder."""
     for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().decode().split("\0")
-        except (OSError, UnicodeDecodeError):
-            continue
-        if words[3:4] != [keeper_program.__file__] or len(words) < 6:
-            continue
-        folder = Path(words[5])
-        start = start_of(int(entry.name))
-        if folder.parent == root and not folder.exists() and start is not None:
-            yield folder.name, Keeper(int(entry.name), start)
+        pid = int(entry.name)
+        folder, start = lab_of(pid), start_of(pid)
+        if folder is not None and start is not None:
+            yield folder, Keeper(pid, start)
+
+
+def lab_of(pid: int) -> Path | None:
+    """The folder of the lab whose keeper a process is; None for any other process.
+
+    A keeper is this user's, runs the keeper's program, and is process 1 of a PID namespace below.
+    """
+    entry = Path(f"/proc/{pid}")
+    try:
+        words = (entry / "cmdline").read_bytes().decode().split("\0")
+        status = dict(line.split(":", 1) for line in (entry / "status").read_text().splitlines())
+        ours = entry.stat().st_uid == os.geteuid()
+    except (OSError, ValueError):
+        return None
+    program = Path(keeper_program.__file__)
+    if len(words) < 6 or Path(words[3]).parts[-3:] != program.parts[-3:] or not ours:
+        return None
+    return Path(words[5]) if status["NSpid"].split()[1:][-1:] == ["1"] else None
 
 
 def rootless() -> bool:
@@ -323,7 +335,7 @@ def destroy(keeper: Keeper) -> None:
     except ProcessLookupError:
         return
     try:
-        if keeper.alive:
+        if keeper.alive and lab_of(keeper.pid) is not None:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             select.select([pidfd], [], [])
     finally:
