@@ -6,6 +6,7 @@ observer.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -317,9 +318,10 @@ def test_the_host_is_left_as_it_was(plan: Plan, tmp_path: Path) -> None:
 def _commands_below(children: Path) -> set[str]:
     """The names of a process's children and of theirs, and so on."""
     names: set[str] = set()
-    for pid in children.read_text().split() if children.exists() else []:
-        names.add(Path(f"/proc/{pid}/comm").read_text().strip())
-        names |= _commands_below(Path(f"/proc/{pid}/task/{pid}/children"))
+    with contextlib.suppress(OSError):  # one may end while it is looked at
+        for pid in children.read_text().split():
+            names.add(Path(f"/proc/{pid}/comm").read_text().strip())
+            names |= _commands_below(Path(f"/proc/{pid}/task/{pid}/children"))
     return names
 
 
