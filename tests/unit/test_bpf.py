@@ -9,11 +9,12 @@ import pytest
 from netlab.probe.engines import bpf
 
 COOKIE = b"netlabXY"
+PAYLOAD = 12
 
 
 def passes(program: list[bpf.Instruction], frame: bytes) -> bool:
     """What the kernel does with a frame (Documentation/networking/filter.rst)."""
-    at = accumulator = 0
+    at = accumulator = index = 0
     while True:
         code, if_true, if_false, value = program[at]
         at += 1
@@ -22,10 +23,18 @@ def passes(program: list[bpf.Instruction], frame: bytes) -> bool:
         if code == 0x15:
             at += if_true if accumulator == value else if_false
             continue
-        size = {0x20: 4, 0x28: 2, 0x30: 1}[code]
-        if value + size > len(frame):
-            return False
-        accumulator = int.from_bytes(frame[value : value + size], "big")
+        if code == 0x80:
+            accumulator = len(frame)
+        elif code == 0x14:
+            accumulator = (accumulator - value) & 0xFFFFFFFF
+        elif code == 0x07:
+            index = accumulator
+        else:
+            size = {0x28: 2, 0x30: 1, 0x40: 4, 0x50: 1}[code]
+            start = (value + (index if code in (0x40, 0x50) else 0)) & 0xFFFFFFFF
+            if start + size > len(frame):
+                return False
+            accumulator = int.from_bytes(frame[start : start + size], "big")
 
 
 def echo(kind: int, before: int, ipv6: bool = False) -> bytes:
@@ -34,12 +43,13 @@ def echo(kind: int, before: int, ipv6: bool = False) -> bytes:
     return head + struct.pack("!BBHI", kind, 0, 0, 7) + COOKIE + b"0001"
 
 
-@pytest.mark.parametrize("before", [0, 20, 28, 50, 58, 70, 78])
+# None, a VLAN tag, IPIP, GRE, IP in UDP, VXLAN, GENEVE with options, the same over IPv6, any.
+@pytest.mark.parametrize("before", [0, 4, 20, 24, 28, 50, 58, 70, 78, 333])
 @pytest.mark.parametrize(("ipv6", "request_type", "reply"), [(False, 8, 0), (True, 128, 129)])
 def test_requests_pass_in_any_tunnel_and_replies_do_not(
     before: int, ipv6: bool, request_type: int, reply: int
 ) -> None:
-    program = bpf.echoes(COOKIE, solicitations=False)
+    program = bpf.echoes(COOKIE, PAYLOAD, solicitations=False)
     assert passes(program, echo(request_type, before, ipv6))
     assert not passes(program, echo(reply, before, ipv6))
     other = echo(request_type, before, ipv6).replace(COOKIE, b"netlabZZ")
@@ -51,7 +61,7 @@ def test_solicitations_pass_where_they_are_awaited() -> None:
     arp = bytes(12) + b"\x08\x06" + bytes(28)
     solicitation = bytes(12) + b"\x86\xdd" + bytes(6) + b"\x3a" + bytes(33) + b"\x87" + bytes(23)
     report = bytes(12) + b"\x86\xdd" + bytes(6) + b"\x00" + bytes(60)
-    awaited, not_awaited = (bpf.echoes(COOKIE, solicitations=on) for on in (True, False))
+    awaited, not_awaited = (bpf.echoes(COOKIE, PAYLOAD, solicitations=on) for on in (True, False))
     assert passes(awaited, arp)
     assert passes(awaited, solicitation)
     assert not passes(awaited, report)

@@ -60,12 +60,13 @@ def _send(
     """All echoes once: their cookies, the replies, what was captured, what was not and why."""
     common = COOKIE + os.urandom(2)
     cookies = {common + number.to_bytes(4, "big"): number for number in range(len(echoes))}
+    program = bpf.echoes(common, len(common) + 4, solicitations=awaited)
     sent = [
         Echo(echo.namespace, echo.target, cookie, echo.wanted)
         for cookie, echo in zip(cookies, echoes, strict=True)
     ]
     neighbours.flush_underlay(Entry(*hop) for echo in echoes for hop in echo.unresolved)
-    with Capture(switches, bpf.echoes(common, solicitations=awaited)) as capture:
+    with Capture(switches, program) as capture:
         # A second echo of the same path would be one too many on the underlay.
         replies = neighbours.batches(
             sent, ends, lambda batch: send_echoes(batch, waits=(TIMEOUT,), between=capture.read)
