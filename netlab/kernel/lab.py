@@ -56,6 +56,15 @@ def _ours() -> Path:
     return folder
 
 
+def _same(one: Path | None, other: Path) -> bool:
+    """Whether two paths are one folder, by whatever links they lead there, or one path at least."""
+    if one is None or one == other:
+        return one is not None
+    with contextlib.suppress(OSError):
+        return os.path.samefile(one, other)
+    return False
+
+
 class LabFolder:
     """One lab's folder. Reading is free; who changes a lab holds its lock."""
 
@@ -76,9 +85,9 @@ class LabFolder:
         known = None
         with contextlib.suppress(OSError, LabUnavailable):
             known = self.read(KEEPER, Keeper)
-        if known and known.alive and lab_of(known.pid) == self.folder:
+        if known and known.alive and _same(lab_of(known.pid), self.folder):
             return known
-        return next((keeper for folder, keeper in keepers() if folder == self.folder), None)
+        return next((keeper for folder, keeper in keepers() if _same(folder, self.folder)), None)
 
     @property
     def state(self) -> Literal["running", "partial", "stale"]:
@@ -276,7 +285,7 @@ def end_orphans() -> list[str]:
     """End the labs whose folder somebody removed while they ran; returns their names."""
     ended = []
     for folder, keeper in keepers():
-        if folder.parent == root() and not folder.exists():
+        if _same(folder.parent, root()) and not folder.exists():
             destroy(keeper)
             ended.append(folder.name)
     return ended

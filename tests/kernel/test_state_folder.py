@@ -95,3 +95,15 @@ def test_a_named_pipe_is_no_file_of_a_labs(netlab: Netlab, file: str) -> None:
     found = netlab.run("diff", timeout=20)
     assert found.code == (0 if file == "keeper.json" else 4)
     assert netlab.ok("down")["removed"] == ["flannel-vxlan"]
+
+
+def test_a_lab_is_the_same_by_another_path(netlab: Netlab, tmp_path: Path) -> None:
+    """What runs is no stale folder, whatever link leads there."""
+    netlab.ok("up", "flannel-vxlan", *SMALL)
+    by_link = Netlab(tmp_path / "link")
+    by_link.state.symlink_to(netlab.state)
+    assert by_link.ok("gc")["removed"] == []
+    assert by_link.ok("status")["state"] == "running"
+    assert netlab.ok("status")["state"] == "running"
+    assert by_link.ok("down")["removed"] == ["flannel-vxlan"]
+    by_link.state.unlink()
