@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
-from netlab.plan.probing.actions import Action
+from netlab.plan.probing.actions import Action, Echo
 from netlab.plan.probing.check import Check, Kind
-from netlab.plan.probing.expectations import Expectation
+from netlab.plan.probing.expectations import Expectation, NoReply, Reply
 from netlab.plan.probing.lab import Lab
 from netlab.plan.probing.sample import Sample
 
@@ -35,6 +35,13 @@ class Probe(Generic[A]):
         family = 6 if self.action.ipv6 else 4
         protocol = self.action.protocol
         return Check(self.kind, self.source, self.target, *verdict, family, protocol)
+
+
+def echo(kind: Kind, source: str, target: str, ip: str, reason: str | None) -> Probe[Echo]:
+    """An echo from a namespace to the address of `target`: a reply, or none for a `reason`."""
+    if reason:
+        return Probe("negative", source, target, Echo(source, ip, wanted=False), NoReply(reason))
+    return Probe(kind, source, target, Echo(source, ip), Reply())
 
 
 class Scenario:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from netlab.plan.probing.actions import Echo, Request
+from netlab.plan.probing.actions import Request
 from netlab.plan.probing.check import Kind
-from netlab.plan.probing.expectations import Answer, NoReply, Reply
+from netlab.plan.probing.expectations import Answer
 from netlab.plan.probing.lab import Lab, address
 from netlab.plan.probing.sample import Sample, evenly_spaced, small
-from netlab.plan.probing.scenario import Probe, Scenario
+from netlab.plan.probing.scenario import Probe, Scenario, echo
 from netlab.probe.scenarios.servers import application
-from netlab.topology.resolved import ExternalSpec, NodeSpec, PodSpec
+from netlab.topology.resolved import ExternalSpec, PodSpec
 
 # So many times in a row a router tells one host that it has no way (ip_error in net/ipv4/route.c);
 # then it is silent for a while, and silence costs a timeout.
@@ -33,17 +33,11 @@ class PodToExternal(Scenario):
             for node in lab.layout.nodes:
                 reason = lab.outside(node, ipv6)
                 for pod in node.pods if small(lab.layout) else node.pods[:1]:
-                    yield _echo(pod, external, reason, ipv6)
+                    ip = str(address(external, ipv6))
+                    yield echo("pod-external", pod.name, external.name, ip, reason)
                     if reason is None:
                         yield _request(lab, pod, external, index, ipv6)
                         index += 1
-
-
-def _echo(pod: PodSpec, external: ExternalSpec, reason: str | None, ipv6: bool) -> Probe[Echo]:
-    echo = Echo(pod.name, str(address(external, ipv6)), wanted=reason is None)
-    if reason:
-        return Probe("negative", pod.name, external.name, echo, NoReply(reason))
-    return Probe("pod-external", pod.name, external.name, echo, Reply())
 
 
 def _request(
@@ -66,13 +60,7 @@ class ExternalToPod(Scenario):
             return
         nodes = [node for node in lab.layout.nodes if node.pods]
         for node in evenly_spaced(nodes, _ANSWERED):
+            pod, reason = node.pods[0], lab.datapath.outside_to_pods(lab.layout, node)
             for ipv6 in lab.families:
-                yield _to_pod(lab, external, node, ipv6)
-
-
-def _to_pod(lab: Lab, external: ExternalSpec, node: NodeSpec, ipv6: bool) -> Probe[Echo]:
-    pod, reason = node.pods[0], lab.datapath.outside_to_pods(lab.layout, node)
-    echo = Echo(external.name, str(address(pod, ipv6)), wanted=reason is None)
-    if reason:
-        return Probe("negative", external.name, pod.name, echo, NoReply(reason))
-    return Probe("pod-external", external.name, pod.name, echo, Reply())
+                ip = str(address(pod, ipv6))
+                yield echo("pod-external", external.name, pod.name, ip, reason)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from netlab.plan.probing.actions import Echo
 from netlab.plan.probing.check import Kind
-from netlab.plan.probing.expectations import Answer, NoReply, Reply
+from netlab.plan.probing.expectations import Answer
 from netlab.plan.probing.lab import Lab, address
 from netlab.plan.probing.sample import Sample, small
-from netlab.plan.probing.scenario import Probe, Scenario
+from netlab.plan.probing.scenario import Probe, Scenario, echo
 from netlab.probe.scenarios.servers import application, choose, servers
 from netlab.topology.resolved import NodeSpec, PodSpec
 
@@ -30,7 +29,8 @@ class NodeToPod(Scenario):
                 asked: set[str] = set()
                 for pod in _pods(lab, node):
                     reason = lab.unreachable(node.name, pod.node)
-                    yield _echo(node, pod, reason, ipv6)
+                    ip = str(address(pod, ipv6))
+                    yield echo("node-pod", node.name, pod.name, ip, reason)
                     if reason is None and servers(pod) and pod.node not in asked:
                         asked.add(pod.node)
                         request, server = choose(node.name, pod, application(index), index, ipv6)
@@ -38,13 +38,6 @@ class NodeToPod(Scenario):
                         answer = Answer(f"{pod.name} {server.name}", (own,) if own else ())
                         yield Probe("node-pod", node.name, pod.name, request, answer)
                         index += 1
-
-
-def _echo(node: NodeSpec, pod: PodSpec, reason: str | None, ipv6: bool) -> Probe[Echo]:
-    echo = Echo(node.name, str(address(pod, ipv6)), wanted=reason is None)
-    if reason:
-        return Probe("negative", node.name, pod.name, echo, NoReply(reason))
-    return Probe("node-pod", node.name, pod.name, echo, Reply())
 
 
 def _pods(lab: Lab, node: NodeSpec) -> Iterator[PodSpec]:

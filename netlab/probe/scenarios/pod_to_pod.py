@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from netlab.plan.probing.actions import Echo, Request
+from netlab.plan.probing.actions import Request
 from netlab.plan.probing.check import Kind
-from netlab.plan.probing.expectations import Answer, NoReply, Reply
+from netlab.plan.probing.expectations import Answer
 from netlab.plan.probing.lab import Lab, address
 from netlab.plan.probing.sample import PodPair, Sample, evenly_spaced, small
-from netlab.plan.probing.scenario import Probe, Scenario
+from netlab.plan.probing.scenario import Probe, Scenario, echo
 from netlab.probe.scenarios.servers import APPLICATIONS, application, choose, servers
 from netlab.topology.resolved import PodSpec
 
@@ -29,22 +29,15 @@ class PodToPod(Scenario):
         pairs = sample.pod_pairs(lab.layout)
         for ipv6 in lab.families:
             for source, target in pairs:
-                yield _echo(lab, source, target, ipv6)
+                reason = lab.unreachable(source.node, target.node)
+                ip = str(address(target, ipv6))
+                yield echo(_kind(source, target), source.name, target.name, ip, reason)
         for ipv6 in lab.families:
             yield from _requests(lab, sample, pairs, ipv6)
 
 
 def _kind(source: PodSpec, target: PodSpec) -> Kind:
     return "pod-same-node" if source.node == target.node else "pod-cross-node"
-
-
-def _echo(lab: Lab, source: PodSpec, target: PodSpec, ipv6: bool) -> Probe[Echo]:
-    ip = str(address(target, ipv6))
-    reason = lab.unreachable(source.node, target.node)
-    if reason:
-        echo = Echo(source.name, ip, wanted=False)
-        return Probe("negative", source.name, target.name, echo, NoReply(reason))
-    return Probe(_kind(source, target), source.name, target.name, Echo(source.name, ip), Reply())
 
 
 def _requests(
