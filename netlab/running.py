@@ -63,9 +63,14 @@ class Lab:
         self._dataplane = wanted.dataplane if wanted else None
         self._load(wanted)
 
+    def _gone(self) -> LabUnavailable:
+        return LabUnavailable(f"The lab '{self.name}' is gone: its keeper ended.")
+
     def _load(self, wanted: Design | None = None) -> None:
         """Take what is stored of the lab now; another command may have changed it."""
         keeper = self.folder.keeper
+        if keeper is None and self.folder.was_made():
+            raise self._gone()
         if keeper is None:
             raise LabUnavailable(f"The lab '{self.name}' was never whole.")
         self.keeper = keeper
@@ -207,7 +212,7 @@ class Lab:
         with self.folder.locked(shared=True):
             # Stored and alive as of now: a command may have changed it until the lock was ours.
             if self.folder.state != "running":
-                raise LabUnavailable(f"The lab '{self.name}' is gone: its keeper ended.")
+                raise self._gone()
             self._load()
             yield
 

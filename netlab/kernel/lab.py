@@ -96,6 +96,10 @@ class LabFolder:
             return "stale"
         return "running" if os.path.exists(self.folder / "whole") else "partial"
 
+    def was_made(self) -> bool:
+        """Whether it had a keeper, which may have ended since."""
+        return os.path.exists(self.folder / KEEPER)
+
     def runs(self) -> bool:
         return self.state == "running"
 
