@@ -35,7 +35,7 @@ Dump = dict[str, dict[str, Any]]
 # Run where the lab's names are: prints what the tools show of each namespace. $SYSCTLS names
 # settings to read, as JSON {namespace: [path]}.
 DUMP = """
-import json, os, subprocess
+import json, os, subprocess, time
 tools = {
     "link": "ip -n {} -j -d link",
     "address": "ip -n {} -j address",
@@ -47,8 +47,16 @@ tools = {
 }
 def run(words):
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+def settled(name):
+    links = json.loads(run(tools["link"].format(name).split()) or "[]")
+    return not any(link.get("linkinfo", {}).get("info_kind") == "veth"
+                   and link["operstate"] == "UNKNOWN" for link in links)
 sysctls = json.loads(os.environ["SYSCTLS"])
 result = {}
+# The kernel's link watch may take a second to see that a device is up.
+deadline = time.monotonic() + 5
+while not all(map(settled, os.listdir("/run/netns"))) and time.monotonic() < deadline:
+    time.sleep(0.05)
 for name in os.listdir("/run/netns"):
     result[name] = {key: json.loads(run(tool.format(name).split()) or "[]")
                     for key, tool in tools.items()}
