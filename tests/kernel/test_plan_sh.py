@@ -50,7 +50,7 @@ def run(words):
 def settled(name):
     links = json.loads(run(tools["link"].format(name).split()) or "[]")
     return not any(link.get("linkinfo", {}).get("info_kind") == "veth"
-                   and link["operstate"] == "UNKNOWN" for link in links)
+                   and "UP" in link["flags"] and link["operstate"] != "UP" for link in links)
 sysctls = json.loads(os.environ["SYSCTLS"])
 result = {}
 # The kernel's link watch may take a second to see that a device is up.
