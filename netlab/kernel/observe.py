@@ -118,12 +118,14 @@ def _fill(space: Namespace, netlink: Netlink, raws: Raws, names: Mapping[int, st
     for kind in objects.TYPES.values():
         if kind.belongs(kinds):
             setattr(space, kind.field, list(kind.read(netlink, names)))
-    if space.fdb:  # a VXLAN device with a remote end has an entry for it by itself
+    if space.fdb:  # VXLAN devices have an entry for their remote end, bridges for ports' own MACs
+        own_macs = {raw.values.get("IFLA_ADDRESS") for raw in raws.values()}
         remotes = {raw.name: vxlan.remote(raw) for raw in raws.values()}
         space.fdb = [
             entry
             for entry in space.fdb
             if (entry.mac, entry.destination) != (_ANY_MAC, remotes[entry.link])
+            and not (entry.state == "permanent" and not entry.destination and entry.mac in own_macs)
         ]
     _judge_local_table(space, {raw.name for raw in raws.values() if raw.up})
     # The route of a link-local address that the kernel made is left out as the address is.

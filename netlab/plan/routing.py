@@ -231,24 +231,34 @@ class Neighbour(Value, frozen=True):
 
 
 class FdbEntry(Value, frozen=True):
-    """A permanent forwarding entry of a VXLAN device: frames to `mac` go to VTEP `destination`.
+    """A forwarding entry that does not expire: of a VXLAN device, a bridge or another device.
 
-    `port` and `vni` are 0 where they are the device's own.
+    VXLAN: frames to `mac` go to VTEP `destination`; `port` and `vni` are 0 where they are the
+    device's own. Bridge: they leave by the port `link` (`master`), whatever is learned where
+    `sticky`. `state` is `permanent`, `static`, or `external` (learned by somebody for the kernel).
     """
 
     what: ClassVar[str] = "fdb"
     link: str
     mac: str
-    destination: str
+    destination: str = ""
     port: int = 0
     vni: int = 0
+    state: str = "permanent"
+    master: bool = False
+    sticky: bool = False
+    vlan: int = 0
 
     @property
     def key(self) -> str:
-        return f"{self.mac} dev {self.link}"
+        words = f"{self.mac} dev {self.link}{' master' if self.master else ''}"
+        return f"{words} vlan {self.vlan}" if self.vlan else words
 
     def __str__(self) -> str:
-        return f"fdb {self.mac} dev {self.link} dst {self.destination}"
+        words = [f"fdb {self.key}"]
+        words += [f"dst {self.destination}"] if self.destination else []
+        words += [self.state] if self.state != "permanent" else []
+        return " ".join([*words, *(["sticky"] if self.sticky else [])])
 
 
 class Rule(Value, frozen=True, kw_only=True):

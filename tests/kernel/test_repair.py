@@ -154,6 +154,31 @@ BREAKS = {
         "changed",
         "qdisc is tbf, not none",
     ),
+    "bridge fdb": (
+        "node-1",
+        "bridge fdb add 02:00:00:00:00:09 dev $(ls /sys/class/net | grep -m1 veth) master static",
+        "unexpected",
+        "fdb 02:00:00:00:00:09",
+    ),
+    "sticky fdb": (
+        "node-1",
+        "bridge fdb add 02:00:00:00:00:0a dev $(ls /sys/class/net | grep -m1 veth)"
+        " master sticky static",
+        "unexpected",
+        "sticky",
+    ),
+    "fdb of the bridge itself": (
+        "node-1",
+        "bridge fdb add 02:00:00:00:00:0b dev cni0 self local",
+        "unexpected",
+        "fdb 02:00:00:00:00:0b dev cni0",
+    ),
+    "fdb of a pod's device": (
+        "pod-1-1",
+        "bridge fdb add 02:00:00:00:00:0c dev eth0 self permanent",
+        "unexpected",
+        "fdb 02:00:00:00:00:0c dev eth0",
+    ),
     "fdb destination": (
         "node-1",
         "bridge fdb replace $(bridge fdb show dev flannel.1 | grep 192.168.0.2 | cut -d' ' -f1)"
