@@ -10,13 +10,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_interface
 
-import msgspec
-
-from netlab.kernel import devices, namespaces, objects, rulesets, settings
+from netlab.kernel import devices, local_table, namespaces, objects, rulesets, settings
 from netlab.kernel.devices import offloads, vxlan
 from netlab.kernel.devices.base import OFFLOADS, Names, Raw
 from netlab.kernel.netlink import Netlink, open_netlink, request
@@ -26,7 +23,7 @@ from netlab.kernel.readers import Reader
 from netlab.plan.links import AnyLink, Link, Peer, Veth
 from netlab.plan.names import netns
 from netlab.plan.processes import Container, Daemon
-from netlab.plan.routing import LOCAL_TABLE, is_ipv6
+from netlab.plan.routing import is_ipv6
 from netlab.plan.types import Namespace, Plan
 
 Raws = Mapping[int, Raw]
@@ -127,7 +124,7 @@ def _fill(space: Namespace, netlink: Netlink, raws: Raws, names: Mapping[int, st
             if (entry.mac, entry.destination) != (_ANY_MAC, remotes[entry.link])
             and not (entry.state == "permanent" and not entry.destination and entry.mac in own_macs)
         ]
-    _judge_local_table(space, {raw.name for raw in raws.values() if raw.up})
+    local_table.judge(space, {raw.name for raw in raws.values() if raw.up})
     # The route of a link-local address that the kernel made is left out as the address is.
     own = {item.link for item in space.addresses if item.ip.startswith("fe80:")}
     space.routes = [
@@ -135,33 +132,6 @@ def _fill(space: Namespace, netlink: Netlink, raws: Raws, names: Mapping[int, st
         for way in space.routes
         if not (way.connected and way.destination == _LINK_LOCAL and way.link not in own)
     ]
-
-
-def _judge_local_table(space: Namespace, up: Collection[str]) -> None:
-    """Leave out the routes that the kernel has for IPv4 addresses; an address without one says so.
-
-    What is left of the local table nobody's address explains. A loopback address is its whole
-    network's.
-    """
-    own = {(f"{item.ip}/32", item.link): item for item in space.addresses if not is_ipv6(item.ip)}
-    networks = {
-        (str(ip_interface(item.address).network), "lo")
-        for item in own.values()
-        if item.link == "lo"
-    }
-    local: set[tuple[str, str]] = set()
-    routes = []
-    for way in space.routes:
-        where = (way.destination, way.link)
-        if way.table == LOCAL_TABLE and way.connected and (where in own or where in networks):
-            local.add(where)
-        else:
-            routes.append(way)
-    space.routes = routes
-    for (destination, link), item in own.items():
-        if link in up and (destination, link) not in local:
-            index = space.addresses.index(item)
-            space.addresses[index] = msgspec.structs.replace(item, state="not local")
 
 
 def _add_processes(space: Namespace, processes: Processes) -> None:

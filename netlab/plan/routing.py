@@ -34,8 +34,10 @@ class Address(Value, frozen=True):
     The broadcast address of IPv4 is implied: networks of /30 and wider have one, as
     `ip address add … brd +` and the netlink library of flannel and the CNI plugins set it.
     `nodad`: usable at once, without duplicate address detection. `state` is `tentative`,
-    `dadfailed` or `not local` (its route in the local table is gone: the host itself does not
-    accept packets to it), and empty for a usable address.
+    `dadfailed`, `not local` (its route in the local table is gone: the host itself does not
+    accept packets to it) or `no broadcast` (the same of its network's broadcast address), and
+    empty for a usable address. `others` is what no plan gives one, as a peer or lifetimes, in
+    words.
     """
 
     what: ClassVar[str] = "address"
@@ -44,6 +46,7 @@ class Address(Value, frozen=True):
     scope: str = "global"
     nodad: bool = False
     state: str = ""
+    others: str = ""
 
     @property
     def ip(self) -> str:
@@ -98,6 +101,7 @@ class NextHop(Value, frozen=True, kw_only=True):
     onlink: bool = False
     weight: int = 1
     encap: Encap | None = None
+    others: str = ""
 
     def __str__(self) -> str:
         words = [str(self.encap)] if self.encap else []
@@ -105,6 +109,7 @@ class NextHop(Value, frozen=True, kw_only=True):
         words += [f"dev {self.link}"] if self.link else []
         words += ["onlink"] if self.onlink else []
         words += [f"weight {self.weight}"] if self.weight != 1 else []
+        words += [self.others] if self.others else []
         return " ".join(words)
 
 
@@ -113,7 +118,7 @@ class Route(Value, frozen=True, kw_only=True):
 
     `protocol` is who made it (`kernel`: a connected route, made for an address), `source` the
     preferred source address, `mtu` in bytes (0: the device's), `metrics` the other RTA_METRICS in
-    words.
+    words. `others` is what no plan gives a route, as realms or a nexthop object, in words.
     """
 
     what: ClassVar[str] = "route"
@@ -128,6 +133,7 @@ class Route(Value, frozen=True, kw_only=True):
     source: str | None = None
     mtu: int = 0
     metrics: str = ""
+    others: str = ""
 
     @property
     def link(self) -> str:
@@ -162,6 +168,7 @@ class Route(Value, frozen=True, kw_only=True):
         words += [f"tos {self.tos:#x}"] if self.tos else []
         words += [f"mtu {self.mtu}"] if self.mtu else []
         words += [self.metrics] if self.metrics else []
+        words += [self.others] if self.others else []
         return " ".join(words)
 
 
@@ -210,6 +217,7 @@ class Neighbour(Value, frozen=True):
     """A neighbour (ARP, NDP) entry that does not expire; what is learned is not in a plan.
 
     `state` is `permanent` or `noarp`. `proxy`: the node answers for the address on the device.
+    `others` are flags and attributes that no plan gives one, in words.
     """
 
     what: ClassVar[str] = "neighbour"
@@ -218,6 +226,7 @@ class Neighbour(Value, frozen=True):
     mac: str = ""
     state: str = "permanent"
     proxy: bool = False
+    others: str = ""
 
     @property
     def key(self) -> str:
@@ -226,8 +235,9 @@ class Neighbour(Value, frozen=True):
     def __str__(self) -> str:
         if self.proxy:
             return f"neighbour {self.key}"
-        state = "" if self.state == "permanent" else f" {self.state}"
-        return f"neighbour {self.address} lladdr {self.mac} dev {self.link}{state}"
+        words = [f"neighbour {self.address} lladdr {self.mac} dev {self.link}"]
+        words += [self.state] if self.state != "permanent" else []
+        return " ".join([*words, *([self.others] if self.others else [])])
 
 
 class FdbEntry(Value, frozen=True):
@@ -248,6 +258,7 @@ class FdbEntry(Value, frozen=True):
     master: bool = False
     sticky: bool = False
     vlan: int = 0
+    others: str = ""
 
     @property
     def key(self) -> str:
@@ -258,13 +269,15 @@ class FdbEntry(Value, frozen=True):
         words = [f"fdb {self.key}"]
         words += [f"dst {self.destination}"] if self.destination else []
         words += [self.state] if self.state != "permanent" else []
-        return " ".join([*words, *(["sticky"] if self.sticky else [])])
+        words += ["sticky"] if self.sticky else []
+        return " ".join([*words, *([self.others] if self.others else [])])
 
 
 class Rule(Value, frozen=True, kw_only=True):
     """A rule of the routing policy. A selector that is not given matches everything.
 
-    `ipv6` is the family. `others` are selectors that no plan uses, as ipproto, in words.
+    `ipv6` is the family. `others` are selectors that no plan uses, as ipproto, in words, and
+    `unknown` those that netlab cannot name the meaning of.
     """
 
     what: ClassVar[str] = "rule"
@@ -281,6 +294,7 @@ class Rule(Value, frozen=True, kw_only=True):
     tos: int = 0
     invert: bool = False
     others: str = ""
+    unknown: str = ""
 
     @property
     def key(self) -> str:
@@ -296,7 +310,7 @@ class Rule(Value, frozen=True, kw_only=True):
             words.append(f"fwmark {self.fwmark:#x}/{self.fwmask:#x}")
         words += [f"iif {self.iif}"] if self.iif else []
         words += [f"oif {self.oif}"] if self.oif else []
-        words += [self.others] if self.others else []
+        words += [text for text in (self.others, self.unknown) if text]
         words.append(f"lookup {self.table}" if self.action == "lookup" else self.action)
         return " ".join(words)
 

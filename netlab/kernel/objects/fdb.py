@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
+from netlab.kernel import unknown
 from netlab.kernel.netlink import Netlink, Request, request
 from netlab.kernel.objects.base import PUT, Devices, Indexes, ObjectType
 from netlab.kernel.pyroute import ndmsg, rtnl
@@ -16,7 +17,9 @@ _NOARP, _PERMANENT = 0x40, 0x80
 _SELF, _MASTER, _EXT_LEARNED, _STICKY = 0x02, 0x04, 0x10, 0x40
 _STATES = {"permanent": _PERMANENT, "static": _NOARP, "external": _NOARP}
 _read = Reader(
-    ndmsg, {f"NDA_{name}" for name in ("DST", "LLADDR", "PORT", "VNI", "VLAN", "MASTER")}
+    ndmsg,
+    {f"NDA_{name}" for name in ("DST", "LLADDR", "PORT", "VNI", "VLAN", "MASTER")},
+    ignored={"NDA_CACHEINFO", "NDA_PROBES", "NDA_PROTOCOL", "NDA_FLAGS_EXT"},
 )
 
 
@@ -54,6 +57,7 @@ class FdbType(ObjectType):
                 bridge not in (None, index),
                 bool(flags & _STICKY),
                 values.get("NDA_VLAN", 0),
+                unknown.words(ndmsg, values),
             )
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
-from netlab.kernel import namespaces
+from netlab.kernel import namespaces, unknown
 from netlab.kernel.netlink import Netlink, Request, open_netlink, request
 from netlab.kernel.objects.base import PUT, Devices, Indexes, ObjectType, family
 from netlab.kernel.pyroute import ndmsg, rtnl
@@ -16,12 +16,14 @@ from netlab.kernel.readers import Reader
 from netlab.plan.routing import Neighbour
 
 _NOARP, _PERMANENT = 0x40, 0x80
-_PROXY = 0x08
+_PROXY, _ROUTER = 0x08, 0x80
 _UNICAST = 1  # RTN_UNICAST
 _STATES = {"permanent": _PERMANENT, "noarp": _NOARP}
 _FIXED = _PERMANENT | _NOARP
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
-_read = Reader(ndmsg, {"NDA_DST", "NDA_LLADDR"})
+_read = Reader(
+    ndmsg, {"NDA_DST", "NDA_LLADDR"}, ignored={"NDA_CACHEINFO", "NDA_PROBES", "NDA_PROTOCOL"}
+)
 
 
 class NeighbourType(ObjectType):
@@ -64,10 +66,13 @@ def _request(kind: int, flags: int, item: Neighbour, index: int) -> Request:
 
 
 def _neighbour(link: str, state: int, flags: int, values: dict[str, str]) -> Neighbour:
+    others = unknown.words(ndmsg, values)
+    if rest := flags & ~(_PROXY | _ROUTER):  # a router is one by what it says itself
+        others = f"flags {rest:#x} {others}".strip()
     if flags & _PROXY:
-        return Neighbour(link, values["NDA_DST"], proxy=True)
+        return Neighbour(link, values["NDA_DST"], proxy=True, others=others)
     word = "permanent" if state & _PERMANENT else "noarp"
-    return Neighbour(link, values["NDA_DST"], values.get("NDA_LLADDR", ""), word)
+    return Neighbour(link, values["NDA_DST"], values.get("NDA_LLADDR", ""), word, others=others)
 
 
 _QUESTION = request(ndmsg, rtnl.RTM_GETNEIGH, 0, {"family": socket.AF_UNSPEC})
