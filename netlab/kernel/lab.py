@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet, unknown
+from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet, shown, unknown
 from netlab.kernel import private
 from netlab.kernel.sandbox import LAB, Keeper, destroy, keepers, lab_of, rootless
 from netlab.plan.names import netns
@@ -62,7 +62,7 @@ class LabFolder:
     def __init__(self, name: str) -> None:
         if not _NAME.fullmatch(name):
             raise BadInput(
-                f"The lab name '{name}' must be letters, digits, '.', '_' or '-', at most 63."
+                f"The lab name {shown(name)} must be letters, digits, '.', '_' or '-', at most 63."
             )
         self.name = name
         self.folder = _ours() / name
