@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from netlab import inside
-from netlab.errors import BadInput, LabUnavailable, unknown
+from netlab.errors import BadInput, LabUnavailable, shown, unknown
 from netlab.inside import Applied
 from netlab.kernel import sandbox
 from netlab.kernel.enter import Completed
@@ -233,7 +233,7 @@ class Lab:
 def _only(name: str, pods: Sequence[str]) -> str:
     """The one of the pods that there is. Raises BadInput."""
     if len(pods) > 1:
-        raise BadInput(f"Several pods are named {name}", f"say which: {', '.join(pods)}")
+        raise BadInput(f"Several pods are named {shown(name)}", f"say which: {', '.join(pods)}")
     return pods[0]
 
 

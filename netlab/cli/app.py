@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from netlab.errors import BadInput, NetlabError
+from netlab.errors import BadInput, NetlabError, sentence
 
 INTERRUPTED = 130  # as shells report an end by Ctrl-C
 F = TypeVar("F", bound=Callable[..., Any])
@@ -187,7 +187,7 @@ def guard(work: Callable[[], int]) -> int:
         _tell(f"netlab: {error}")
         return error.exit_code
     except click.ClickException as error:
-        _tell(f"netlab: {error.format_message()}")
+        _tell(f"netlab: {sentence(error.format_message())}")
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         _tell("netlab: interrupted.")
@@ -199,7 +199,7 @@ def guard(work: Callable[[], int]) -> int:
         if "NETLAB_DEBUG" in os.environ:
             traceback.print_exc()
         _tell(
-            f"netlab: unexpected {type(error).__name__}: {error} "
+            f"netlab: unexpected {type(error).__name__}: {sentence(str(error))} "
             "(a bug; NETLAB_DEBUG=1 shows where)."
         )
         return 1

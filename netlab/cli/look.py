@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +42,8 @@ def verify(app: App, full: bool, sample: int | None, junit: Path | None) -> int:
 
     if full and sample:
         raise BadInput("--full and --sample exclude each other.")
-    if junit and not junit.absolute().parent.is_dir():
+    # Unlike Path.is_dir, os.path.isdir takes a name that no file could have.
+    if junit and not os.path.isdir(junit.absolute().parent):
         raise BadInput(f"The folder of {junit} does not exist.")
     with _opened(junit) as stream:
         with Meter() as meter:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from netlab.cli.app import App, common
-from netlab.errors import BadInput
+from netlab.errors import BadInput, shown
 
 if TYPE_CHECKING:
     from netlab.state import Design
@@ -63,7 +63,7 @@ def choose(
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key:
-            raise BadInput(f"--set takes KEY=VALUE, not '{setting}'.")
+            raise BadInput(f"--set takes KEY=VALUE, not {shown(setting)}.")
         options[key] = value
     counts = {"nodes": nodes, "pods_per_node": pods_per_node}
     options |= {key: count for key, count in counts.items() if count is not None}

@@ -19,11 +19,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from netlab.errors import BadInput, unknown
+from netlab.errors import BadInput, shown, unknown
 from netlab.plan.compile import compile_plan
 from netlab.plan.dataplane import Dataplane
 from netlab.topology import loader
-from netlab.topology.check import fit, shown
+from netlab.topology.check import fit
 from netlab.topology.convert import convert
 from netlab.topology.layout import lay_out
 from netlab.topology.model import Cluster

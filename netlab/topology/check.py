@@ -12,7 +12,8 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-LONGEST = 60  # characters of a value that an error shows
+from netlab.errors import shown
+
 ONE = {int: "a whole number", float: "a number", str: "a string", bool: "True or False"}
 MANY = {int: "whole numbers", float: "numbers", str: "strings"}
 
@@ -48,15 +49,6 @@ def fit(value: Any, wanted: Any, where: str) -> Any:
             f"{shown(tuple(value.split()))}"
         )
     raise TypeError(f"{where} is {shown(value)}, not {wants}")
-
-
-def shown(value: object) -> str:
-    """A value in one short line. It may be the user's own, with a `repr` that fails."""
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 @functools.cache

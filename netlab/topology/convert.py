@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from netlab.errors import BadInput
+from netlab.errors import BadInput, shown
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 NUMBERS: dict[type[Any], str] = {int: "a whole number", float: "a number"}
@@ -37,7 +37,8 @@ def convert(text: str, wanted: Any, option: str) -> Any:
         try:
             return wanted(text)
         except ValueError:
-            raise BadInput(f"The option {option} is {NUMBERS[wanted]}, not '{text}'.") from None
+            kind = NUMBERS[wanted]
+            raise BadInput(f"The option {option} is {kind}, not {shown(text)}.") from None
     raise BadInput(f"The option {option} cannot be given as text", "set it in a topology file")
 
 
@@ -91,7 +92,7 @@ def _member(text: str, union: Any) -> Any:
 
 def _boolean(text: str, option: str) -> bool:
     if text.lower() not in TRUE + FALSE:
-        raise BadInput(f"The option {option} is true or false, not '{text}'.")
+        raise BadInput(f"The option {option} is true or false, not {shown(text)}.")
     return text.lower() in TRUE
 
 
@@ -100,4 +101,4 @@ def _choose(text: str, choices: tuple[Any, ...], option: str) -> Any:
         if str(choice) == text:
             return choice
     names = ", ".join(str(choice) for choice in choices)
-    raise BadInput(f"The option {option} is one of {names}, not '{text}'.")
+    raise BadInput(f"The option {option} is one of {names}, not {shown(text)}.")

@@ -19,8 +19,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, TextIO, TypeVar
 
-from netlab.errors import BadInput, NetlabError, unknown
-from netlab.topology.check import shown
+from netlab.errors import BadInput, NetlabError, shown, unknown
 from netlab.topology.convert import convert, parameter_types, parameters
 from netlab.topology.model import Cluster, Node
 
