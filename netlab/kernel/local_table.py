@@ -20,10 +20,11 @@ Way = tuple[str, str, str]  # type, destination, device
 _NOT_COMPARED = "fe80:"  # the kernel's own link-local addresses are not read either
 
 
-def judge(space: Namespace, up: Collection[str]) -> None:
+def judge(space: Namespace, up: Collection[str]) -> bool:
     """Leave out the routes that the kernel has for addresses; an address without one says so.
 
-    What is left of the local table nobody's address explains.
+    What is left of the local table nobody's address explains. Returns whether an IPv6 address is
+    without, which it is too for a moment when it is new.
     """
     owners: dict[Way, list[Address]] = {}
     for item in space.addresses:
@@ -48,6 +49,7 @@ def judge(space: Namespace, up: Collection[str]) -> None:
         msgspec.structs.replace(item, state=lost[item.key]) if item.key in lost else item
         for item in space.addresses
     ]
+    return any(is_ipv6(key) for key in lost)
 
 
 def _is_link_local(route: Route) -> bool:

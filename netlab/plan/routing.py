@@ -325,6 +325,29 @@ DEFAULT_RULES = (
 )
 
 
+class Extra(Value, frozen=True):
+    """An object of a type that no plan has, as `ip nexthop` or `tc filter`: never expected.
+
+    `body` is that of the message that deletes it, in hexadecimal, `deletion` the message's number
+    and `protocol` its netlink family; it holds indexes, so that it is good for this namespace only.
+    """
+
+    what: ClassVar[str] = "extra"
+    kind: str
+    words: str
+    link: str = ""
+    protocol: int = 0
+    deletion: int = 0
+    body: str = ""
+
+    @property
+    def key(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.words}"
+
+
 class Sysctl(Value, frozen=True):
     """A setting under /proc/sys. `path` is in slash form, as device names may hold dots."""
 

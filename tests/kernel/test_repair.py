@@ -151,8 +151,8 @@ BREAKS = {
     "qdisc": (
         "pod-1-1",
         "tc qdisc add dev eth0 root tbf rate 1mbit burst 2kb latency 10ms",
-        "changed",
-        "qdisc is tbf, not none",
+        "unexpected",
+        "qdisc tbf root dev eth0",
     ),
     "bridge fdb": (
         "node-1",
