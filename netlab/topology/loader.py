@@ -8,39 +8,25 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import dataclasses
 import hashlib
 import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, TextIO, TypeVar
 
 from netlab.errors import BadInput, NetlabError, shown, unknown
 from netlab.topology.convert import convert, parameter_types, parameters
-from netlab.topology.model import Cluster, Node
+from netlab.topology.fields import cluster_options, with_fields
+from netlab.topology.model import Cluster
 
 FOLDERS = "NETLAB_TOPOLOGIES"
 NOT_PYTHON = (".yaml", ".yml", ".json")
 T = TypeVar("T")
 PACKAGE = Path(__file__).parent.parent
-# The fields of a Cluster that text can express; every topology has these options.
-CLUSTER_OPTIONS: dict[str, Any] = {
-    "nodes": int,
-    "pods_per_node": int,
-    "containers": int,
-    "cluster_cidr": str | Sequence[str],
-    "node_mask": int,
-    "node_mask_ipv6": int,
-    "service_cidr": str | Sequence[str],
-    "underlay": str | Sequence[str],
-    "underlay_mtu": int | Sequence[int],
-    "external": bool,
-    "dataplane": str,
-}
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -108,17 +94,19 @@ def load(
         if count is not None:
             given[key] = str(count)
     topology = _run(path)
+    usual = cluster_options()
     if isinstance(topology, Cluster):
         cluster, options = topology, {}
     else:
-        options = parameter_types(topology, CLUSTER_OPTIONS)
+        options = parameter_types(topology, usual)
         cluster = _call(path, topology, given)
     rest = {key: text for key, text in given.items() if key not in options}
     for key in rest:
-        if key not in CLUSTER_OPTIONS and not _takes_any(topology):
-            known = {*options, *CLUSTER_OPTIONS, *more_options(cluster)}
+        if key not in usual and not _takes_any(topology):
+            known = {*options, *usual, *more_options(cluster)}
             raise unknown("option", key, known)
-    return _with_fields(path, cluster, rest)
+    values = {key: convert(text, usual[key], key) for key, text in rest.items() if key in usual}
+    return with_fields(path.stem, cluster, values)
 
 
 def _folders() -> list[Path]:
@@ -172,10 +160,10 @@ def _run(path: Path) -> Any:
 
 
 def _call(path: Path, function: Callable[..., Any], given: Mapping[str, str]) -> Cluster:
-    types = parameter_types(function, CLUSTER_OPTIONS)
+    types = parameter_types(function, cluster_options())
     arguments = {key: convert(given[key], types[key], key) for key in types if key in given}
     if _takes_any(function):
-        others = given.keys() - types.keys() - CLUSTER_OPTIONS.keys()
+        others = given.keys() - types.keys() - cluster_options().keys()
         arguments.update({key: given[key] for key in others})
     lacking = [
         name
@@ -199,25 +187,6 @@ def _takes_any(topology: Any) -> bool:
         parameter.kind is inspect.Parameter.VAR_KEYWORD
         for parameter in inspect.signature(topology).parameters.values()
     )
-
-
-def _with_fields(path: Path, cluster: Cluster, given: Mapping[str, str]) -> Cluster:
-    if not isinstance(cluster.nodes, int):
-        _refuse_counts(path, cluster.nodes, given)
-    values = {
-        key: convert(text, CLUSTER_OPTIONS[key], key)
-        for key, text in given.items()
-        if key in CLUSTER_OPTIONS
-    }
-    return dataclasses.replace(cluster, **values)
-
-
-def _refuse_counts(path: Path, nodes: Sequence[Node], given: Mapping[str, str]) -> None:
-    """A count that would have no effect is an error, not a silent nothing."""
-    if "nodes" in given:
-        raise BadInput(f"The topology {path.stem} names its nodes; their number cannot be set.")
-    if "pods_per_node" in given and all(node.pods is not None for node in nodes):
-        raise BadInput(f"The topology {path.stem} gives each node its pods; no number can be set.")
 
 
 def guard(path: Path, action: Callable[[], T]) -> T:

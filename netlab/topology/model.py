@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Protocol
 
 from netlab.topology.check import check_fields
 
+ELSEWHERE = ("AnyDataplane",)  # types of fields that are checked at another place
+
 
 class AnyDataplane(Protocol):
     """What a cluster knows of its dataplane; the whole of it is `netlab.plan.dataplane`."""
@@ -106,4 +108,4 @@ class Cluster:
     dataplane: AnyDataplane | str = "flannel-vxlan"
 
     def __post_init__(self) -> None:
-        check_fields(self, Cluster, elsewhere=("AnyDataplane",))
+        check_fields(self, Cluster, elsewhere=ELSEWHERE)
