@@ -15,7 +15,7 @@ import click
 from netlab.cli import cli
 
 SMALL = ("flannel-host-gw", "--nodes", "1", "--pods-per-node", "1", "--set", "containers=1")
-# More pods than are all asked about each other, unless a command says so; one has printed something.
+# More pods than are all asked about each other, unless a command says so. One prints something.
 MANY = """from netlab import Cluster, Container, Node, Pod
 says = Pod("says", (Container("hello", ("sh", "-c", "echo hello; exec sleep 1000")),))
 topology = Cluster(nodes=[Node("node-1", pods=[says, *[Pod()] * 35])], containers=1)

@@ -1,7 +1,8 @@
 """Finding topology files, and running one to get the `Cluster` it describes.
 
 A file defines `topology`: a Cluster, or a function whose parameters are options and which returns
-one. Files are the user's own programs; every way in which one can fail becomes one sentence.
+one; or it is in YAML. Files are the user's own programs; every way in which one can fail becomes
+one sentence.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from types import MappingProxyType, ModuleType
 from typing import Any, TextIO, TypeVar
 
 from netlab.errors import BadInput, NetlabError, shown, unknown
+from netlab.topology import yamlfile
 from netlab.topology.convert import convert, parameter_types, parameters
 from netlab.topology.fields import cluster_options, with_fields
 from netlab.topology.model import Cluster
 
 FOLDERS = "NETLAB_TOPOLOGIES"
-NOT_PYTHON = (".yaml", ".yml", ".json")
+ENDINGS = (".py", *yamlfile.ENDINGS)
 T = TypeVar("T")
 PACKAGE = Path(__file__).parent.parent
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
@@ -34,15 +36,21 @@ def available() -> dict[str, Path]:
     """The topologies that can be named, by name. The user's own come before shipped ones."""
     found: dict[str, Path] = {}
     for folder in _folders():
-        for path in sorted(folder.glob("*.py")):
-            if not path.name.startswith(("_", ".")) and _is_file(path):
+        for path in sorted(folder.glob("*")):
+            named = path.suffix in ENDINGS and not path.name.startswith(("_", "."))
+            if named and _is_file(path):
                 found.setdefault(path.stem, path)
     return dict(sorted(found.items()))
 
 
 def summary(path: Path) -> str:
-    """The first line of the file's docstring, without running the file; empty if there is none."""
+    """The first line of the file's docstring, without running the file; empty if there is none.
+
+    Of a file in YAML it is a comment.
+    """
     try:
+        if path.suffix in yamlfile.ENDINGS:
+            return yamlfile.summary(path)
         docstring = ast.get_docstring(ast.parse(path.read_bytes()))
     except (OSError, SyntaxError, ValueError):
         return ""
@@ -50,13 +58,13 @@ def summary(path: Path) -> str:
 
 
 def find(name: str) -> Path:
-    """The file of a topology, given by name or (with a `/` or ending in `.py`) by path."""
-    if name.endswith(NOT_PYTHON):
+    """The file of a topology, given by name or (with a `/` or its ending) by path."""
+    if name.endswith(".json"):
         raise BadInput(
             f"{shown(name)} is not a topology: that is a Python file which defines `topology`, a "
-            "Cluster or a function returning one."
+            "Cluster or a function returning one, or a YAML file of the same fields (.yaml)."
         )
-    if "/" not in name and not name.endswith(".py"):
+    if "/" not in name and not name.endswith(ENDINGS):
         known = available()
         if name not in known:
             raise unknown("topology", name, known)
@@ -93,7 +101,7 @@ def load(
     for key, count in (("nodes", nodes), ("pods_per_node", pods_per_node)):
         if count is not None:
             given[key] = str(count)
-    topology = _run(path)
+    topology = yamlfile.read(path) if path.suffix in yamlfile.ENDINGS else _run(path)
     usual = cluster_options()
     if isinstance(topology, Cluster):
         cluster, options = topology, {}

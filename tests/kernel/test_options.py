@@ -47,10 +47,8 @@ def assert_effect(case: Case, without: tuple[int, str], added: Result) -> None:
 
 @pytest.mark.parametrize("case", RUNNING, ids=lambda case: " ".join(with_it(case)))
 def test_an_option_has_an_effect_or_is_refused(many: Netlab, case: Case) -> None:
-    if case.base == ("down",):
-        without = (0, "many: removed\n")  # which is not tried here
-    else:
-        without = stable(many, case.base)
+    removed = (0, "many: removed\n")  # that is not tried here
+    without = removed if case.base == ("down",) else stable(many, case.base)
     assert_effect(case, without, many.run(*with_it(case)))
 
 
