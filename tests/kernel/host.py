@@ -5,9 +5,9 @@ Compared exactly: it is the tests' own host (tests/kernel/place.py), which nobod
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
-import contextlib
 import os
 import re
 import subprocess
