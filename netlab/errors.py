@@ -9,8 +9,36 @@ NetlabError            something is not as it should be    exit code 1
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
+
+LONGEST = 60  # characters of a value that an error shows
+_SENTENCE = 600  # characters of a sentence that quotes what others said
+_WORD = re.compile(r"\S{201,}")
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: in one short line that no terminal takes for a command.
+
+    It may be the user's own, with a `repr` that fails.
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def sentence(text: str) -> str:
+    """What is said, as one line of sensible length; it may quote others, as names of files."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
+    return _without_middle(_WORD.sub(lambda word: _without_middle(word[0], 200), line), _SENTENCE)
+
+
+def _without_middle(text: str, longest: int) -> str:
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[: half - 1]}…{text[-half:]}"
 
 
 class NetlabError(Exception):
@@ -35,10 +63,10 @@ class NetlabError(Exception):
 
     def __str__(self) -> str:
         if not self.remedy:
-            return self.what
+            return sentence(self.what)
         between = " " if self.what.endswith(":") else "; "
         end = "" if self.remedy.endswith((".", "?")) else "."
-        return f"{self.what}{between}{self.remedy}{end}"
+        return f"{sentence(self.what)}{between}{sentence(self.remedy)}{end}"
 
 
 class BadInput(NetlabError):
@@ -85,9 +113,9 @@ class LabUnavailable(NetlabError):
 def unknown(what: str, name: str, known: Iterable[str]) -> BadInput:
     """The error for a name that is not known, with the nearest names that are."""
     choices = sorted(known)
-    nearest = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
+    nearest = difflib.get_close_matches(name[:_SENTENCE], choices, n=3, cutoff=0.5)
     if nearest:
         remedy = f"did you mean {' or '.join(nearest)}?"
     else:
         remedy = f"known are: {', '.join(choices) or 'none'}"
-    return BadInput(f"There is no {what} '{name}'", remedy)
+    return BadInput(f"There is no {what} {shown(name)}", remedy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from netlab.cli.app import App, Meter, colours, common
+from netlab.cli.app import App, Meter, colours, common, wait_option
 from netlab.errors import BadInput
 
 if TYPE_CHECKING:
@@ -32,20 +33,24 @@ def show_report(report: Report) -> str:
     metavar="FILE",
     help="Also write JUnit XML.",
 )
+@wait_option
 @common
 @click.pass_obj
-def verify(app: App, full: bool, sample: int | None, junit: Path | None) -> int:
+def verify(app: App, full: bool, sample: int | None, junit: Path | None, wait: float) -> int:
     """Probe every expectation and show the evidence seen on the wire."""
     from netlab.api import lab
     from netlab.probe.result import to_json
 
     if full and sample:
         raise BadInput("--full and --sample exclude each other.")
-    if junit and not junit.absolute().parent.is_dir():
+    # Unlike Path.is_dir, os.path.isdir takes a name that no file could have.
+    if junit and not os.path.isdir(junit.absolute().parent):
         raise BadInput(f"The folder of {junit} does not exist.")
     with _opened(junit) as stream:
         with Meter() as meter:
-            report = lab(app.lab).verify(full=full, sample=sample, progress=meter)
+            report = lab(app.lab, wait=wait).verify(
+                full=full, sample=sample, progress=meter, wait=wait
+            )
         if junit and stream:
             from netlab.report.junit import junit_xml
 
@@ -77,14 +82,15 @@ def _writable(path: Path) -> Iterator[None]:
 
 
 @click.command()
+@wait_option
 @common
 @click.pass_obj
-def diff(app: App) -> int:
+def diff(app: App, wait: float) -> int:
     """Kernel against plan, object by object; what daemons wrote is shown apart."""
     from netlab.api import lab
     from netlab.plan.document import diff_document
     from netlab.report.tables import diff_table
 
-    difference = lab(app.lab).diff()
+    difference = lab(app.lab, wait=wait).diff(wait=wait)
     app.show(diff_document(difference), lambda: diff_table(difference))
     return 0 if difference.ok else 1

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from netlab.errors import BadInput
+from netlab.errors import BadInput, shown
 from netlab.kernel import namespaces
 from netlab.kernel import syscalls as sys_
 from netlab.plan.names import host_name
@@ -45,7 +45,7 @@ def run(
     program.
     """
     if not shutil.which(command[0]):
-        raise BadInput(f"There is no program '{command[0]}' on this machine.")
+        raise BadInput(f"There is no program {shown(command[0])} on this machine.")
     streams: dict[int, int] = {}
     if stdin is not None:
         streams[0] = os.memfd_create("stdin")

@@ -7,18 +7,17 @@ elsewhere. A folder whose keeper is gone is stale; it is removed when a command 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import re
 import shutil
-import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet, unknown
+from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet, shown, unknown
+from netlab.kernel import private
 from netlab.kernel.sandbox import LAB, Keeper, destroy, keepers, lab_of, rootless
 from netlab.plan.names import netns
 from netlab.state import decode, encode
@@ -26,9 +25,8 @@ from netlab.state import decode, encode
 T = TypeVar("T")
 KEEPER = "keeper.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_PRIVATE = 0o700  # nobody else reads a plan, or holds the lock of a lab
 _TRIES = 20  # to lock a new folder, which another command may take for one left behind
-_LARGEST = 1 << 28  # bytes of a file; the plan of a lab as large as a host can hold is a tenth
+_SOON = 0.01  # seconds between two tries
 
 
 def root() -> Path:
@@ -43,26 +41,30 @@ def root() -> Path:
 
 
 def _ours() -> Path:
-    """The folder of all labs, which is this user's if it is there.
-
-    Another's could lead a command into another's files, as one that somebody left in /tmp.
-    Raises Unmet.
-    """
+    """The folder of all labs, which is this user's alone if it is there. Raises Unmet."""
     folder = root()
     with contextlib.suppress(FileNotFoundError), _usable(FileNotFoundError):
-        # Of a link both must be ours: the link, and where it leads.
-        if {os.lstat(folder).st_uid, os.stat(folder).st_uid} != {os.geteuid()}:
-            raise PermissionError(errno.EPERM, "it belongs to another user")
+        private.check(folder)
     return folder
 
 
-def _same(one: Path | None, other: Path) -> bool:
+def _same(one: Path, other: Path) -> bool:
     """Whether two paths are one folder, by whatever links they lead there, or one path at least."""
-    if one is None or one == other:
-        return one is not None
+    if one == other:
+        return True
     with contextlib.suppress(OSError):
         return os.path.samefile(one, other)
     return False
+
+
+class InUse(LabUnavailable):
+    """Another command holds the lock of a lab."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The lab '{name}' is in use by another netlab command",
+            "wait for it to end, as --wait SECONDS does",
+        )
 
 
 class LabFolder:
@@ -71,10 +73,12 @@ class LabFolder:
     def __init__(self, name: str) -> None:
         if not _NAME.fullmatch(name):
             raise BadInput(
-                f"The lab name '{name}' must be letters, digits, '.', '_' or '-', at most 63."
+                f"The lab name {shown(name)} must be letters, digits, '.', '_' or '-', at most 63."
             )
         self.name = name
         self.folder = _ours() / name
+        with contextlib.suppress(FileNotFoundError), _usable(FileNotFoundError):
+            os.close(private.open_folder(self.folder))
 
     def exists(self) -> bool:
         return os.path.isdir(self.folder)  # unlike Path.is_dir, also where one may not look
@@ -85,7 +89,8 @@ class LabFolder:
         known = None
         with contextlib.suppress(OSError, LabUnavailable):
             known = self.read(KEEPER, Keeper)
-        if known and known.alive and _same(lab_of(known.pid), self.folder):
+        folder = lab_of(known.pid) if known and known.alive else None
+        if folder and (_same(folder, self.folder) or not folder.exists()):  # it was moved
             return known
         return next((keeper for folder, keeper in keepers() if _same(folder, self.folder)), None)
 
@@ -106,7 +111,7 @@ class LabFolder:
     def read(self, file: str, kind: type[T]) -> T:
         """A file's value. Raises FileNotFoundError, and LabUnavailable for anything else."""
         try:
-            return decode(_contents(self.folder / file), kind)
+            return decode(private.contents(self.folder / file), kind)
         except FileNotFoundError:
             raise
         except (OSError, ValueError, RecursionError):
@@ -121,11 +126,19 @@ class LabFolder:
 
     def write(self, file: str, value: Any) -> None:
         """Replace a file at once, so that a reader never sees half of it. Raises Unmet."""
-        fresh = self.folder / f".{file}"
+        self.stage(file, value)
+        self.commit(file)
+
+    def stage(self, file: str, value: Any) -> None:
+        """Write what `commit` makes the file, to know before that there is room. Raises Unmet."""
         document = encode(value)
         with _usable():
-            fresh.write_bytes(document)
-            fresh.replace(self.folder / file)
+            private.stage(self.folder / file, document)
+
+    def commit(self, file: str) -> None:
+        """Put what was staged in the place of the file. Raises Unmet."""
+        with _usable():
+            private.commit(self.folder / file)
 
     def log(self, namespace: str, process: str) -> Path:
         """Where a container with a command of its own, or a daemon, prints to."""
@@ -145,60 +158,64 @@ class LabFolder:
             (self.folder / "whole").touch()
 
     @contextlib.contextmanager
-    def locked(self, *, create: bool = False, shared: bool = False) -> Iterator[None]:
+    def locked(
+        self, *, create: bool = False, shared: bool = False, wait: float = 0
+    ) -> Iterator[None]:
         """Hold the lab for a change, or `shared` with others for a look that needs it unchanged.
 
-        Raises LabUnavailable when another command holds it, and Unmet when it cannot be made.
+        Raises InUse when another command holds it for longer than `wait` seconds, LabUnavailable
+        when it is not there, and Unmet when it cannot be made.
         """
-        fd = self._lock(create, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        fd = self._lock(create, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)
         try:
             yield
         finally:
             os.close(fd)
 
-    def _lock(self, create: bool, kind: int) -> int:
-        for _ in range(_TRIES if create else 1):
+    def _lock(self, create: bool, kind: int, wait: float) -> int:
+        deadline = time.monotonic() + wait
+        tries = _TRIES if create else 1
+        while True:
             if create:
                 self._make()
-            try:
-                with _usable(FileNotFoundError):
-                    fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue  # another command took a folder without a lab away
-            if self._take(fd, kind):
+            if (fd := self._try(kind)) is not None:
                 return fd
-            os.close(fd)
-            if create:
-                time.sleep(0.002)
-        if not self.exists():
-            raise missing(self.name)
-        raise LabUnavailable(
-            f"The lab '{self.name}' is in use by another netlab command", "wait for it to end"
-        )
+            if not create and not self.exists():
+                raise missing(self.name)
+            tries -= 1
+            if tries <= 0 and time.monotonic() >= deadline:
+                raise InUse(self.name)
+            time.sleep(_SOON)
 
-    def _take(self, fd: int, kind: int) -> bool:
-        """Lock the open folder; false where another has it, or it is not the lab's any more."""
+    def _try(self, kind: int) -> int | None:
+        """Lock the folder; None where another has it, or took it away."""
         try:
+            with _usable(FileNotFoundError):
+                fd = private.open_folder(self.folder)
+        except FileNotFoundError:
+            return None
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
             fcntl.flock(fd, kind | fcntl.LOCK_NB)
-            return os.path.samestat(os.fstat(fd), os.stat(self.folder))
-        except (BlockingIOError, FileNotFoundError):
-            return False
+            if os.path.samestat(os.fstat(fd), os.stat(self.folder)):
+                return fd
+        os.close(fd)
+        return None
 
     def _make(self) -> None:
         """Make the folder, for nobody else to look into. Raises Unmet."""
         folder = root()
         with _usable():
-            folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-        with _usable():
-            if _ours().stat().st_mode & ~_PRIVATE & 0o777:
-                folder.chmod(_PRIVATE)
+            folder.mkdir(mode=private.PRIVATE, parents=True, exist_ok=True)
+            _ours()
+            if not os.environ.get("NETLAB_STATE"):  # one that the user named stays as it is
+                folder.chmod(private.PRIVATE)
         try:
             with _usable(FileExistsError):
-                self.folder.mkdir(mode=_PRIVATE)
+                self.folder.mkdir(mode=private.PRIVATE)
         except FileExistsError:
             pass  # whether it is a folder shows when it is opened
         except Unmet:
-            _remove_if_empty(folder)
+            _remove_if_empty()
             raise
 
     def end(self) -> None:
@@ -215,25 +232,14 @@ class LabFolder:
         """Remove the folder, and that of all labs after the last. Raises Unmet."""
         with _usable(), contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
-        _remove_if_empty(root())
+        _remove_if_empty()
 
 
-def _contents(path: Path) -> bytes:
-    """What a regular file of sensible size holds; anything else is no file of a lab's.
-
-    Raises OSError, and ValueError for one that is none: a named pipe would be waited for.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(fd, "rb") as stream:
-        known = os.fstat(fd)
-        if not stat.S_ISREG(known.st_mode) or known.st_size > _LARGEST:
-            raise ValueError(f"{path} is no file of a lab")
-        return stream.read()
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        folder.rmdir()
+def _remove_if_empty() -> None:
+    """Remove the folder of all labs, unless the user named it: then it may be there for more."""
+    if not os.environ.get("NETLAB_STATE"):
+        with contextlib.suppress(OSError):
+            root().rmdir()
 
 
 @contextlib.contextmanager
@@ -256,8 +262,8 @@ def _usable(*expected: type[OSError]) -> Iterator[None]:
 def labs() -> list[LabFolder]:
     """All labs of this user. Raises Unmet."""
     try:
-        with _usable(FileNotFoundError):
-            names = sorted(entry.name for entry in _ours().iterdir() if entry.is_dir())
+        with _usable(FileNotFoundError), os.scandir(_ours()) as entries:
+            names = sorted(one.name for one in entries if one.is_dir(follow_symlinks=False))
     except FileNotFoundError:
         return []
     return [LabFolder(name) for name in names if _NAME.fullmatch(name)]
@@ -287,9 +293,11 @@ def clear_stale() -> tuple[list[str], list[NetlabError]]:
 
 def end_orphans() -> list[str]:
     """End the labs whose folder somebody removed while they ran; returns their names."""
+    known = [lab.keeper for lab in labs()]
     ended = []
     for folder, keeper in keepers():
-        if _same(folder.parent, root()) and not folder.exists():
+        gone = _same(folder.parent, root()) and not folder.exists()
+        if gone and keeper not in known:
             destroy(keeper)
             ended.append(folder.name)
     return ended

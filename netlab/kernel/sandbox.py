@@ -68,19 +68,21 @@ def keepers() -> Iterator[tuple[Path, Keeper]]:
 def lab_of(pid: int) -> Path | None:
     """The folder of the lab whose keeper a process is; None for any other process.
 
-    A keeper is this user's, runs the keeper's program, and is process 1 of a PID namespace below.
+    A keeper runs the keeper's program, is process 1 of a PID namespace below, and this user's by
+    all of its ids: a program that is setuid has another's as well.
     """
     entry = Path(f"/proc/{pid}")
+    program = Path(keeper_program.__file__)
     try:
         words = (entry / "cmdline").read_bytes().decode().split("\0")
+        if len(words) < 6 or Path(words[3]).parts[-3:] != program.parts[-3:]:
+            return None
         status = dict(line.split(":", 1) for line in (entry / "status").read_text().splitlines())
-        ours = entry.stat().st_uid == os.geteuid()
     except (OSError, ValueError):
         return None
-    program = Path(keeper_program.__file__)
-    if len(words) < 6 or Path(words[3]).parts[-3:] != program.parts[-3:] or not ours:
-        return None
-    return Path(words[5]) if status["NSpid"].split()[1:][-1:] == ["1"] else None
+    ours = set(map(int, status["Uid"].split())) == {os.geteuid()}
+    first = status["NSpid"].split()[1:][-1:] == ["1"]
+    return Path(words[5]) if ours and first else None
 
 
 def rootless() -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from netlab.errors import BadInput
+from netlab.errors import BadInput, shown
 from netlab.plan import underlay
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.links import LOOPBACK, Link
@@ -30,7 +30,6 @@ from netlab.plan.routing import (
 )
 from netlab.plan.rulesets import Ruleset, merged
 from netlab.plan.types import Namespace, Object, Plan
-from netlab.topology.check import shown
 from netlab.topology.resolved import Layout, NodeSpec, PodSpec
 
 # Which list of a namespace an object goes to.
@@ -158,11 +157,11 @@ def _refuse_bad_devices(space: Namespace) -> None:
     seen: set[str] = set()
     for link in space.links:
         if link.name in seen:
-            raise BadInput(f"Two devices in {space.name} would be named '{link.name}'.")
+            raise BadInput(f"Two devices in {space.name} would be named {shown(link.name)}.")
         seen.add(link.name)
         if len(link.name) > DEVICE_NAME_MAX:
             raise BadInput(
-                f"The device name '{link.name}' in {space.name} has {len(link.name)} "
+                f"The device name {shown(link.name)} in {space.name} has {len(link.name)} "
                 f"characters; the kernel allows {DEVICE_NAME_MAX}."
             )
 

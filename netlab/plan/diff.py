@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netlab.plan import words
+from netlab.plan.exceptions import NotCompared
 from netlab.plan.ownership import brought, owner_of
 from netlab.plan.rulesets import Ruleset
 from netlab.plan.types import FIELDS, Namespace, Object
@@ -69,13 +70,15 @@ class Change:
 class Diff:
     """What lacks, what should not be there, what is there in another state, what is others'.
 
-    `foreign` is no fault: it is what daemons of the lab wrote, each with its owner.
+    `foreign` is no fault: it is what daemons of the lab wrote, each with its owner. `not_compared`
+    is what was not looked at, and why.
     """
 
     missing: list[Item] = field(default_factory=list)
     unexpected: list[Item] = field(default_factory=list)
     changed: list[Change] = field(default_factory=list)
     foreign: list[Item] = field(default_factory=list)
+    not_compared: list[NotCompared] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:

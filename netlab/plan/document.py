@@ -29,10 +29,11 @@ def _namespace(space: Namespace) -> Json:
     return data
 
 
-def diff_document(diff: Diff, not_compared: list[Json] | None = None) -> Json:
+def diff_document(diff: Diff) -> Json:
     """Every entry has `namespace`, `kind` and, in words, `object`, and the states that there are.
 
     `want` and `have` are an object's fields; of a whole namespace there is nothing more to say.
+    `not_compared` has `what` and `why`.
     """
     return {
         "ok": diff.ok,
@@ -40,7 +41,7 @@ def diff_document(diff: Diff, not_compared: list[Json] | None = None) -> Json:
         "unexpected": [_item(item, "have") for item in diff.unexpected],
         "changed": [_change(change) for change in diff.changed],
         "foreign": [_item(item, "have") for item in diff.foreign],
-        "not_compared": not_compared or [],
+        "not_compared": msgspec.to_builtins(diff.not_compared),
     }
 
 

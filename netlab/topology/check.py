@@ -12,7 +12,8 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-LONGEST = 60  # characters of a value that an error shows
+from netlab.errors import shown
+
 ONE = {int: "a whole number", float: "a number", str: "a string", bool: "True or False"}
 MANY = {int: "whole numbers", float: "numbers", str: "strings"}
 
@@ -23,7 +24,7 @@ def check_fields(value: object, kind: type, elsewhere: tuple[str, ...] = ()) -> 
     Sequences become tuples: a frozen value must not change with the user's list. `elsewhere` are
     types which only type checkers know, and which are checked at another place. Raises TypeError.
     """
-    for name, wanted in _hints(kind, elsewhere).items():
+    for name, wanted in hints(kind, elsewhere).items():
         object.__setattr__(
             value, name, fit(getattr(value, name), wanted, f"{kind.__name__}.{name}")
         )
@@ -31,7 +32,7 @@ def check_fields(value: object, kind: type, elsewhere: tuple[str, ...] = ()) -> 
 
 def fit(value: Any, wanted: Any, where: str) -> Any:
     """The value as it is kept, a sequence as a tuple. Raises TypeError, naming `where` it is."""
-    kinds = _members(wanted)
+    kinds = members(wanted)
     for kind in kinds:
         if not _is_sequence(kind):
             if _is_one(value, kind):
@@ -50,21 +51,14 @@ def fit(value: Any, wanted: Any, where: str) -> Any:
     raise TypeError(f"{where} is {shown(value)}, not {wants}")
 
 
-def shown(value: object) -> str:
-    """A value in one short line. It may be the user's own, with a `repr` that fails."""
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-
-
 @functools.cache
-def _hints(kind: type, elsewhere: tuple[str, ...]) -> Mapping[str, Any]:
+def hints(kind: type, elsewhere: tuple[str, ...] = ()) -> Mapping[str, Any]:
+    """The types of a dataclass' fields; those that are `elsewhere` count as any object's."""
     return typing.get_type_hints(kind, localns=dict.fromkeys(elsewhere, object))
 
 
-def _members(wanted: Any) -> tuple[Any, ...]:
+def members(wanted: Any) -> tuple[Any, ...]:
+    """The types that a union is of; of any other type, itself alone."""
     union = typing.get_origin(wanted) in (typing.Union, types.UnionType)
     return typing.get_args(wanted) if union else (wanted,)
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from netlab.errors import BadInput
+from netlab.errors import BadInput, shown
 from netlab.topology.resolved import Ip, Network
 
 # What no interface or route of a cluster may hold (RFC 6890), and why.
@@ -28,13 +28,14 @@ def network(text: str, what: str) -> Network:
     except ValueError:
         family, example = ("IPv6", "fd44::/56") if ":" in text else ("IPv4", "10.0.0.0/16")
         raise BadInput(
-            f"The {what} '{text}' is not an {family} network such as {example}."
+            f"The {what} {shown(text)} is not an {family} network such as {example}."
         ) from None
     if "/" not in text:
         length = 64 if parsed.version == 6 else 24
-        raise BadInput(f"The {what} '{text}' lacks its prefix length, as in {text}/{length}.")
+        right = f"{parsed.network_address}/{length}"
+        raise BadInput(f"The {what} {shown(text)} lacks its prefix length, as in {right}.")
     if parsed.network_address != ip_address(text.split("/")[0]):
-        raise BadInput(f"The {what} '{text}' has host bits set; the network is {parsed}.")
+        raise BadInput(f"The {what} {shown(text)} has host bits set; the network is {parsed}.")
     for block, reason in UNUSABLE.items():
         if parsed.version == block.version and parsed.overlaps(block):
             raise BadInput(f"The {what} {parsed} cannot be used, because {block} {reason}.")
@@ -48,7 +49,7 @@ def networks(given: str | Sequence[str], what: str) -> tuple[Network, ...]:
     if not parsed or len(parsed) > 2 or [one.version for one in parsed] not in ([4], [4, 6]):
         raise BadInput(
             f"The {what} must be one IPv4 network, or an IPv4 and an IPv6 one, not "
-            f"'{','.join(texts)}'."
+            f"{shown(','.join(texts))}."
         )
     return parsed
 
@@ -62,9 +63,9 @@ def addresses(given: str | Sequence[str], what: str) -> tuple[Ip, ...]:
             result.append(ip_address(text))
         except ValueError:
             family = "IPv6" if ":" in text else "IPv4"
-            raise BadInput(f"The {what} '{text}' is not an {family} address.") from None
+            raise BadInput(f"The {what} {shown(text)} is not an {family} address.") from None
     if len({ip.version for ip in result}) < len(result):
-        raise BadInput(f"The {what} must be one of each family, not '{','.join(texts)}'.")
+        raise BadInput(f"The {what} must be one of each family, not {shown(','.join(texts))}.")
     return tuple(result)
 
 

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from netlab.errors import BadInput
+from netlab.errors import BadInput, shown
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 NUMBERS: dict[type[Any], str] = {int: "a whole number", float: "a number"}
@@ -28,6 +28,11 @@ def convert(text: str, wanted: Any, option: str) -> Any:
     if _is_sequence(wanted):
         kinds = [kind for kind in typing.get_args(wanted) if kind is not Ellipsis] or [str]
         parts = [convert(part.strip(), kinds[0], option) for part in text.split(",") if part]
+        if _has_length(wanted) and len(parts) != len(kinds):
+            raise BadInput(
+                f"The option {option} is {len(kinds)} values with commas between, not {shown(text)}"
+                "."
+            )
         return tuple(parts) if (origin or wanted) is tuple else parts
     if wanted is bool:
         return _boolean(text, option)
@@ -37,8 +42,16 @@ def convert(text: str, wanted: Any, option: str) -> Any:
         try:
             return wanted(text)
         except ValueError:
-            raise BadInput(f"The option {option} is {NUMBERS[wanted]}, not '{text}'.") from None
+            kind = NUMBERS[wanted]
+            raise BadInput(f"The option {option} is {kind}, not {shown(text)}.") from None
     raise BadInput(f"The option {option} cannot be given as text", "set it in a topology file")
+
+
+def is_text(wanted: Any) -> bool:
+    """Whether `convert` knows the type."""
+    if _is_sequence(wanted):
+        return all(is_text(kind) for kind in typing.get_args(wanted) if kind is not Ellipsis)
+    return typing.get_origin(wanted) is Literal or wanted in (str, bool, *NUMBERS)
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -77,6 +90,11 @@ def _type_of(default: Any, otherwise: Any) -> Any:
     return type(default) if isinstance(default, bool | int | float | list | tuple) else otherwise
 
 
+def _has_length(wanted: Any) -> bool:
+    items = typing.get_args(wanted)
+    return typing.get_origin(wanted) is tuple and Ellipsis not in items
+
+
 def _is_sequence(wanted: Any) -> bool:
     return (typing.get_origin(wanted) or wanted) in (list, tuple, Sequence)
 
@@ -91,7 +109,7 @@ def _member(text: str, union: Any) -> Any:
 
 def _boolean(text: str, option: str) -> bool:
     if text.lower() not in TRUE + FALSE:
-        raise BadInput(f"The option {option} is true or false, not '{text}'.")
+        raise BadInput(f"The option {option} is true or false, not {shown(text)}.")
     return text.lower() in TRUE
 
 
@@ -100,4 +118,4 @@ def _choose(text: str, choices: tuple[Any, ...], option: str) -> Any:
         if str(choice) == text:
             return choice
     names = ", ".join(str(choice) for choice in choices)
-    raise BadInput(f"The option {option} is one of {names}, not '{text}'.")
+    raise BadInput(f"The option {option} is one of {names}, not {shown(text)}.")

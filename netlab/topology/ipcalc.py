@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
-from netlab.errors import BadInput
+from netlab.errors import BadInput, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def calculate(text: str) -> Calculation:
     except ValueError:
         interface = None
     if interface is None or "/" not in text:
-        raise BadInput(f"'{text}' is not an IPv4 ADDRESS/LEN such as 10.244.1.7/24.")
+        raise BadInput(f"{shown(text)} is not an IPv4 ADDRESS/LEN such as 10.244.1.7/24.")
     network, length = interface.network, interface.network.prefixlen
     edge = 1 if length < 31 else 0
     first, last = network[edge], network[-1 - edge]

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from netlab.errors import BadInput
+from netlab.errors import BadInput, shown
 from netlab.topology import underlay
 from netlab.topology.cidr import networks, refuse_overlaps
 from netlab.topology.ipam import Ipam, Lease, Pool, Wish
@@ -117,7 +117,7 @@ def _check_numbers(cluster: Cluster, service_cidrs: Sequence[Network], *, dual_s
     if not 1 <= first <= last <= 65535:
         raise BadInput(f"The NodePort range {first}-{last} must lie between 1 and 65535.")
     if isinstance(cluster.nodes, int) and cluster.nodes < 1:
-        raise BadInput(f"A cluster needs at least one node, not {cluster.nodes}.")
+        raise BadInput(f"A cluster needs at least one node, not {shown(cluster.nodes)}.")
     if cluster.pods_per_node < 0 or cluster.containers < 0:
         raise BadInput("Pods per node and containers per pod cannot be negative.")
     for cidr in service_cidrs:
@@ -137,7 +137,7 @@ def _refuse_too_many(cluster: Cluster, pools: Sequence[Pool]) -> None:
 
 def _refuse_many_containers(count: int) -> None:
     if count > MAX_CONTAINERS:
-        raise BadInput(f"A pod holds {MAX_CONTAINERS} containers, not {count}.")
+        raise BadInput(f"A pod holds {MAX_CONTAINERS} containers, not {shown(count)}.")
 
 
 def _nodes(cluster: Cluster) -> dict[str, Node]:
@@ -149,7 +149,7 @@ def _nodes(cluster: Cluster) -> dict[str, Node]:
     for number, node in enumerate(cluster.nodes, 1):
         name = f"node-{number}" if node.name is None else node.name
         if name in nodes:
-            raise BadInput(f"Two nodes are named '{name}'; names must be unique.")
+            raise BadInput(f"Two nodes are named {shown(name)}; names must be unique.")
         nodes[name] = node
     return nodes
 
@@ -213,7 +213,7 @@ def _pods_of(cluster: Cluster, node: Node) -> Sequence[Pod]:
     wanted = cluster.pods_per_node if node.pods is None else node.pods
     if isinstance(wanted, int):
         if wanted < 0:
-            raise BadInput(f"A node cannot have {wanted} pods.")
+            raise BadInput(f"A node cannot have {shown(wanted)} pods.")
         return _Same(wanted)
     for pod in wanted:
         _refuse_many_containers(len(pod.containers or ()))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from netlab.errors import BadInput
-from netlab.topology.check import shown
+from netlab.errors import BadInput, shown
 from netlab.topology.resolved import EXTERNAL, ROUTER, Layout, PodSpec
 
 # k8s.io/apimachinery/pkg/util/validation: of the labels of a subdomain none is limited by itself.

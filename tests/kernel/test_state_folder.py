@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -30,14 +33,19 @@ NOBODY = 65534
 
 
 def test_nobody_else_can_look_into_a_lab_or_lock_it(netlab: Netlab) -> None:
-    netlab.state.mkdir(mode=0o755)  # as an earlier version made it
+    lab = netlab.state / "flannel-vxlan"
+    netlab.state.mkdir(mode=0o755)
     netlab.ok("up", "flannel-vxlan", *SMALL)
-    for folder in (netlab.state, netlab.state / "flannel-vxlan"):
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(lab.stat().st_mode) == 0o700
     lock = ["setpriv", f"--reuid={NOBODY}", "--clear-groups", "flock", "-nx"]
-    taken = subprocess.run([*lock, str(netlab.state / "flannel-vxlan"), "true"], check=False)
+    taken = subprocess.run([*lock, str(lab), "true"], check=False)
     assert taken.returncode != 0
+    lab.chmod(0o755)  # as an earlier version made it
     assert netlab.ok("status")["state"] == "running"
+    assert stat.S_IMODE(lab.stat().st_mode) == 0o700
+    assert stat.S_IMODE(netlab.state.stat().st_mode) == 0o755
+    netlab.ok("down")
+    assert list(netlab.state.iterdir()) == []  # the folder that the user named stays
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -62,6 +70,89 @@ def test_another_users_folder_is_refused(
         os.chown(netlab.state, 0, 0)
     else:
         netlab.state.unlink()
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_another_users_lab_or_one_by_a_link_is_refused(
+    netlab: Netlab, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    lab = netlab.state / "flannel-vxlan"
+    netlab.state.mkdir()
+    lab.mkdir()
+    os.chown(lab, NOBODY, NOBODY)
+    assert "belongs to another user" in refusal(netlab, *command)
+    os.chown(lab, 0, 0)
+    netlab.state.chmod(0o777)
+    assert "others can write into it" in refusal(netlab, *command)
+    netlab.state.chmod(0o700)
+    lab.rmdir()
+    lab.symlink_to(tmp_path)
+    if command[0] not in ("down", "gc"):
+        netlab.run("-l", "flannel-vxlan", *command)
+    assert list(tmp_path.iterdir()) == [netlab.state]
+    lab.unlink()
+
+
+def refusal(netlab: Netlab, *command: str) -> str:
+    """Run what the state folder must forbid; returns the one sentence that it says."""
+    refused = netlab.run(*command)
+    assert (refused.code, refused.out) == (3, "")
+    assert len(refused.err.splitlines()) == 1
+    return refused.err
+
+
+IMPOSTER = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+assert libc.unshare(0x10000000 | 0x20000000) == 0
+if os.fork():
+    os.wait()
+sys.stdout.write("ready\\n")
+sys.stdout.flush()
+sys.stdin.read()
+"""
+
+
+def test_another_users_process_is_no_keeper_whatever_it_looks_like(
+    netlab: Netlab, tmp_path: Path
+) -> None:
+    """Root would otherwise run that user's files, in namespaces that are that user's."""
+    netlab.ok("up", "flannel-vxlan", *SMALL)
+    lab = netlab.state / "flannel-vxlan"
+    keeper = json.loads((lab / "keeper.json").read_text())["pid"]
+    readable = tempfile.TemporaryDirectory()  # by others, which a test's own folder is not
+    Path(readable.name).chmod(0o755)
+    program = Path(readable.name, "netlab/kernel/keeper.py")
+    program.parent.mkdir(parents=True)
+    program.write_text(IMPOSTER)
+    words = [sys.executable, "-I", "-S", str(program), "0", str(lab)]
+    imposter = subprocess.Popen(
+        ["setpriv", f"--reuid={NOBODY}", "--clear-groups", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with readable, imposter:
+        assert imposter.stdin
+        assert imposter.stdout
+        assert imposter.stdout.readline() == "ready\n"
+        os.kill(keeper, signal.SIGKILL)
+        gone = netlab.run("exec", "pod-1-1", "--", "true")
+        assert (gone.code, "its keeper is gone" in gone.err) == (4, True)
+        assert imposter.poll() is None
+        imposter.stdin.close()
+
+
+def test_a_lab_is_the_same_by_another_path_and_after_its_folder_was_moved(
+    netlab: Netlab, tmp_path: Path
+) -> None:
+    netlab.ok("up", "flannel-vxlan", *SMALL)
+    (tmp_path / "link").symlink_to(netlab.state)
+    assert Netlab(tmp_path / "link").ok("gc")["removed"] == []
+    assert Netlab(netlab.state / ".." / "state").ok("status")["state"] == "running"
+    netlab.state.rename(tmp_path / "moved")
+    assert Netlab(tmp_path / "moved").ok("gc")["removed"] == []
+    assert Netlab(tmp_path / "moved").ok("down")["removed"] == ["flannel-vxlan"]
 
 
 @pytest.mark.parametrize("spoilt", ["gone", "", "{}", "null", '{"pid": 1, "start": 5}', "[" * 9999])

@@ -211,3 +211,47 @@ def test_full_output_is_one_sentence(arguments: list[str], unbuffered: str) -> N
         )
     assert done.returncode == 1
     assert done.stderr == ("netlab: Standard output cannot be written (No space left on device).\n")
+
+
+# A program gets no more than 128 KiB in one word.
+HOSTILE = ["a\n\x1b[31mb\r", "x" * 100_000, "\udcff", "y " * 50_000]
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=["control", "long", "no UTF-8", "words"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["plan", "{}"],
+        ["plan", "{}.py"],
+        ["plan", "/{}"],
+        ["plan", "flannel-vxlan", "--nodes", "{}"],
+        ["plan", "flannel-vxlan", "--set", "{}"],
+        ["plan", "flannel-vxlan", "--set", "{}=1"],
+        ["plan", "flannel-vxlan", "--set", "nodes={}"],
+        ["plan", "flannel-vxlan", "--set", "external={}"],
+        ["plan", "flannel-vxlan", "--set", "dataplane={}"],
+        ["plan", "flannel-vxlan", "--set", "dataplane.vni={}"],
+        ["plan", "flannel-vxlan", "--set", "cluster_cidr={}"],
+        ["plan", "flannel-vxlan", "--set", "underlay={}"],
+        ["plan", "flannel-vxlan", "--{}"],
+        ["{}"],
+        ["ipcalc", "{}"],
+        ["completion", "{}"],
+        ["verify", "--junit", "{}/x"],
+        ["verify", "--sample", "{}"],
+        ["-l", "{}", "status"],
+        ["-l", "nosuch", "exec", "{}", "--", "{}"],
+    ],
+    ids=" ".join,
+)
+def test_whatever_is_asked_the_answer_is_one_safe_sentence(
+    tmp_path: Path, command: list[str], value: str
+) -> None:
+    words = [word.replace("{}", value) for word in command]
+    done = run(*words, NETLAB_STATE=str(tmp_path))
+    assert done.returncode in (2, 4), done.stderr[:500]
+    assert done.stdout == ""
+    sentence = done.stderr.removesuffix("\n")
+    assert sentence.isprintable()
+    assert len(sentence) < 1500
+    assert "bug" not in sentence

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet, unknown
+from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet, shown, unknown
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,44 @@ def test_an_error_survives_the_way_out_of_a_sandbox(kind: type[NetlabError]) -> 
     assert type(back) is kind
     assert (str(back), back.remedy, back.about) == (str(error), "mend it", ("some", "object"))
     assert back.exit_code == kind.exit_code
+
+
+HOSTILE = "a\n\x1b[31mb\u202ec\r\0"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [HOSTILE, "x" * 100_000, HOSTILE * 9999, 10**5000, [[]] * 9999],
+    ids=["control", "long", "both", "number", "list"],
+)
+def test_a_value_is_shown_safely_and_shortened(value: object) -> None:
+    for text in (shown(value), str(BadInput(f"{shown(value)} is wrong", f"not {shown(value)}"))):
+        assert text.isprintable()
+        assert len(text) < 200
+
+
+class Odd:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+def test_a_value_whose_own_words_fail_is_shown_by_its_type() -> None:
+    assert shown(Odd()) == "<Odd>"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [HOSTILE, HOSTILE * 9999, "y" * 100_000, "z " * 100_000],
+    ids=["control", "both", "long", "words"],
+)
+def test_whatever_an_error_quotes_it_is_one_line_of_sensible_length(raw: str) -> None:
+    error = NetlabError(f"The file {raw} is wrong", f"remove {raw}")
+    assert str(error).isprintable()
+    assert len(str(error)) < 1300
+    assert str(error).startswith("The file ")
+    assert "; remove " in str(error)
+
+
+def test_a_common_sentence_is_left_alone() -> None:
+    words = "The file /tmp/größe/→.py is wrong: 'it's' \"odd\"."
+    assert str(NetlabError(words)) == words

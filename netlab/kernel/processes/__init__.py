@@ -6,7 +6,7 @@ import shutil
 import threading
 from collections.abc import Mapping, Sequence
 
-from netlab.errors import Unmet
+from netlab.errors import Unmet, shown
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import ready
 from netlab.kernel.processes.containers import Containers
@@ -100,7 +100,7 @@ def preflight(plan: Plan) -> None:
         for container in space.containers:
             if container.command and not shutil.which(container.command[0]):
                 raise Unmet(
-                    f"The program '{container.command[0]}' of container {container.name} in "
+                    f"The program {shown(container.command[0])} of container {container.name} in "
                     f"{space.name} is not on this machine",
                     "install it or name another",
                     container,
@@ -113,8 +113,8 @@ def preflight(plan: Plan) -> None:
             for name, remedy in words.items():
                 if not shutil.which(name):
                     raise Unmet(
-                        f"The program '{name}' of daemon {daemon.name} in {space.name} is not on "
-                        "this machine",
+                        f"The program {shown(name)} of daemon {daemon.name} in {space.name} is "
+                        "not on this machine",
                         remedy,
                         daemon,
                     )
