@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from netlab.errors import LabUnavailable
-from netlab.kernel import enter
+from netlab.kernel import enter, held
 from netlab.kernel.answers import tell
 from netlab.kernel.enter import Completed
 from netlab.kernel.lab import LabFolder
@@ -54,6 +54,7 @@ def build(folder: LabFolder, plan: Plan, whole: Callable[[], None]) -> Applied:
 def repair(folder: LabFolder, plan: Plan) -> Applied:
     """Make a lab equal to a plan, touching only what differs."""
     started = time.perf_counter()
+    held.clear(plan.namespaces)
     difference, writes = _engine(folder, plan).converge()
     changes = len(difference) - len(difference.awaited)
     return Applied(changes, writes, time.perf_counter() - started)
@@ -83,7 +84,7 @@ def verify(folder: LabFolder, design: Design, *, full: bool, sample: int | None)
             design.dataplane,
             design.plan,
             containers=engine.containers.namespaces(),
-            drift=engine.difference,
+            drift=lambda: _difference(engine),
             sample=Sample(full=full, pairs=sample),
             progress=lambda words: tell(f"probing: {words}", 0, 0),
         ),
@@ -100,7 +101,15 @@ def _late(late: Late) -> Check:
 
 def diff(folder: LabFolder, plan: Plan) -> Diff:
     """The difference between kernel and plan."""
-    return _engine(folder, plan).difference()
+    return _difference(_engine(folder, plan))
+
+
+def _difference(engine: Engine) -> Diff:
+    """The difference but for what another verification holds meanwhile."""
+    held.clear(engine.plan.namespaces)
+    before = held.moment()
+    found = engine.difference()
+    return held.without_held(found, before, held.moment())
 
 
 def look(
