@@ -217,6 +217,7 @@ class Neighbour(Value, frozen=True):
     """A neighbour (ARP, NDP) entry that does not expire; what is learned is not in a plan.
 
     `state` is `permanent` or `noarp`. `proxy`: the node answers for the address on the device.
+    `protocol` is the number of who made it (NDA_PROTOCOL), 0 where nobody said.
     `others` are flags and attributes that no plan gives one, in words.
     """
 
@@ -226,6 +227,7 @@ class Neighbour(Value, frozen=True):
     mac: str = ""
     state: str = "permanent"
     proxy: bool = False
+    protocol: int = 0
     others: str = ""
 
     @property
@@ -237,6 +239,7 @@ class Neighbour(Value, frozen=True):
             return f"neighbour {self.key}"
         words = [f"neighbour {self.address} lladdr {self.mac} dev {self.link}"]
         words += [self.state] if self.state != "permanent" else []
+        words += [f"proto {self.protocol}"] if self.protocol else []
         return " ".join([*words, *([self.others] if self.others else [])])
 
 
