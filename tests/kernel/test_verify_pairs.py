@@ -78,6 +78,7 @@ BREAKS = {
         ("iptables -A INPUT -s 203.0.113.0/24 -m conntrack --ctstate NEW -j DROP",),
         {*every("external-node", ["external"], ["node-2"], "icmp", "tcp", "udp", "arp")},
         "no reply",
+        also={"mtu"},
     ),
     "pods are masqueraded as somebody else outside": Break(
         "node-1",

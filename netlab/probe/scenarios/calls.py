@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import Literal
 
 from netlab.plan.probing.actions import Call
 from netlab.plan.probing.check import Kind
@@ -11,27 +12,19 @@ from netlab.plan.probing.lab import Host, Lab, address
 from netlab.plan.probing.scenario import Probe
 from netlab.topology.resolved import PodSpec
 
-PROTOCOLS: tuple[str, ...] = ("tcp", "udp")
+Protocol = Literal["tcp", "udp"]
+PROTOCOLS: tuple[Protocol, ...] = ("tcp", "udp")
 
 
 def calls(
-    kind: Kind,
-    source: str,
-    target: Host | PodSpec,
-    ipv6: bool,
-    seen: str,
-    spoken: Iterable[str] = PROTOCOLS,
+    kind: Kind, source: str, target: Host | PodSpec, ipv6: bool, seen: str
 ) -> Iterator[Probe[Call]]:
-    """The target must see the `source`, a namespace, under the address `seen`."""
+    """By either protocol, the target must see the `source`, a namespace, under `seen`."""
     ip = str(address(target, ipv6))
-    for protocol in spoken:
-        call = Call(source, target.name, ip, "tcp" if protocol == "tcp" else "udp")
-        yield Probe(kind, source, target.name, call, SeenAs(seen))
-
-
-def in_turn(index: int) -> tuple[str, ...]:
-    """One of the protocols, where there are many pairs."""
-    return (PROTOCOLS[index % len(PROTOCOLS)],)
+    for protocol in PROTOCOLS:
+        yield Probe(
+            kind, source, target.name, Call(source, target.name, ip, protocol), SeenAs(seen)
+        )
 
 
 def own_address(lab: Lab, host: Host, target: Host | PodSpec, ipv6: bool) -> str:

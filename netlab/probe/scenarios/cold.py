@@ -6,7 +6,7 @@ just before the echo; an entry of the plan is not learned, and what has one need
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
 from netlab.plan.attachment import Attachment
@@ -14,12 +14,12 @@ from netlab.plan.probing.actions import ColdEcho, Device
 from netlab.plan.probing.check import Kind
 from netlab.plan.probing.expectations import FoundAnew
 from netlab.plan.probing.lab import Host, Lab, address
-from netlab.plan.probing.sample import NodePair, Sample, evenly_spaced, node_pairs, small
+from netlab.plan.probing.sample import NodePair, Sample, evenly_spaced, node_pairs, ring, small
 from netlab.plan.probing.scenario import Probe, Scenario
 from netlab.plan.routing import is_ipv6
 from netlab.topology.resolved import ROUTER, NodeSpec, PodSpec, of_family
 
-_SAMPLED_PODS = 32
+_SAMPLED_PODS = 16  # of a large lab, or as many as it has nodes
 
 
 class _End(NamedTuple):
@@ -78,7 +78,7 @@ class HostsOfASegment(Scenario):
     def probes(self, lab: Lab, sample: Sample) -> Iterator[Probe[Any]]:
         external = lab.layout.external
         for ipv6 in lab.families:
-            for node, other in _few_rounds(lab.layout.nodes):
+            for node, other in _node_pairs(lab):
                 if node.subnet == other.subnet:
                     ends = _host_end(lab, node, ipv6), _host_end(lab, other, ipv6)
                     yield from _asked("node-node", lab, *ends)
@@ -87,11 +87,15 @@ class HostsOfASegment(Scenario):
                 yield from _beyond(lab, node, external, ipv6)
 
 
-def _few_rounds(nodes: Sequence[NodeSpec]) -> list[NodePair]:
-    """Pairs in an order in which most can be asked at once: nobody is asker and asked at a time.
+def _node_pairs(lab: Lab) -> list[NodePair]:
+    """All pairs in a small lab, else in a ring, both ways.
 
-    By the lowest bit in which their numbers differ: all that have it ask all that have it not.
+    In an order in which most can be asked at once, as nobody is asker and asked at a time: by the
+    lowest bit in which their numbers differ. All that have it ask all that have it not.
     """
+    nodes = lab.layout.nodes
+    around = ring(nodes)
+    pairs = node_pairs(nodes) if small(lab.layout) else [*around, *((b, a) for a, b in around)]
     numbers = {node.name: number for number, node in enumerate(nodes)}
 
     def place(pair: NodePair) -> tuple[int, bool]:
@@ -99,7 +103,7 @@ def _few_rounds(nodes: Sequence[NodeSpec]) -> list[NodePair]:
         bit = (one ^ other) & -(one ^ other)
         return bit, bool(one & bit)
 
-    return sorted(node_pairs(nodes), key=place)
+    return sorted(dict.fromkeys(pairs), key=place)
 
 
 def _beyond(lab: Lab, node: NodeSpec, beyond: Host, ipv6: bool) -> Iterator[Probe[ColdEcho]]:
@@ -146,8 +150,8 @@ def _known(lab: Lab, here: _End, there: _End) -> Iterator[tuple[str, str, str]]:
 
 
 def _pods(lab: Lab) -> list[PodSpec]:
-    pods = lab.layout.pods
-    return list(pods) if small(lab.layout) else evenly_spaced(pods, _SAMPLED_PODS)
+    pods, least = lab.layout.pods, len(lab.layout.nodes)
+    return list(pods) if small(lab.layout) else evenly_spaced(pods, max(_SAMPLED_PODS, least))
 
 
 def _pod_end(pod: PodSpec, item: Attachment, ipv6: bool) -> _End:

@@ -17,7 +17,7 @@ from netlab.plan.probing.actions import Echo, GsoPacket, LongEcho, Oversize, Tog
 from netlab.plan.probing.check import Kind
 from netlab.plan.probing.expectations import Forwarded, PathMtu
 from netlab.plan.probing.lab import Host, Lab, address
-from netlab.plan.probing.sample import PodPair, Sample, node_pairs, representatives, small
+from netlab.plan.probing.sample import PodPair, Sample, node_pairs, representatives, ring, small
 from netlab.plan.probing.scenario import Probe, Scenario
 from netlab.topology.resolved import Ip, NodeSpec, PodSpec
 
@@ -52,10 +52,7 @@ class PathMtus(Scenario):
 def _hosts(lab: Lab) -> Iterator[tuple[Host, Host]]:
     """Nodes among themselves, in a large lab in a ring, and with the client outside."""
     nodes, external = lab.layout.nodes, lab.layout.external
-    if small(lab.layout):
-        yield from node_pairs(nodes)
-    elif len(nodes) > 1:
-        yield from zip(nodes, (*nodes[1:], nodes[0]), strict=True)
+    yield from node_pairs(nodes) if small(lab.layout) else ring(nodes)
     for node in nodes if external else ():
         assert external is not None
         yield node, external

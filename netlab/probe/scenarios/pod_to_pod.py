@@ -19,7 +19,7 @@ from netlab.topology.resolved import PodSpec
 # without a server nothing is asked that it has to answer itself.
 _REQUESTS = 1000
 _SAMPLED = 300
-_SAMPLED_CALLS = 50
+_SAMPLED_CALLS = 10
 
 
 class PodToPod(Scenario):

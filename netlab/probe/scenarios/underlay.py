@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 
 from netlab.plan.probing.check import Kind
 from netlab.plan.probing.lab import Lab, address
-from netlab.plan.probing.sample import Sample, node_pairs, small
+from netlab.plan.probing.sample import Sample, node_pairs, ring, small
 from netlab.plan.probing.scenario import Probe, Scenario, echo
-from netlab.probe.scenarios.calls import PROTOCOLS, calls, in_turn, own_address
+from netlab.probe.scenarios.calls import calls, own_address
 
 
 class NodeToNode(Scenario):
-    """All pairs, by both protocols in a small lab, else by one of them in turn."""
+    """All pairs in a small lab, else in a ring."""
 
     kind: ClassVar[Kind] = "node-node"
 
@@ -24,11 +24,11 @@ class NodeToNode(Scenario):
         return None if len(lab.layout.nodes) > 1 else "there are no two nodes"
 
     def probes(self, lab: Lab, sample: Sample) -> Iterator[Probe[Any]]:
+        pairs = node_pairs if small(lab.layout) else ring
         for ipv6 in lab.families:
-            for index, (node, other) in enumerate(node_pairs(lab.layout.nodes)):
+            for node, other in pairs(lab.layout.nodes):
                 own = own_address(lab, node, other, ipv6)
-                spoken = PROTOCOLS if small(lab.layout) else in_turn(index)
-                yield from calls("node-node", node.name, other, ipv6, own, spoken)
+                yield from calls("node-node", node.name, other, ipv6, own)
 
 
 class NodeToExternal(Scenario):
