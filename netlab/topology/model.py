@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from netlab.topology.check import check_fields
+
+ELSEWHERE = ("AnyDataplane",)  # types of fields that are checked at another place
 
 
 class AnyDataplane(Protocol):
@@ -14,6 +16,14 @@ class AnyDataplane(Protocol):
 
     name: ClassVar[str]
     ipam: ClassVar[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DataplaneNamed:
+    """A dataplane by its name with options, where no value of its class can be written."""
+
+    name: str
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,7 @@ class Cluster:
     underlay: str | Sequence[str] = "192.168.0.0/24"
     underlay_mtu: int | Sequence[int] = 1500
     external: bool = True
-    dataplane: AnyDataplane | str = "flannel-vxlan"
+    dataplane: AnyDataplane | DataplaneNamed | str = "flannel-vxlan"
 
     def __post_init__(self) -> None:
-        check_fields(self, Cluster, elsewhere=("AnyDataplane",))
+        check_fields(self, Cluster, elsewhere=ELSEWHERE)
