@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from netlab.errors import NetlabError
+from netlab.errors import NetlabError, Unmet
 from netlab.kernel import namespaces, objects, observe, rulesets, settings
 from netlab.kernel.devices import base
 from netlab.kernel.netlink import GONE, Netlink, Request
@@ -51,9 +51,9 @@ class Engine:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         if hard != resource.RLIM_INFINITY and len(plan.namespaces) + 64 > hard:
-            raise NetlabError(
-                f"{len(plan.namespaces)} namespaces need as many open files, and the limit here is "
-                f"{hard}",
+            raise Unmet(
+                f"{len(plan.namespaces)} namespaces need as many open files, and the limit "
+                f"RLIMIT_NOFILE is {hard} here",
                 "raise it (ulimit -Hn)",
             )
 

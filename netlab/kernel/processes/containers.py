@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from netlab.kernel import namespaces
+from netlab.kernel import limits, namespaces
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import zygote
 from netlab.kernel.sandbox import start_of
@@ -60,13 +60,15 @@ class Containers:
     def warm_up(self) -> None:
         """Start the zygote, so that it is ready by the time it is needed."""
         if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", zygote.__file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                cwd="/",
-                start_new_session=True,  # Ctrl-C is for the command, which ends this one
-            )
+            with limits.named():
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", zygote.__file__],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    cwd="/",
+                    start_new_session=True,  # Ctrl-C is for the command, which ends this one
+                )
 
     def start(self, wanted: Sequence[tuple[str, Container]]) -> list[str]:
         """Start containers, each given with its namespace; returns what failed, in words."""
@@ -79,9 +81,13 @@ class Containers:
             for space, container in wanted
         ]
         # All at once: one by one, each would wait for its turn in this busy process.
-        output, _ = process.communicate(b"".join(msgspec.json.encode(o) + b"\n" for o in orders))
+        output, failure = process.communicate(
+            b"".join(msgspec.json.encode(o) + b"\n" for o in orders)
+        )
         answers = [json.loads(line) for line in output.splitlines()]
-        answers += [{"error": "the zygote ended"}] * (len(wanted) - len(answers))
+        last = failure.decode(errors="replace").strip().rpartition("\n")[2]
+        why = f"what makes containers ended ({last or f'exit code {process.returncode}'})"
+        answers += [{"error": why}] * (len(wanted) - len(answers))
         problems = []
         for (namespace, container), answer in zip(wanted, answers, strict=True):
             if pid := answer.get("pid"):

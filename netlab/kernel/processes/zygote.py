@@ -7,16 +7,20 @@ the network namespace of its pod. Run as a program inside the sandbox; see `cont
 
 from __future__ import annotations
 
+import collections
 import ctypes
 import gc
 import json
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x4000000, 0x20000000, 0x40000000
 READ_ONLY, NOSUID_NODEV_NOEXEC, REC_PRIVATE, MNT_DETACH, PR_SET_NAME = 0x1, 0xE, 0x44000, 2, 15
 SIGPIPE = 13
+AT_ONCE = 16  # containers that are being made
+MADE = "."  # what one tells that is
 # Names are bind mounts in the keeper's mount namespace; this process keeps none of them in its
 # own, since every container's mount namespace is a copy of it.
 NAMES = "/proc/1/root/run/netns"
@@ -30,39 +34,70 @@ def call(name: str, *arguments: Any) -> None:
         raise OSError(code, f"{name}: {os.strerror(code)}")
 
 
-def start(container: dict[str, Any], own_pids: int) -> int:
-    """Fork one container; returns its process id in the sandbox. Raises OSError."""
-    pod = os.open(f"{NAMES}/{container['namespace']}", os.O_RDONLY)
-    call("setns", pod, CLONE_NEWNET)
-    os.close(pod)
-    # Listening before the fork: once the answer is read, the container can be asked.
-    sockets = []
-    if not container["command"]:
-        sockets = server.listen(container["port"], container["local_port"])
-    call("setns", own_pids, CLONE_NEWPID)
-    call("unshare", CLONE_NEWPID)
-    outcome, failure = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        become(container, sockets, failure)
-    os.close(failure)
-    for sock in sockets:
-        sock.close()
-    with os.fdopen(outcome) as lines:
-        # Whether a program can be run is known when the pipe closes; the server can be.
-        problem = lines.read() if container["command"] else ""
-    if problem:
-        os.waitpid(pid, 0)
-        raise OSError(0, problem)
-    return pid
+def unshare(flags: int, kinds: str) -> None:
+    """Make namespaces of these kinds, which sysctls such as user.max_mnt_namespaces limit."""
+    if libc.unshare(flags) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"unshare {kinds}: {os.strerror(code)}")
 
 
-def become(container: dict[str, Any], sockets: list[Any], failure: int) -> NoReturn:
+class Making:
+    """A container that is being made: its process in the sandbox, and where that tells how it went.
+
+    Forking the next one need not wait until this one has its mounts.
+    """
+
+    def __init__(self, container: dict[str, Any], own_pids: int, others: Iterable[Making]) -> None:
+        self.pid, self.outcome, self.problem = 0, -1, ""
+        try:
+            self.start(container, own_pids, [one.outcome for one in others])
+        except (OSError, MemoryError) as error:
+            self.problem = words(error)
+
+    def start(self, container: dict[str, Any], own_pids: int, others: Iterable[int]) -> None:
+        """Fork it; it is not to have the descriptors of `others`. Raises OSError."""
+        pod = os.open(f"{NAMES}/{container['namespace']}", os.O_RDONLY)
+        call("setns", pod, CLONE_NEWNET)
+        os.close(pod)
+        # Listening before the fork: once the answer is read, the container can be asked.
+        sockets = []
+        if not container["command"]:
+            sockets = server.listen(container["port"], container["local_port"])
+        call("setns", own_pids, CLONE_NEWPID)
+        unshare(CLONE_NEWPID, "pid")
+        self.outcome, telling = os.pipe()
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                for fd in (self.outcome, *others):
+                    if fd != -1:
+                        os.close(fd)
+                become(container, sockets, telling)
+        finally:
+            os.close(telling)
+            for sock in sockets:
+                sock.close()
+
+    def answer(self) -> dict[str, Any]:
+        """Wait until it is made, or is not: it tells so, and nothing at all if it was ended."""
+        told = ""
+        if self.outcome != -1:
+            with os.fdopen(self.outcome) as lines:
+                told = lines.read()
+        if told == MADE:
+            return {"pid": self.pid}
+        if self.pid:
+            os.waitpid(self.pid, 0)
+        why = self.problem or told.removeprefix(MADE) or "it was ended while it was made"
+        return {"error": why}
+
+
+def become(container: dict[str, Any], sockets: list[Any], telling: int) -> NoReturn:
     """In the forked process: be the container, until its program ends."""
     code = 1
     try:
         os.setsid()
-        call("unshare", CLONE_NEWNS | CLONE_NEWUTS)
+        unshare(CLONE_NEWNS | CLONE_NEWUTS, "mnt+uts")
         hostname = container["hostname"].encode()
         call("sethostname", hostname, len(hostname))
         call("mount", b"proc", b"/proc", b"proc", NOSUID_NODEV_NOEXEC, None)
@@ -77,29 +112,38 @@ def become(container: dict[str, Any], sockets: list[Any], failure: int) -> NoRet
             os.dup2(log, 1)
             os.dup2(log, 2)
             libc.signal(SIGPIPE, 0)  # which Python ignores, and whoever it becomes would too
+            os.write(telling, MADE.encode())  # unless more is said before the program closes it
             os.execvp(container["command"][0], container["command"])
-        os.close(failure)
-        server.Server(container["pod"] or container["hostname"], container["name"], sockets).run()
-    except OSError as error:
-        os.write(failure, (error.strerror or str(error)).encode())
+        name = container["pod"] or container["hostname"]
+        serving = server.Server(name, container["name"], sockets)
+        os.write(telling, MADE.encode())
+        os.close(telling)
+        serving.run()
+    except (OSError, MemoryError) as error:
+        os.write(telling, words(error).encode())
     finally:
         os._exit(code)
 
 
+def words(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
 def main() -> None:
-    call("unshare", CLONE_NEWNS)
+    unshare(CLONE_NEWNS, "mnt")
     # `ip netns add` shares its folder with all copies; what is unmounted here must stay there.
     call("mount", b"none", b"/", None, REC_PRIVATE, None)
     call("umount2", b"/run/netns", MNT_DETACH)
     own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
     gc.freeze()  # so that a container shares the interpreter's memory as long as it can
     gc.disable()
+    being_made: collections.deque[Making] = collections.deque()
     for line in sys.stdin:
-        try:
-            answer: dict[str, Any] = {"pid": start(json.loads(line), own_pids)}
-        except OSError as error:
-            answer = {"error": error.strerror or str(error)}
-        print(json.dumps(answer), flush=True)
+        being_made.append(Making(json.loads(line), own_pids, being_made))
+        if len(being_made) > AT_ONCE:
+            print(json.dumps(being_made.popleft().answer()))
+    for making in being_made:
+        print(json.dumps(making.answer()))
 
 
 if __name__ == "__main__":
