@@ -32,7 +32,7 @@ from netlab.kernel import lab as folders
 from netlab.kernel import sandbox
 from netlab.kernel.enter import Completed
 from netlab.kernel.lab import LabFolder
-from netlab.kernel.processes.waiting import Late
+from netlab.kernel.processes.waiting import Late, awaited
 from netlab.running import Lab, Progress, Target, store
 from netlab.state import Design
 from netlab.status import Status
@@ -124,8 +124,8 @@ def build(
             built(made)
         if verify:
             made.report = made.probe(progress)
-        elif any(space.daemons for space in wanted.plan.namespaces.values()):
-            late = made.run_inside(lambda: inside.wait_for_daemons(folder, wanted.plan), progress)
+        elif awaited(wanted.plan):
+            late = made.run_inside(lambda: inside.wait_until_ready(folder, wanted.plan), progress)
             made.late = tuple(late)
     return made
 

@@ -25,7 +25,7 @@ from netlab.kernel.wiring import Wiring
 from netlab.kernel.work import Share, Task, Work, sort
 from netlab.plan.diff import Diff, Item, diff
 from netlab.plan.names import netns
-from netlab.plan.routing import DEFAULT_RULES, Address, Sysctl
+from netlab.plan.routing import DEFAULT_RULES, Address, Extra, Sysctl
 from netlab.plan.types import Object, Plan
 
 ROUNDS = 4  # a repair can uncover another: a device made again has lost its routes
@@ -165,7 +165,9 @@ class Engine:
             self._writes += 1
         if share.objects or share.links or share.sysctls:
             space = self._spaces.get(name)
-            requests = [_removal(item, space) for item in share.objects if _has(space, item)]
+            here = [item for item in share.objects if _has(space, item)]
+            apart = [item for item in here if isinstance(item, Extra) and item.protocol]
+            requests = [_removal(item, space) for item in here if item not in apart]
             requests += [
                 base.remove(space.indexes[link.name], link)
                 for link in share.links
@@ -173,6 +175,8 @@ class Engine:
             ]
             requests += self._put_back(space, share.sysctls)
             self._spaces.send(space, requests, tolerate=GONE)
+            for item in apart:
+                self._spaces.send_by(item.protocol, space, [_removal(item, space)], tolerate=GONE)
             for link in share.links:
                 space.indexes.pop(link.name, None)
 

@@ -18,6 +18,26 @@ class AnyDataplane(Protocol):
     ipam: ClassVar[Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """How a container shows that it is ready, within `seconds`: by every condition that is given.
+
+    A TCP port on which it listens, on more than loopback, or a UDP port likewise; a command, run
+    inside the container, that ends with 0.
+
+    >>> Ready(tcp=80, seconds=30).tcp
+    80
+    """
+
+    tcp: int = 0
+    udp: int = 0
+    command: tuple[str, ...] = ()
+    seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, Ready)
+
+
 @dataclass(frozen=True, slots=True)
 class DataplaneNamed:
     """A dataplane by its name with options, where no value of its class can be written."""
@@ -32,23 +52,43 @@ class Container:
 
     Without a `command` it runs netlab's server, which answers TCP, UDP and HTTP on its port with
     the pod's name. With one, that command is run as it is; its output goes to the lab's log folder.
+    `env` are variables, each as `NAME=VALUE`, beside PATH, HOSTNAME and HOME: nothing comes from
+    the environment of who makes the lab. `ready` is what `up` waits for.
 
-    >>> Container("web", ("python3", "-m", "http.server", "80")).command[0]
+    >>> Container("web", ("python3", "-m", "http.server", "80"), ready=Ready(tcp=80)).command[0]
     'python3'
     """
 
     name: str
     command: tuple[str, ...] | None = None
+    env: tuple[str, ...] = ()
+    ready: Ready | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, Container)
 
 
 @dataclass(frozen=True, slots=True)
+class HostAlias:
+    """Names of an address in a pod's /etc/hosts, as an entry of `hostAliases` in a PodSpec.
+
+    >>> HostAlias("10.1.2.3", ("db.example.com", "db")).hostnames[1]
+    'db'
+    """
+
+    ip: str
+    hostnames: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_fields(self, HostAlias)
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """A network namespace shared by `containers`; without any, `Cluster.containers` defaults.
 
-    `namespace` is its Kubernetes namespace: pods of one name may be in several.
+    `namespace` is its Kubernetes namespace: pods of one name may be in several. `host_aliases` are
+    further lines of its /etc/hosts.
 
     >>> Pod("web", (Container("server"), Container("sidecar"))).containers[1].name
     'sidecar'
@@ -57,6 +97,7 @@ class Pod:
     name: str | None = None
     containers: tuple[Container, ...] | None = None
     namespace: str = "default"
+    host_aliases: tuple[HostAlias, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self, Pod)

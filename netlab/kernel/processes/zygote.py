@@ -1,29 +1,31 @@
 """The process containers are forked from: started once, lean, so that a fork is cheap.
 
-It reads one JSON line a container from standard input and answers each with one on standard
-output. A container is process 1 of a PID namespace, with mount and UTS namespaces of its own, in
-the network namespace of its pod. Run as a program inside the sandbox; see `containers.py`.
+It reads one JSON line a container, numbered from 0, from standard input, and says on standard
+output which process each has become; that process itself says there if it cannot be the container.
+When all have closed standard output, every container is made, or has said why not: they make
+themselves side by side. A container is process 1 of a PID namespace, with mount and UTS namespaces
+of its own, in the network namespace of its pod. Run as a program inside the sandbox; see
+`containers.py`.
 """
 
 from __future__ import annotations
 
-import collections
 import ctypes
 import gc
 import json
 import os
 import sys
-from collections.abc import Iterable
 from typing import Any, NoReturn
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x4000000, 0x20000000, 0x40000000
-READ_ONLY, NOSUID_NODEV_NOEXEC, REC_PRIVATE, MNT_DETACH, PR_SET_NAME = 0x1, 0xE, 0x44000, 2, 15
+READ_ONLY, NOSUID_NODEV_NOEXEC, BIND = 0x1, 0xE, 0x1000
+REC_PRIVATE, MNT_DETACH, PR_SET_NAME = 0x44000, 2, 15
 SIGPIPE = 13
-AT_ONCE = 16  # containers that are being made
-MADE = "."  # what one tells that is
 # Names are bind mounts in the keeper's mount namespace; this process keeps none of them in its
 # own, since every container's mount namespace is a copy of it.
 NAMES = "/proc/1/root/run/netns"
+FILES = "/run/pods"  # a folder for each pod, with the files under /etc of its containers
+ETC = ("hosts", "hostname", "resolv.conf")
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -41,88 +43,103 @@ def unshare(flags: int, kinds: str) -> None:
         raise OSError(code, f"unshare {kinds}: {os.strerror(code)}")
 
 
-class Making:
-    """A container that is being made: its process in the sandbox, and where that tells how it went.
+class Zygote:
+    """What is the same for all containers."""
 
-    Forking the next one need not wait until this one has its mounts.
-    """
+    def __init__(self) -> None:
+        unshare(CLONE_NEWNS, "mnt")
+        # `ip netns add` shares its folder with all copies; what is unmounted here must stay there.
+        call("mount", b"none", b"/", None, REC_PRIVATE, None)
+        call("umount2", b"/run/netns", MNT_DETACH)
+        self.own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        self.places = {name: place for name in ETC if (place := place_of(f"/etc/{name}"))}
+        self.written: set[str] = set()
 
-    def __init__(self, container: dict[str, Any], own_pids: int, others: Iterable[Making]) -> None:
-        self.pid, self.outcome, self.problem = 0, -1, ""
-        try:
-            self.start(container, own_pids, [one.outcome for one in others])
-        except (OSError, MemoryError) as error:
-            self.problem = words(error)
-
-    def start(self, container: dict[str, Any], own_pids: int, others: Iterable[int]) -> None:
-        """Fork it; it is not to have the descriptors of `others`. Raises OSError."""
-        pod = os.open(f"{NAMES}/{container['namespace']}", os.O_RDONLY)
-        call("setns", pod, CLONE_NEWNET)
-        os.close(pod)
-        # Listening before the fork: once the answer is read, the container can be asked.
-        sockets = []
-        if not container["command"]:
-            sockets = server.listen(container["port"], container["local_port"])
-        call("setns", own_pids, CLONE_NEWPID)
+    def start(self, container: dict[str, Any]) -> int:
+        """Fork one container; returns its process id in the sandbox. Raises OSError."""
+        if container["namespace"] not in self.written:
+            write(container["namespace"], container["files"])
+            self.written.add(container["namespace"])
+        call("setns", self.own_pids, CLONE_NEWPID)
         unshare(CLONE_NEWPID, "pid")
-        self.outcome, telling = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self.become(container)
+        return pid
+
+    def become(self, container: dict[str, Any]) -> NoReturn:
+        """In the forked process: be the container, until its program ends."""
+        answers = os.dup(1)  # which a program that is executed does not get
         try:
-            self.pid = os.fork()
-            if self.pid == 0:
-                for fd in (self.outcome, *others):
-                    if fd != -1:
-                        os.close(fd)
-                become(container, sockets, telling)
+            os.setsid()
+            pod = os.open(f"{NAMES}/{container['namespace']}", os.O_RDONLY)
+            call("setns", pod, CLONE_NEWNET)
+            os.close(pod)
+            unshare(CLONE_NEWNS | CLONE_NEWUTS, "mnt+uts")
+            hostname = container["hostname"].encode()
+            call("sethostname", hostname, len(hostname))
+            self.mount(container["namespace"])
+            call("prctl", PR_SET_NAME, container["name"][:15].encode(), 0, 0, 0)
+            if container["command"]:
+                execute(container)
+            serve(container, answers)
+        except (OSError, MemoryError) as error:
+            say(answers, {"number": container["number"], "error": words(error)})
         finally:
-            os.close(telling)
-            for sock in sockets:
-                sock.close()
+            os._exit(1)
 
-    def answer(self) -> dict[str, Any]:
-        """Wait until it is made, or is not: it tells so, and nothing at all if it was ended."""
-        told = ""
-        if self.outcome != -1:
-            with os.fdopen(self.outcome) as lines:
-                told = lines.read()
-        if told == MADE:
-            return {"pid": self.pid}
-        if self.pid:
-            os.waitpid(self.pid, 0)
-        why = self.problem or told.removeprefix(MADE) or "it was ended while it was made"
-        return {"error": why}
-
-
-def become(container: dict[str, Any], sockets: list[Any], telling: int) -> NoReturn:
-    """In the forked process: be the container, until its program ends."""
-    code = 1
-    try:
-        os.setsid()
-        unshare(CLONE_NEWNS | CLONE_NEWUTS, "mnt+uts")
-        hostname = container["hostname"].encode()
-        call("sethostname", hostname, len(hostname))
+    def mount(self, pod: str) -> None:
         call("mount", b"proc", b"/proc", b"proc", NOSUID_NODEV_NOEXEC, None)
         # A container's /sys is read-only, and shows the devices of its pod (runc does it so).
         call("mount", b"sysfs", b"/sys", b"sysfs", NOSUID_NODEV_NOEXEC | READ_ONLY, None)
-        call("prctl", PR_SET_NAME, container["name"][:15].encode(), 0, 0, 0)
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        if container["command"]:
-            log = os.open(container["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            libc.signal(SIGPIPE, 0)  # which Python ignores, and whoever it becomes would too
-            os.write(telling, MADE.encode())  # unless more is said before the program closes it
-            os.execvp(container["command"][0], container["command"])
-        name = container["pod"] or container["hostname"]
-        serving = server.Server(name, container["name"], sockets)
-        os.write(telling, MADE.encode())
-        os.close(telling)
-        serving.run()
-    except (OSError, MemoryError) as error:
-        os.write(telling, words(error).encode())
-    finally:
-        os._exit(code)
+        for name, place in self.places.items():
+            call("mount", f"{FILES}/{pod}/{name}".encode(), place, None, BIND, None)
+
+
+def place_of(path: str) -> bytes:
+    """Where a file is mounted over `path`; empty where nothing can be, as nothing is there.
+
+    A link may lead into /run, which is the sandbox's own and empty.
+    """
+    real = os.path.realpath(path)
+    if real.startswith("/run/"):
+        os.makedirs(os.path.dirname(real), exist_ok=True)
+        os.close(os.open(real, os.O_WRONLY | os.O_CREAT, 0o644))
+    return os.fsencode(real) if os.path.isfile(real) else b""
+
+
+def write(pod: str, files: dict[str, str]) -> None:
+    """Write a pod's files in place: containers of it that run have them mounted."""
+    os.makedirs(f"{FILES}/{pod}", exist_ok=True)
+    for name, text in files.items():
+        fd = os.open(f"{FILES}/{pod}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.write(fd, text.encode())
+        os.close(fd)
+
+
+def execute(container: dict[str, Any]) -> NoReturn:
+    log = os.open(container["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for fd, number in ((null, 0), (log, 1), (log, 2)):
+        os.dup2(fd, number)
+    libc.signal(SIGPIPE, 0)  # which Python ignores, and whoever it becomes would too
+    command = container["command"]
+    os.execvpe(command[0], command, container["environment"])
+
+
+def serve(container: dict[str, Any], answers: int) -> None:
+    """Be the server; it listens before standard output is closed."""
+    sockets = server.listen(container["port"], container["local_port"])
+    own = server.Server(container["pod"] or container["hostname"], container["name"], sockets)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2, answers):
+        os.dup2(null, fd)
+    own.run()
+
+
+def say(fd: int, answer: dict[str, Any]) -> None:
+    """Write a line at once: others write there too."""
+    os.write(fd, json.dumps(answer).encode() + b"\n")
 
 
 def words(error: BaseException) -> str:
@@ -130,20 +147,15 @@ def words(error: BaseException) -> str:
 
 
 def main() -> None:
-    unshare(CLONE_NEWNS, "mnt")
-    # `ip netns add` shares its folder with all copies; what is unmounted here must stay there.
-    call("mount", b"none", b"/", None, REC_PRIVATE, None)
-    call("umount2", b"/run/netns", MNT_DETACH)
-    own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    zygote = Zygote()
     gc.freeze()  # so that a container shares the interpreter's memory as long as it can
     gc.disable()
-    being_made: collections.deque[Making] = collections.deque()
-    for line in sys.stdin:
-        being_made.append(Making(json.loads(line), own_pids, being_made))
-        if len(being_made) > AT_ONCE:
-            print(json.dumps(being_made.popleft().answer()))
-    for making in being_made:
-        print(json.dumps(making.answer()))
+    for number, line in enumerate(sys.stdin):
+        try:
+            container = json.loads(line) | {"number": number}
+            say(1, {"number": number, "pid": zygote.start(container)})
+        except (OSError, MemoryError) as error:
+            say(1, {"number": number, "error": words(error)})
 
 
 if __name__ == "__main__":
