@@ -50,11 +50,18 @@ def call(name: str, *arguments: Any) -> None:
         raise OSError(code, f"{name}: {os.strerror(code)}")
 
 
+def unshare(flags: int, kinds: str) -> None:
+    """Make namespaces of these kinds, which sysctls such as user.max_mnt_namespaces limit."""
+    if libc.unshare(flags) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"unshare {kinds}: {os.strerror(code)}")
+
+
 class Zygote:
     """What is the same for all containers."""
 
     def __init__(self) -> None:
-        call("unshare", CLONE_NEWNS)
+        unshare(CLONE_NEWNS, "mnt")
         # `ip netns add` shares its folder with all copies; what is unmounted here must stay there.
         call("mount", b"none", b"/", None, REC_PRIVATE, None)
         call("umount2", b"/run/netns", MNT_DETACH)
@@ -73,7 +80,7 @@ class Zygote:
         if select.select([self.turn], [], [], PATIENCE)[0]:
             os.read(self.turn, 1)
         call("setns", self.own_pids, CLONE_NEWPID)
-        call("unshare", CLONE_NEWPID)
+        unshare(CLONE_NEWPID, "pid")
         pid = os.fork()
         if pid == 0:
             self.become(container)
@@ -87,7 +94,7 @@ class Zygote:
             pod = os.open(f"{NAMES}/{container['namespace']}", os.O_RDONLY)
             call("setns", pod, CLONE_NEWNET)
             os.close(pod)
-            call("unshare", CLONE_NEWNS | CLONE_NEWUTS)
+            unshare(CLONE_NEWNS | CLONE_NEWUTS, "mnt+uts")
             hostname = container["hostname"].encode()
             call("sethostname", hostname, len(hostname))
             self.mount(container["namespace"])
@@ -95,8 +102,8 @@ class Zygote:
             if container["command"]:
                 self.execute(container)
             self.serve(container, answers)
-        except OSError as error:
-            say(answers, f"error {container['number']} {error.strerror or error}")
+        except (OSError, MemoryError) as error:
+            say(answers, f"error {container['number']} {words(error)}")
             os.write(self.done, b".")
         finally:
             os._exit(1)
@@ -158,6 +165,11 @@ def say(fd: int, line: str) -> None:
     os.write(fd, f"{line}\n".encode())
 
 
+def words(error: BaseException) -> str:
+    """What is wrong, on one line."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
 def main() -> None:
     zygote = Zygote()
     server.Server("", "", server.listen(0, 0)).close()  # what is done for the first time costs most
@@ -167,8 +179,8 @@ def main() -> None:
         container["number"] = number
         try:
             say(1, f"pid {number} {zygote.start(container)}")
-        except OSError as error:
-            say(1, f"error {number} {error.strerror or error}")
+        except (OSError, MemoryError) as error:
+            say(1, f"error {number} {words(error)}")
 
 
 if __name__ == "__main__":
