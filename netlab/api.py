@@ -161,10 +161,7 @@ def _remake(folder: LabFolder, wanted: Design, progress: Progress | None) -> Lab
             f"{wanted.topology}",
             "take it down first or name another with -l",
         )
-    applied = before.run_inside(lambda: inside.repair(folder, wanted.plan), progress)
-    if before.plan != wanted.plan or before.layout != wanted.layout:
-        store(folder, before.keeper, wanted)
-    return Lab(folder, wanted, applied)
+    return Lab(folder, wanted, before.remake(progress, wanted))
 
 
 def _alive(name: str | None, wait: float) -> LabFolder:
