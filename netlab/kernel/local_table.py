@@ -26,15 +26,16 @@ from netlab.plan.types import Namespace
 
 NO_MULTICAST = "no IPv6 multicast route"
 _MULTICAST = "ff00::/8"
-_READY = frozenset({0, 6})  # IF_OPER_UNKNOWN, IF_OPER_UP
+_NEVER_TOLD = frozenset({"vxlan", "dummy"})  # whose state stays "unknown" while they are up
 Way = tuple[str, str, str]  # type, destination, device
 _NOT_COMPARED = "fe80:"  # the kernel's own link-local addresses are not read either
 
 
 def has_multicast(raw: Raw) -> bool:
     """Whether IPv6 gives a device a route for multicast (addrconf_add_dev, net/ipv6/addrconf.c)."""
-    ready = raw.up and raw.values.get("IFLA_OPERSTATE") in _READY
-    return ready and raw.type == ARPHRD_ETHER and "IFLA_INET6_ADDR_GEN_MODE" in raw.values
+    if raw.type != ARPHRD_ETHER or "IFLA_INET6_ADDR_GEN_MODE" not in raw.values:
+        return False
+    return raw.up and (raw.operational or raw.kind in _NEVER_TOLD)
 
 
 def multicast_route(link: str) -> Route:
