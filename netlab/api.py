@@ -57,8 +57,8 @@ def up(
     `nodes` and `pods_per_node` among them: the parameters of the topology's function and fields of
     Cluster. `force` builds what the dataplane refuses. `rebuild` is a node, pod or other target of
     the running lab that is made anew, with the ends of its cables and its processes. `name` is the
-    lab's, by default the topology's. `progress` is called with words, and how much is done of how much (0: unknown).
-    Raises BadInput, Unmet where the host lacks something, LabUnavailable where another command is
+    lab's, by default the topology's. `progress` is called with words, and how much is done of how
+    much (0: unknown). Raises BadInput, Unmet where the host lacks something, LabUnavailable where another command is
     at work on that lab for longer than `wait` seconds, or it runs another topology.
 
     With `with` the lab is taken down at its end, without it stays:
@@ -178,10 +178,7 @@ def _remake(
             "take it down first or name another with -l",
         )
     anew = [] if rebuild is None else [Lab(folder, wanted).target(rebuild).name]
-    applied = before.run_inside(lambda: inside.repair(folder, wanted.plan, anew), progress)
-    if before.plan != wanted.plan or before.layout != wanted.layout:
-        store(folder, before.keeper, wanted)
-    return Lab(folder, wanted, applied)
+    return Lab(folder, wanted, before.remake(progress, wanted, anew))
 
 
 def _alive(name: str | None, wait: float) -> LabFolder:

@@ -33,11 +33,16 @@ T = TypeVar("T")
 
 def store(folder: LabFolder, keeper: sandbox.Keeper, wanted: Design) -> None:
     """Write what other commands need to know of a lab."""
+    folder.write(KEEPER, keeper)
+    for file, value in stored(wanted).items():
+        folder.write(file, value)
+
+
+def stored(wanted: Design) -> dict[str, Any]:
+    """The files of a lab's design."""
     from netlab.dataplane import reference
 
-    folder.write(KEEPER, keeper)
-    folder.write(PLAN, wanted.plan)
-    folder.write(LAYOUT, LayoutFile(wanted.layout, reference(wanted.dataplane)))
+    return {PLAN: wanted.plan, LAYOUT: LayoutFile(wanted.layout, reference(wanted.dataplane))}
 
 
 class Lab:
@@ -150,8 +155,21 @@ class Lab:
         """Make the lab equal to its plan again, touching only what differs; `wait` as `verify`."""
         with self.folder.locked(wait=wait):
             self._load()
-            self.applied = self.run_inside(lambda: inside.repair(self.folder, self.plan), progress)
-            return self.applied
+            return self.remake(progress)
+
+    def remake(
+        self, progress: Progress | None, wanted: Design | None = None, anew: Sequence[str] = ()
+    ) -> Applied:
+        """As `repair`, for who holds the lab's lock: make it equal to another plan, or to its own.
+
+        What cannot be stored is not begun. The namespaces `anew` are made anew.
+        """
+        if wanted and (self.plan, self.layout) == (wanted.plan, wanted.layout):
+            wanted = None
+        plan = wanted.plan if wanted else self.plan
+        with self.folder.staged(stored(wanted) if wanted else {}):
+            self.applied = self.run_inside(lambda: inside.repair(self.folder, plan, anew), progress)
+        return self.applied
 
     def status(self, *, wait: float = 0) -> Status:
         """Nodes, pods, addresses, daemons and health: None where the lab does not run.

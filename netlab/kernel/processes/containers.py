@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from netlab.kernel import namespaces
+from netlab.kernel import limits, namespaces
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import zygote
 from netlab.kernel.sandbox import start_of
@@ -61,14 +61,16 @@ class Containers:
     def warm_up(self) -> None:
         """Start the zygote, so that it is ready by the time it is needed."""
         if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", zygote.__file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                cwd="/",
-                env=_environment(),
-                start_new_session=True,  # Ctrl-C is for the command, which ends this one
-            )
+            with limits.named():
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", zygote.__file__],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    cwd="/",
+                    env=_environment(),
+                    start_new_session=True,  # Ctrl-C is for the command, which ends this one
+                )
 
     def start(self, wanted: Sequence[tuple[str, Container]]) -> list[str]:
         """Start containers, each given with its namespace; returns what failed, in words."""
@@ -77,7 +79,9 @@ class Containers:
         assert process is not None
         # All at once: one by one, each would wait for its turn in this busy process.
         orders = b"".join(self._order(space, container) for space, container in wanted)
-        output, _ = process.communicate(orders)
+        output, failure = process.communicate(orders)
+        last = failure.decode(errors="replace").strip().rpartition("\n")[2]
+        ended = f"it ended while it was made{last and f' ({last})'}"
         pids: dict[int, int] = {}
         errors: dict[int, str] = {}
         for answer in map(json.loads, output.splitlines()):
@@ -92,7 +96,7 @@ class Containers:
             if number in errors:
                 problems.append(f"{namespace}: {container}: {errors[number]}")
             elif pid is None or (start is None and not container.command):
-                problems.append(f"{namespace}: {container}: it ended while it was made")
+                problems.append(f"{namespace}: {container}: {ended}")
             else:
                 self._known.setdefault(namespace, {})[container.name] = Known(pid, start, container)
         self._folder.write(FILE, self._known)

@@ -36,11 +36,18 @@ def call(name: str, *arguments: Any) -> None:
         raise OSError(code, f"{name}: {os.strerror(code)}")
 
 
+def unshare(flags: int, kinds: str) -> None:
+    """Make namespaces of these kinds, which sysctls such as user.max_mnt_namespaces limit."""
+    if libc.unshare(flags) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"unshare {kinds}: {os.strerror(code)}")
+
+
 class Zygote:
     """What is the same for all containers."""
 
     def __init__(self) -> None:
-        call("unshare", CLONE_NEWNS)
+        unshare(CLONE_NEWNS, "mnt")
         # `ip netns add` shares its folder with all copies; what is unmounted here must stay there.
         call("mount", b"none", b"/", None, REC_PRIVATE, None)
         call("umount2", b"/run/netns", MNT_DETACH)
@@ -54,7 +61,7 @@ class Zygote:
             write(container["namespace"], container["files"])
             self.written.add(container["namespace"])
         call("setns", self.own_pids, CLONE_NEWPID)
-        call("unshare", CLONE_NEWPID)
+        unshare(CLONE_NEWPID, "pid")
         pid = os.fork()
         if pid == 0:
             self.become(container)
@@ -68,7 +75,7 @@ class Zygote:
             pod = os.open(f"{NAMES}/{container['namespace']}", os.O_RDONLY)
             call("setns", pod, CLONE_NEWNET)
             os.close(pod)
-            call("unshare", CLONE_NEWNS | CLONE_NEWUTS)
+            unshare(CLONE_NEWNS | CLONE_NEWUTS, "mnt+uts")
             hostname = container["hostname"].encode()
             call("sethostname", hostname, len(hostname))
             self.mount(container["namespace"])
@@ -76,8 +83,8 @@ class Zygote:
             if container["command"]:
                 execute(container)
             serve(container, answers)
-        except OSError as error:
-            say(answers, {"number": container["number"], "error": error.strerror or str(error)})
+        except (OSError, MemoryError) as error:
+            say(answers, {"number": container["number"], "error": words(error)})
         finally:
             os._exit(1)
 
@@ -135,6 +142,10 @@ def say(fd: int, answer: dict[str, Any]) -> None:
     os.write(fd, json.dumps(answer).encode() + b"\n")
 
 
+def words(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
 def main() -> None:
     zygote = Zygote()
     gc.freeze()  # so that a container shares the interpreter's memory as long as it can
@@ -143,8 +154,8 @@ def main() -> None:
         try:
             container = json.loads(line) | {"number": number}
             say(1, {"number": number, "pid": zygote.start(container)})
-        except OSError as error:
-            say(1, {"number": number, "error": error.strerror or str(error)})
+        except (OSError, MemoryError) as error:
+            say(1, {"number": number, "error": words(error)})
 
 
 if __name__ == "__main__":
