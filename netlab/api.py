@@ -58,7 +58,8 @@ def up(
     Cluster. `force` builds what the dataplane refuses. `rebuild` is a node, pod or other target of
     the running lab that is made anew, with the ends of its cables and its processes. `name` is the
     lab's, by default the topology's. `progress` is called with words, and how much is done of how
-    much (0: unknown). Raises BadInput, Unmet where the host lacks something, LabUnavailable where another command is
+    much (0: unknown).
+    Raises BadInput, Unmet where the host lacks something, LabUnavailable where another command is
     at work on that lab for longer than `wait` seconds, or it runs another topology.
 
     With `with` the lab is taken down at its end, without it stays:
