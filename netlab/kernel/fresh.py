@@ -204,7 +204,9 @@ def _make(netlink: Netlink, device: Device) -> int:
     place = Place(_FIRST + 1, indexes, master)
     needed = [create(of_kind(parent.kind), parent, Place(_FIRST, {}), up=False)]
     needed = needed if device.kind in ("macvlan", "veth") else []
+    written = Netlink.writes
     netlink.send([*needed, create(device, bare, place, up=False)])
+    Netlink.writes = written  # nothing of the lab's was written
     return _FIRST + 1
 
 
