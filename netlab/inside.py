@@ -51,11 +51,13 @@ def build(folder: LabFolder, plan: Plan, whole: Callable[[], None]) -> Applied:
     return Applied(changes, changes, seconds)
 
 
-def repair(folder: LabFolder, plan: Plan) -> Applied:
-    """Make a lab equal to a plan, touching only what differs."""
+def repair(folder: LabFolder, plan: Plan, anew: Sequence[str] = ()) -> Applied:
+    """Make a lab equal to a plan, touching only what differs, and the namespaces `anew` anew."""
     started = time.perf_counter()
     held.clear(plan.namespaces)
-    difference, writes = _engine(folder, plan).converge()
+    engine = _engine(folder, plan)
+    engine.forget(anew)
+    difference, writes = engine.converge()
     changes = len(difference) - len(difference.awaited)
     return Applied(changes, writes, time.perf_counter() - started)
 

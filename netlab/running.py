@@ -157,16 +157,18 @@ class Lab:
             self._load()
             return self.remake(progress)
 
-    def remake(self, progress: Progress | None, wanted: Design | None = None) -> Applied:
+    def remake(
+        self, progress: Progress | None, wanted: Design | None = None, anew: Sequence[str] = ()
+    ) -> Applied:
         """As `repair`, for who holds the lab's lock: make it equal to another plan, or to its own.
 
-        What cannot be stored is not begun.
+        What cannot be stored is not begun. The namespaces `anew` are made anew.
         """
         if wanted and (self.plan, self.layout) == (wanted.plan, wanted.layout):
             wanted = None
         plan = wanted.plan if wanted else self.plan
         with self.folder.staged(stored(wanted) if wanted else {}):
-            self.applied = self.run_inside(lambda: inside.repair(self.folder, plan), progress)
+            self.applied = self.run_inside(lambda: inside.repair(self.folder, plan, anew), progress)
         return self.applied
 
     def status(self, *, wait: float = 0) -> Status:

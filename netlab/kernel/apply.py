@@ -89,6 +89,12 @@ class Engine:
             raise ApplyError(f"{len(left)} differences remain after repair: {left[0]}{why}.")
         return first, Netlink.writes + self._writes - before
 
+    def forget(self, names: Iterable[str]) -> None:
+        """Take namespaces away with all that runs in them, to be made anew."""
+        for name in names:
+            self.containers.stop(name)
+            namespaces.remove(name)
+
     def difference(self) -> Diff:
         return diff(self.plan.namespaces, observe.observe(self.plan, self.containers))
 
