@@ -18,6 +18,7 @@ from netlab.kernel.enter import Completed
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import Processes
 from netlab.kernel.processes.waiting import Late, wait
+from netlab.plan.baseline import Baselines
 from netlab.plan.diff import Diff
 from netlab.plan.processes import Daemon
 from netlab.plan.types import Plan
@@ -27,6 +28,9 @@ from netlab.status import DaemonStatus
 if TYPE_CHECKING:
     from netlab.kernel.apply import Engine
     from netlab.probe.result import Check, Report
+
+
+BASELINES = "baselines.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +100,9 @@ def _late(late: Late) -> Check:
     return Check("state", late.namespace, f"daemon {late.daemon}", expected, late.lacks, False)
 
 
-def diff(folder: LabFolder, plan: Plan) -> Diff:
+def diff(folder: LabFolder, plan: Plan, *, all_settings: bool = False) -> Diff:
     """The difference between kernel and plan."""
-    return _engine(folder, plan).difference()
+    return _engine(folder, plan).difference(all_settings=all_settings)
 
 
 def look(folder: LabFolder, plan: Plan) -> tuple[tuple[DaemonStatus, ...], tuple[str, ...]]:
@@ -154,4 +158,16 @@ def execute(
 def _engine(folder: LabFolder, plan: Plan) -> Engine:
     from netlab.kernel.apply import Engine
 
-    return Engine(plan, Processes(folder), lambda done, total: tell("building", done, total))
+    def stored() -> Baselines:
+        try:
+            return folder.read(BASELINES, Baselines)
+        except FileNotFoundError:  # they are made again
+            return Baselines()
+
+    return Engine(
+        plan,
+        Processes(folder),
+        lambda done, total: tell("building", done, total),
+        stored,
+        lambda made: folder.write(BASELINES, made),
+    )

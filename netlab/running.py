@@ -136,10 +136,15 @@ class Lab:
         with self._unchanged():
             return self.probe(progress, full=full, sample=sample)
 
-    def diff(self) -> Diff:
-        """The difference between the kernel and the plan, object by object."""
+    def diff(self, *, all_settings: bool = False) -> Diff:
+        """The difference between the kernel and the plan, object by object.
+
+        `all_settings`: also in large labs all settings of pods.
+        """
         with self._unchanged():
-            return self.run_inside(lambda: inside.diff(self.folder, self.plan))
+            return self.run_inside(
+                lambda: inside.diff(self.folder, self.plan, all_settings=all_settings)
+            )
 
     def repair(self, progress: Progress | None = None) -> Applied:
         """Make the lab equal to its plan again, touching only what differs."""

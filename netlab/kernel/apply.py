@@ -7,14 +7,16 @@ neighbours and routes, rulesets, processes. Each namespace gets its share of a s
 from __future__ import annotations
 
 import errno
+import functools
 import gc
 import resource
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from netlab.errors import NetlabError
 from netlab.kernel import namespaces, objects, observe, rulesets, settings
+from netlab.kernel.apart import Apart
 from netlab.kernel.devices import base
 from netlab.kernel.netlink import GONE, Netlink, Request
 from netlab.kernel.processes import Processes
@@ -22,7 +24,9 @@ from netlab.kernel.rulesets import RulesetError, nft
 from netlab.kernel.space import Space, Spaces
 from netlab.kernel.wiring import Wiring
 from netlab.kernel.work import Share, Task, Work, sort
+from netlab.plan.baseline import Baselines, of_device
 from netlab.plan.diff import Diff, Item, diff
+from netlab.plan.exceptions import EXCEPTIONS
 from netlab.plan.routing import DEFAULT_RULES, Address, Sysctl
 from netlab.plan.types import Object, Plan
 
@@ -36,12 +40,23 @@ class ApplyError(NetlabError):
 
 
 class Engine:
-    """Applies diffs of one plan, and counts what it did."""
+    """Applies diffs of one plan, and counts what it did.
 
-    def __init__(self, plan: Plan, containers: Processes, progress: Progress | None = None) -> None:
+    `stored` gives the baselines that are stored with the plan, `keep` takes them with more.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        containers: Processes,
+        progress: Progress | None = None,
+        stored: Callable[[], Baselines] = Baselines,
+        keep: Callable[[Baselines], None] = lambda baselines: None,
+    ) -> None:
         self.plan = plan
         self.containers = containers
         self._progress = progress or (lambda done, total: None)
+        self._stored, self._keep = stored, keep
         self._spaces = Spaces()
         self._writes = 0  # other than by netlink: settings, rulesets, processes
         gc.freeze()  # a plan's many values stay until the end, so nobody need look for their ends
@@ -58,9 +73,12 @@ class Engine:
     def build(self) -> int:
         """Make everything, in a sandbox that has nothing yet; returns the number of objects."""
         difference = diff(self.plan.namespaces, {})
+        baselines = Apart(self._made_baselines)
         if problems := self._apply(difference):
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise ApplyError(f"The kernel refused a part of the lab: {problems[0]}{more}.")
+        self._baselines = baselines.result()
+        self._keep(self._baselines)
         return len(difference)
 
     def converge(self) -> tuple[Diff, int]:
@@ -76,6 +94,8 @@ class Engine:
             if remaining.repaired:
                 return first, Netlink.writes + self._writes - before
             problems = self._apply(remaining)
+            if anew := [item.namespace for item in remaining.missing if item.object is None]:
+                self._complete_baselines(anew)
             if any({"mtu", "metrics"} & set(change.fields) for change in remaining.changed):
                 self._forget_path_mtus()
             remaining = self._settled()
@@ -85,14 +105,33 @@ class Engine:
             raise ApplyError(f"{len(left)} differences remain after repair: {left[0]}{why}.")
         return first, Netlink.writes + self._writes - before
 
-    def difference(self) -> Diff:
-        return diff(self.plan.namespaces, observe.observe(self.plan, self.containers))
+    def difference(self, *, all_settings: bool = False) -> Diff:
+        """Kernel against plan; `all_settings`: those of all pods, however many there are."""
+        self._complete_baselines()
+        look = settings.Look(self.plan, self._baselines, every=all_settings)
+        result = diff(self.plan.namespaces, observe.observe(self.plan, self.containers, look))
+        if look.supplemented:
+            self._keep(self._baselines)
+        result.not_compared = [*look.left_out(), *EXCEPTIONS]
+        return result
+
+    @functools.cached_property
+    def _baselines(self) -> Baselines:
+        return self._stored()
+
+    def _made_baselines(self) -> Baselines:
+        settings.scratch.complete(self._baselines, self.plan)
+        return self._baselines
+
+    def _complete_baselines(self, anew: Collection[str] = ()) -> None:
+        if settings.scratch.complete(self._baselines, self.plan, anew):
+            self._keep(self._baselines)
 
     def awaited(self) -> list[Item]:
         """What daemons must bring and have not yet; only namespaces with daemons are looked at."""
         spaces = {name: space for name, space in self.plan.namespaces.items() if space.daemons}
         part = Plan(self.plan.topology, (), spaces)
-        return diff(spaces, observe.observe(part, self.containers, others=False)).awaited
+        return diff(spaces, observe.observe(part, self.containers, None, others=False)).awaited
 
     def _settled(self) -> Diff:
         """The difference, once no address is tentative that will be usable by itself."""
@@ -153,11 +192,13 @@ class Engine:
                 space.indexes.pop(link.name, None)
 
     def _put_back(self, space: Space, altered: Iterable[Sysctl]) -> Iterator[Request]:
-        """Give devices' settings that somebody altered the values that they inherit."""
-        planned = self.plan.namespaces[space.name].sysctls
-        for item in altered:
-            usual = Sysctl(item.path, settings.inherited(item.path, planned))
-            yield from _device_settings(space, [usual])
+        """Give settings that somebody altered the values that they have in a new namespace."""
+        planned, baseline = self.plan.namespaces[space.name], self._baselines.get(space.name)
+        found = [settings.usual(planned, baseline, item.path) for item in altered]
+        usual = [item for item in found if item]
+        requests = list(_device_settings(space, usual))
+        self._write(space.name, [item for item in usual if not settings.by_netlink(item.path)])
+        yield from requests
 
     def _make(self, work: Work) -> None:
         for name in work.new:
@@ -165,7 +206,7 @@ class Engine:
             self._spaces.create(name)
         self._start(work, commands=False)
         for name, task in work.tasks.items():
-            self._write(name, [s for s in task.sysctls if not settings.of_device(s.path)])
+            self._write(name, [s for s in task.sysctls if not of_device(s.path)])
         wiring = Wiring(self.plan, self._spaces)
         wiring.create({name: task.add.links for name, task in work.tasks.items()})
         for name, task in work.tasks.items():
@@ -190,7 +231,7 @@ class Engine:
                 requests += kind.change(change.want, change.have, space.indexes)
         requests += _device_settings(space, task.sysctls)
         self._spaces.send(space, requests, tolerate={errno.EEXIST})
-        rest = [item for item in task.sysctls if settings.of_device(item.path)]
+        rest = [item for item in task.sysctls if of_device(item.path)]
         self._write(name, [item for item in rest if not settings.by_netlink(item.path)])
         self._load(name, task)
 
@@ -227,10 +268,10 @@ class Engine:
             return
         with namespaces.inside(name):
             for item in wanted:
-                if settings.read(item) == item:
-                    continue
-                self._writes += 1
                 try:
+                    if settings.stands(item):
+                        continue
+                    self._writes += 1
                     settings.write(item)
                 except OSError as error:
                     self._spaces.problems.append(f"{name}: {item}: {error.strerror}")
@@ -271,6 +312,6 @@ def _has(space: Space, item: Object) -> bool:
 
 def _device_settings(space: Space, wanted: Iterable[Sysctl]) -> Iterator[Request]:
     for item in wanted:
-        where = settings.by_netlink(item.path)
-        if where and where[0] in space.indexes:
-            yield settings.set_by_netlink(space.indexes[where[0]], where[1], item)
+        where = settings.split(item.path)
+        if where and where[1] in space.indexes and settings.by_netlink(item.path):
+            yield settings.set_by_netlink(space.indexes[where[1]], item)

@@ -19,8 +19,8 @@ FOLDER = "/run/netns"
 
 
 @functools.cache
-def _home() -> int:
-    """The namespace this process started to work in; opened before the first unshare."""
+def home() -> int:
+    """A descriptor of the namespace this process started in; opened before the first unshare."""
     return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
@@ -45,7 +45,7 @@ def open_namespace(name: str) -> int:
 @contextlib.contextmanager
 def inside(name: str) -> Iterator[None]:
     """Run the block inside the named namespace; raises FileNotFoundError if there is none."""
-    home = _home()
+    back = home()
     fd = open_namespace(name)
     try:
         setns(fd, CLONE_NEWNET)
@@ -54,19 +54,7 @@ def inside(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        setns(home, CLONE_NEWNET)
-
-
-@contextlib.contextmanager
-def at_home() -> Iterator[None]:
-    """Run the block in the sandbox's own namespace, wherever the caller is at work."""
-    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    setns(_home(), CLONE_NEWNET)
-    try:
-        yield
-    finally:
-        setns(here, CLONE_NEWNET)
-        os.close(here)
+        setns(back, CLONE_NEWNET)
 
 
 @contextlib.contextmanager
@@ -91,7 +79,7 @@ def open_socket(namespace: str, family: int, kind: int, protocol: int = 0) -> so
 
 def create(name: str) -> socket.socket:
     """Make and name a network namespace; returns a route netlink socket in it."""
-    home = _home()
+    back = home()
     target = path(name)
     os.close(os.open(target, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o444))
     unshare(CLONE_NEWNET)
@@ -99,7 +87,7 @@ def create(name: str) -> socket.socket:
         mount("/proc/self/ns/net", target, flags=MS_BIND)
         return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     finally:
-        setns(home, CLONE_NEWNET)
+        setns(back, CLONE_NEWNET)
 
 
 def remove(name: str) -> None:

@@ -21,7 +21,7 @@ _DECIDED_BY = {
     "RTA_ENCAP": "RTA_ENCAP_TYPE",
 }
 # Structs and arrays that are handed out as they are.
-RAW = frozenset({"AF_INET", "IFA_CACHEINFO"})
+RAW = frozenset({"AF_INET", "IFLA_INET6_CONF", "IFA_CACHEINFO"})
 
 Values = dict[str, Any]
 _Read = Callable[[bytes, int, int], Any]

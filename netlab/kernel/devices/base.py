@@ -139,7 +139,6 @@ class Device:
     attributes: ClassVar[frozenset[str]] = frozenset()
     qdiscs: ClassVar[frozenset[str]] = frozenset({"noqueue", "noop"})
     moves: ClassVar[bool] = False  # made where its parent is, then moved: see `move`
-    own_devconf: ClassVar[frozenset[str]] = frozenset()  # settings of IPv4 that its driver sets
     makes: ClassVar[bool] = True  # whether netlab makes devices of the kind at all
     by_netlink: ClassVar[bool] = True
     configures: ClassVar[bool] = False
@@ -172,8 +171,8 @@ class Device:
             if setting.attribute in values
         }
 
-    def make(self, link: Any, namespace: str) -> int:
-        """Make a device that netlink cannot (`by_netlink`), down; returns its index."""
+    def make(self, link: Any) -> int:
+        """Make a device that netlink cannot (`by_netlink`), down, here; returns its index."""
         raise NotImplementedError
 
     def configure(self, link: Any) -> None:
