@@ -19,7 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet
-from netlab.topology.model import Cluster, Container, Node, Pod
+from netlab.topology.model import Cluster, Container, HostAlias, Node, Pod, Ready
 
 if TYPE_CHECKING:
     from netlab.api import lab, labs, up
@@ -32,11 +32,13 @@ __all__ = [
     "Cluster",
     "Container",
     "Dataplane",
+    "HostAlias",
     "Lab",
     "LabUnavailable",
     "NetlabError",
     "Node",
     "Pod",
+    "Ready",
     "Unmet",
     "flannel",
     "lab",

@@ -20,6 +20,7 @@ lock which the work needs.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from netlab.kernel import lab as folders
 from netlab.kernel import sandbox
 from netlab.kernel.enter import Completed
 from netlab.kernel.lab import LabFolder
-from netlab.kernel.processes.waiting import Late
+from netlab.kernel.processes.waiting import Late, awaited
 from netlab.running import Lab, Progress, Target, store
 from netlab.state import Design
 from netlab.status import Status
@@ -45,6 +46,7 @@ def up(
     *,
     name: str | None = None,
     force: bool = False,
+    wait: float = 0,
     progress: Progress | None = None,
     **options: Any,
 ) -> Lab:
@@ -55,7 +57,7 @@ def up(
     Cluster. `force` builds what the dataplane refuses. `name` is the lab's, by default the
     topology's. `progress` is called with words, and how much is done of how much (0: unknown).
     Raises BadInput, Unmet where the host lacks something, LabUnavailable where another command is
-    at work on that lab or it runs another topology.
+    at work on that lab for longer than `wait` seconds, or it runs another topology.
 
     With `with` the lab is taken down at its end, without it stays:
 
@@ -65,20 +67,21 @@ def up(
     """
     from netlab.designing import design
 
-    return build(design(topology, options, force=force), name, progress)
+    return build(design(topology, options, force=force), name, progress, wait=wait)
 
 
-def lab(name: str | None = None) -> Lab:
+def lab(name: str | None = None, *, wait: float = 0) -> Lab:
     """The running lab of that name, or the only one there is.
 
-    Raises LabUnavailable; the folder of a lab whose keeper is gone is removed.
+    Raises LabUnavailable, for one that is being made after `wait` seconds; the folder of a lab
+    whose keeper is gone is removed.
 
     >>> made = netlab.up("flannel-host-gw", name="mine", nodes=1)
     >>> netlab.lab("mine").layout == made.layout
     True
     >>> made.down()
     """
-    return Lab(_alive(name))
+    return Lab(_alive(name, wait))
 
 
 def labs() -> list[str]:
@@ -97,6 +100,7 @@ def build(
     progress: Progress | None = None,
     *,
     verify: bool = False,
+    wait: float = 0,
     built: Callable[[Lab], None] | None = None,
 ) -> Lab:
     """As `up`, for what `design` made. Nobody else changes the lab until it is verified.
@@ -113,15 +117,15 @@ def build(
     preflight(wanted.plan)
     folders.clear_stale()
     folder = LabFolder(name or wanted.topology)
-    with folder.locked(create=True):
+    with folder.locked(create=True, wait=wait):
         make = _remake if folder.state == "running" else _make
         made = make(folder, wanted, progress)
         if built:
             built(made)
         if verify:
             made.report = made.probe(progress)
-        elif any(space.daemons for space in wanted.plan.namespaces.values()):
-            late = made.run_inside(lambda: inside.wait_for_daemons(folder, wanted.plan), progress)
+        elif awaited(wanted.plan):
+            late = made.run_inside(lambda: inside.wait_until_ready(folder, wanted.plan), progress)
             made.late = tuple(late)
     return made
 
@@ -163,8 +167,11 @@ def _remake(folder: LabFolder, wanted: Design, progress: Progress | None) -> Lab
     return Lab(folder, wanted, applied)
 
 
-def _alive(name: str | None) -> LabFolder:
+def _alive(name: str | None, wait: float) -> LabFolder:
     folder = folders.choose(name)
+    if folder.state != "running":
+        with contextlib.suppress(LabUnavailable), folder.locked(shared=True, wait=wait):
+            pass  # now it is, or will not be
     if folder.state == "running":
         return folder
     removed, problems = folders.clear_stale()

@@ -11,6 +11,7 @@ from netlab.dataplane import Loaded, guarded, load_topology, value_of
 from netlab.errors import unknown
 from netlab.plan.compile import compile_plan
 from netlab.state import Design
+from netlab.topology.fields import cluster_options, with_fields
 from netlab.topology.layout import lay_out
 from netlab.topology.model import Cluster
 
@@ -24,7 +25,7 @@ def design(
     refuses, and for CIDRs that overlap.
     """
     if isinstance(topology, Cluster):
-        loaded = _with_fields(topology, options)
+        loaded = _changed(topology, options)
     else:
         name = topology if isinstance(topology, str) else str(topology.absolute())
         settings = {key: _text(value) for key, value in options.items() if value is not None}
@@ -38,12 +39,11 @@ def design(
     return guarded(loaded.dataplane, work)
 
 
-def _with_fields(cluster: Cluster, options: Mapping[str, Any]) -> Loaded:
-    fields = [field.name for field in dataclasses.fields(Cluster)]
+def _changed(cluster: Cluster, options: Mapping[str, Any]) -> Loaded:
     for key in options:
-        if key not in fields:
-            raise unknown("option", key, fields)
-    changed = dataclasses.replace(cluster, **options)
+        if key not in cluster_options():
+            raise unknown("option", key, cluster_options())
+    changed = with_fields("given", cluster, options)
     dataplane = value_of(changed)
     return Loaded(dataplane.name, dataclasses.replace(changed, dataplane=dataplane), dataplane)
 

@@ -6,24 +6,26 @@ is 0 where nobody knows how much there is.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from netlab.errors import LabUnavailable
-from netlab.kernel import enter
+from netlab.kernel import enter, held
 from netlab.kernel.answers import tell
 from netlab.kernel.enter import Completed
 from netlab.kernel.lab import LabFolder
-from netlab.kernel.processes import Processes
-from netlab.kernel.processes.waiting import Late, wait
+from netlab.kernel.processes import NOT_THERE, Processes
+from netlab.kernel.processes.waiting import Late, awaited, wait
+from netlab.plan import etc
 from netlab.plan.baseline import Baselines
 from netlab.plan.diff import Diff
-from netlab.plan.processes import Daemon
+from netlab.plan.processes import Container, Daemon
 from netlab.plan.types import Plan
 from netlab.state import Design
-from netlab.status import DaemonStatus
+from netlab.status import ContainerStatus, DaemonStatus
 
 if TYPE_CHECKING:
     from netlab.kernel.apply import Engine
@@ -56,27 +58,28 @@ def build(folder: LabFolder, plan: Plan, whole: Callable[[], None]) -> Applied:
 def repair(folder: LabFolder, plan: Plan) -> Applied:
     """Make a lab equal to a plan, touching only what differs."""
     started = time.perf_counter()
+    held.clear(plan.namespaces)
     difference, writes = _engine(folder, plan).converge()
     changes = len(difference) - len(difference.awaited)
     return Applied(changes, writes, time.perf_counter() - started)
 
 
-def wait_for_daemons(folder: LabFolder, plan: Plan) -> list[Late]:
-    """Wait until the daemons are ready and have brought what they must; returns those late."""
-    if not any(space.daemons for space in plan.namespaces.values()):
+def wait_until_ready(folder: LabFolder, plan: Plan) -> list[Late]:
+    """Wait until daemons and containers are ready and have done their part; returns those late."""
+    if not awaited(plan):
         return []
-    tell("waiting for daemons", 0, 0)
+    tell("waiting for daemons and containers", 0, 0)
     engine = _engine(folder, plan)
     return wait(plan, engine.containers, engine.awaited)
 
 
 def verify(folder: LabFolder, design: Design, *, full: bool, sample: int | None) -> Report:
-    """Wait for the daemons, then probe every expectation."""
+    """Wait for daemons and containers, then probe every expectation."""
     from netlab.dataplane import guarded
     from netlab.plan.probing.sample import Sample
     from netlab.probe.verify import verify as probe
 
-    late = wait_for_daemons(folder, design.plan)
+    late = wait_until_ready(folder, design.plan)
     engine = _engine(folder, design.plan)
     report = guarded(
         design.dataplane,
@@ -85,7 +88,7 @@ def verify(folder: LabFolder, design: Design, *, full: bool, sample: int | None)
             design.dataplane,
             design.plan,
             containers=engine.containers.namespaces(),
-            drift=engine.difference,
+            drift=lambda all_settings: _difference(engine, all_settings),
             sample=Sample(full=full, pairs=sample),
             progress=lambda words: tell(f"probing: {words}", 0, 0),
         ),
@@ -97,31 +100,50 @@ def _late(late: Late) -> Check:
     from netlab.probe.result import Check
 
     expected = f"ready within {late.seconds:g} s"
-    return Check("state", late.namespace, f"daemon {late.daemon}", expected, late.lacks, False)
+    return Check("state", late.namespace, late.process, expected, late.lacks, False)
 
 
 def diff(folder: LabFolder, plan: Plan, *, all_settings: bool = False) -> Diff:
     """The difference between kernel and plan."""
-    return _engine(folder, plan).difference(all_settings=all_settings)
+    return _difference(_engine(folder, plan), all_settings)
 
 
-def look(folder: LabFolder, plan: Plan) -> tuple[tuple[DaemonStatus, ...], tuple[str, ...]]:
-    """How the daemons are, and the containers that do not run."""
+def _difference(engine: Engine, all_settings: bool = False) -> Diff:
+    """The difference but for what another verification holds meanwhile."""
+    held.clear(engine.plan.namespaces)
+    before = held.moment()
+    found = engine.difference(all_settings=all_settings)
+    return held.without_held(found, before, held.moment())
+
+
+def look(
+    folder: LabFolder, plan: Plan
+) -> tuple[tuple[DaemonStatus, ...], tuple[ContainerStatus, ...]]:
+    """How the daemons and containers are."""
     processes = Processes(folder)
     daemons: list[DaemonStatus] = []
-    down: list[str] = []
+    containers: list[ContainerStatus] = []
     for name, space in plan.namespaces.items():
         running = processes.running(name) if space.daemons or space.containers else []
-        down += [f"{name}/{one.name}" for one in space.containers if one not in running]
+        containers += [
+            _container(processes, name, one, runs=one in running) for one in space.containers
+        ]
         daemons += [
             _daemon(processes, name, daemon, runs=daemon in running) for daemon in space.daemons
         ]
-    return tuple(daemons), tuple(down)
+    return tuple(daemons), tuple(containers)
+
+
+def _container(
+    processes: Processes, name: str, container: Container, *, runs: bool
+) -> ContainerStatus:
+    lacks = processes.unready(name, container) if runs else NOT_THERE
+    return ContainerStatus(name, container.name, runs, not lacks, lacks)
 
 
 def _daemon(processes: Processes, name: str, daemon: Daemon, *, runs: bool) -> DaemonStatus:
     state = processes.states().get((name, daemon.name))
-    lacks = processes.unready(name, daemon) if runs else "it does not run"
+    lacks = processes.unready(name, daemon) if runs else NOT_THERE
     return DaemonStatus(
         node=name,
         name=daemon.name,
@@ -144,15 +166,17 @@ def execute(
 ) -> Completed:
     """Run a command in a namespace, or in a container of it."""
     processes = Processes(folder)
-    pid = None
-    if space is not None and container is not None:
-        pid = processes.pid(space, container)
-        if pid is None:
-            raise LabUnavailable(
-                f"The container {container} of {space} is not running",
-                "`netlab up` starts it again",
-            )
-    return enter.run(space, pid, command, catch=catch, stdin=stdin)
+    if space is None or container is None:
+        return enter.run(space, None, command, catch=catch, stdin=stdin)
+    known = processes.container(space, container)
+    if known is None:
+        raise LabUnavailable(
+            f"The container {container} of {space} is not running", "`netlab up` starts it again"
+        )
+    variables = etc.environment(known.spec)
+    if not catch and os.isatty(0) and "TERM" in os.environ:  # as runtimes do it for a terminal
+        variables.setdefault("TERM", os.environ["TERM"])
+    return enter.run(space, known.pid, command, variables, catch=catch, stdin=stdin)
 
 
 def _engine(folder: LabFolder, plan: Plan) -> Engine:

@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from netlab import inside
 from netlab.errors import BadInput, LabUnavailable, shown, unknown
 from netlab.inside import Applied
 from netlab.kernel import sandbox
 from netlab.kernel.enter import Completed
-from netlab.kernel.lab import KEEPER, LabFolder
+from netlab.kernel.lab import KEEPER, InUse, LabFolder
 from netlab.kernel.processes.waiting import Late
 from netlab.plan.diff import Diff
 from netlab.plan.types import Namespace, Plan
 from netlab.state import Design, LayoutFile, as_stored
-from netlab.status import Status, describe
+from netlab.status import State, Status, describe
 from netlab.topology.resolved import Layout
 
 if TYPE_CHECKING:
@@ -124,47 +124,68 @@ class Lab:
         return f"<Lab {self.name}: {len(self.layout.nodes)} nodes, {len(self.layout.pods)} pods>"
 
     def verify(
-        self, *, full: bool = False, sample: int | None = None, progress: Progress | None = None
+        self,
+        *,
+        full: bool = False,
+        sample: int | None = None,
+        progress: Progress | None = None,
+        wait: float = 0,
     ) -> Report:
         """Probe every expectation with real packets; `ok` of what it returns is whether all held.
 
         `full` is every pair of pods, `sample` so many. Raises LabUnavailable while a command is
-        changing the lab.
+        changing the lab, after `wait` seconds.
         """
         if full and sample:
             raise BadInput("--full and --sample exclude each other.")
-        with self._unchanged():
+        with self._unchanged(wait):
             return self.probe(progress, full=full, sample=sample)
 
-    def diff(self, *, all_settings: bool = False) -> Diff:
-        """The difference between the kernel and the plan, object by object.
+    def diff(self, *, all_settings: bool = False, wait: float = 0) -> Diff:
+        """The difference between the kernel and the plan, object by object; `wait` as `verify`.
 
-        `all_settings`: also in large labs all settings of pods.
+        `all_settings`: all of pods in large labs too.
         """
-        with self._unchanged():
+        with self._unchanged(wait):
             return self.run_inside(
                 lambda: inside.diff(self.folder, self.plan, all_settings=all_settings)
             )
 
-    def repair(self, progress: Progress | None = None) -> Applied:
-        """Make the lab equal to its plan again, touching only what differs."""
-        with self.folder.locked():
+    def repair(self, progress: Progress | None = None, *, wait: float = 0) -> Applied:
+        """Make the lab equal to its plan again, touching only what differs; `wait` as `verify`."""
+        with self.folder.locked(wait=wait):
             self._load()
             self.applied = self.run_inside(lambda: inside.repair(self.folder, self.plan), progress)
             return self.applied
 
-    def status(self) -> Status:
-        """Nodes, pods, addresses, daemons and health (None where the lab does not run)."""
-        state = self.folder.state
-        dataplane = self._dataplane.name if self._dataplane else str(self._reference["name"])
-        known = self.name, state, self.layout, self.plan, dataplane
-        if state != "running":
-            return describe(*known)
-        return describe(*known, *self.run_inside(lambda: inside.look(self.folder, self.plan)))
+    def status(self, *, wait: float = 0) -> Status:
+        """Nodes, pods, addresses, daemons and health: None where the lab does not run.
 
-    def down(self) -> None:
-        """Remove the lab: end its keeper, and the kernel frees everything of it."""
-        with self.folder.locked():
+        What is not there may be what another command is about to take away, so it is looked for
+        again when none is at work. One that still is after `wait` seconds: the lab is partial.
+        """
+        found = self._look()
+        if found.health is None or found.health.ok:
+            return found
+        try:
+            with self._unchanged(wait):
+                return self._look()
+        except InUse:
+            return self._described("partial")
+
+    def _look(self) -> Status:
+        if self.folder.state != "running":
+            return self._described(self.folder.state)
+        daemons, down = self.run_inside(lambda: inside.look(self.folder, self.plan))
+        return self._described("running", daemons, down)
+
+    def _described(self, state: State, *found: Any) -> Status:
+        dataplane = self._dataplane.name if self._dataplane else str(self._reference["name"])
+        return describe(self.name, state, self.layout, self.plan, dataplane, *found)
+
+    def down(self, *, wait: float = 0) -> None:
+        """Remove the lab: end its keeper, and the kernel frees everything; `wait` as `verify`."""
+        with self.folder.locked(wait=wait):
             self.folder.end()
 
     def attach(self, *command: str) -> int:
@@ -212,9 +233,9 @@ class Lab:
         return Target(self, known[name])
 
     @contextlib.contextmanager
-    def _unchanged(self) -> Iterator[None]:
+    def _unchanged(self, wait: float) -> Iterator[None]:
         """Meanwhile no `up` or `down` touches the lab."""
-        with self.folder.locked(shared=True):
+        with self.folder.locked(shared=True, wait=wait):
             # Stored and alive as of now: a command may have changed it until the lock was ours.
             if self.folder.state != "running":
                 raise self._gone()

@@ -28,6 +28,19 @@ class DaemonStatus(msgspec.Struct, frozen=True):
     lacks: str = ""
 
 
+class ContainerStatus(msgspec.Struct, frozen=True):
+    """A container of a pod, which is called as in the lab (or of the client outside).
+
+    `lacks` says what it is waiting for while it is not ready.
+    """
+
+    pod: str
+    name: str
+    running: bool
+    ready: bool
+    lacks: str = ""
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     name: str
     netns: str
@@ -54,6 +67,7 @@ class Health(msgspec.Struct, frozen=True):
     """What does not run, or is not ready, as `TARGET/NAME`."""
 
     containers_down: tuple[str, ...] = ()
+    containers_unready: tuple[str, ...] = ()
     daemons_down: tuple[str, ...] = ()
     ok: bool = True
 
@@ -66,6 +80,7 @@ class Status(msgspec.Struct, frozen=True):
     state: State
     nodes: tuple[NodeStatus, ...]
     pods: tuple[PodStatus, ...]
+    containers: tuple[ContainerStatus, ...]
     daemons: tuple[DaemonStatus, ...]
     dataplane: str
     services: tuple[object, ...] = ()
@@ -80,19 +95,23 @@ def describe(
     plan: Plan,
     dataplane: str,
     daemons: tuple[DaemonStatus, ...] | None = None,
-    containers_down: tuple[str, ...] = (),
+    containers: tuple[ContainerStatus, ...] = (),
 ) -> Status:
     """The status of a lab; `daemons` None: nobody looked what runs."""
     health = None
     if daemons is not None:
-        down = tuple(f"{one.node}/{one.name}" for one in daemons if not one.ready)
-        health = Health(containers_down, down, not containers_down and not down)
+        lacking = [one for one in containers if not one.ready]
+        down = tuple(f"{one.pod}/{one.name}" for one in lacking if not one.running)
+        unready = tuple(f"{one.pod}/{one.name}" for one in lacking if one.running)
+        daemons_down = tuple(f"{one.node}/{one.name}" for one in daemons if not one.ready)
+        health = Health(down, unready, daemons_down, not (lacking or daemons_down))
     return Status(
         lab=lab,
         topology=plan.topology,
         state=state,
         nodes=tuple(map(_node, layout.nodes)),
         pods=tuple(map(_pod, layout.pods)),
+        containers=containers,
         daemons=daemons or (),
         dataplane=dataplane,
         health=health,

@@ -354,6 +354,13 @@ OBJECTS: dict[str, tuple[Object, tuple[Object, ...]]] = {
             Neighbour("eth0", "10.0.0.77", mac(0x77), "noarp"),
         ),
     ),
+    "neighbour-protocol": (
+        Neighbour("eth0", "10.0.0.79", mac(0x79), protocol=42),
+        (
+            Neighbour("eth0", "10.0.0.79", mac(0x79), protocol=43),
+            Neighbour("eth0", "10.0.0.79", mac(0x79)),
+        ),
+    ),
     "neighbour-ipv6": (
         Neighbour("eth0", "fd30::77", mac(0x77)),
         (Neighbour("eth0", "fd30::77", mac(0x78)),),

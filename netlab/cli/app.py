@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -155,8 +156,11 @@ def _complete_lab(
     return []
 
 
-def common(function: F) -> F:
-    """Add --json and -l/--lab, which are accepted before and after the command."""
+def common(function: F, *, lab: bool = True) -> F:
+    """Add --json and -l/--lab, which are accepted before and after the command.
+
+    Of a command that is not about one `lab`, the latter is not shown.
+    """
     function = click.option(
         "-l",
         "--lab",
@@ -164,7 +168,8 @@ def common(function: F) -> F:
         help="The lab; may be left out when exactly one runs.",
         expose_value=False,
         callback=_store("lab"),
-        shell_complete=_complete_lab,
+        shell_complete=_complete_lab if lab else None,
+        hidden=not lab,
     )(function)
     return click.option(
         "--json",
@@ -173,6 +178,37 @@ def common(function: F) -> F:
         expose_value=False,
         callback=_store("json"),
     )(function)
+
+
+def without_lab(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `common`, for a command that is not about one lab: it refuses -l."""
+
+    @functools.wraps(function)
+    def refusing(*arguments: Any, **options: Any) -> Any:
+        if click.get_current_context().ensure_object(App).lab:
+            raise no_effect("-l")
+        return function(*arguments, **options)
+
+    return common(refusing, lab=False)
+
+
+def wait_option(function: F) -> F:
+    """Add --wait, for a command that another one can be in the way of."""
+    return click.option(
+        "--wait",
+        type=click.FloatRange(0),
+        default=0,
+        show_default="not at all",
+        metavar="SECONDS",
+        help="So long, for another command that is at work on the lab.",
+    )(function)
+
+
+def no_effect(option: str, why: str = "", remedy: str = "") -> BadInput:
+    """The error for an option that would change nothing: it is refused, not passed over."""
+    command = click.get_current_context().command_path
+    words = " ".join(filter(None, (f"The option {option} has no effect on `{command}`", why)))
+    return BadInput(words + ("" if remedy else "."), remedy)
 
 
 def guard(work: Callable[[], int]) -> int:

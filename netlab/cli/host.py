@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from netlab.cli.app import App, common
+from netlab.cli.app import App, without_lab
 
 
 @click.command()
-@common
+@without_lab
 @click.pass_obj
 def doctor(app: App) -> int:
     """What this kernel and host can run, per dataplane, and the remedy for what they can't."""
@@ -73,7 +73,7 @@ def _notes() -> list[str]:
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@common
+@without_lab
 @click.pass_obj
 def completion(app: App, shell: str) -> None:
     """The script that completes netlab's commands: eval "$(netlab completion bash)"."""

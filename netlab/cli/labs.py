@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netlab.cli import look
-from netlab.cli.app import App, Meter, common
+from netlab.cli.app import App, Meter, common, no_effect, wait_option, without_lab
 from netlab.cli.topologies import choose, topology_argument, topology_options
 from netlab.errors import NetlabError
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 @topology_argument()
 @topology_options
 @click.option("--no-verify", is_flag=True, help="Do not verify after building.")
+@wait_option
 @common
 @click.pass_obj
-def up(app: App, /, no_verify: bool, **options: Any) -> int:
+def up(app: App, /, no_verify: bool, wait: float, **options: Any) -> int:
     """Make the kernel equal to the plan, then verify; run again: repair what differs."""
     from netlab import api
     from netlab.probe.result import to_json
@@ -34,7 +35,7 @@ def up(app: App, /, no_verify: bool, **options: Any) -> int:
             meter.clear()
             app.say(_work(lab))
 
-        lab = api.build(wanted, app.lab, meter, verify=not no_verify, built=built)
+        lab = api.build(wanted, app.lab, meter, verify=not no_verify, wait=wait, built=built)
     for late in lab.late:
         app.say(f"netlab: {late}.")
     report, applied = lab.report, lab.applied
@@ -65,9 +66,10 @@ def _work(lab: Lab) -> str:
 
 
 @click.command()
+@wait_option
 @common
 @click.pass_obj
-def status(app: App) -> int:
+def status(app: App, wait: float) -> int:
     """Nodes, pods, services, addresses, containers, daemons and health."""
     import msgspec
 
@@ -76,34 +78,41 @@ def status(app: App) -> int:
     from netlab.report.tables import status_table
 
     folder = folders.choose(app.lab)
-    if folder.state != "running":
+    if folder.state != "running" and not wait:
         with contextlib.suppress(NetlabError, OSError):
             stored = api.Lab(folder).status()
             app.show(msgspec.to_builtins(stored), lambda: f"{folder.name}: {stored.state}")
-    found = api.lab(folder.name).status()  # has the words for one that does not run
+    found = api.lab(folder.name, wait=wait).status(
+        wait=wait
+    )  # has the words for one that does not run
     document = msgspec.to_builtins(found)
     app.show(document, lambda: status_table(document))
+    if found.state != "running":
+        raise folders.InUse(folder.name)
     return 0 if found.health is None or found.health.ok else 1
 
 
 @click.command()
 @click.option("--all", "every", is_flag=True, help="All labs of this user.")
+@wait_option
 @common
 @click.pass_obj
-def down(app: App, every: bool) -> int:
+def down(app: App, every: bool, wait: float) -> int:
     """Remove a lab: end its keeper, and the kernel frees everything of it."""
     from netlab.kernel import lab as folders
 
+    if every and app.lab:
+        raise no_effect("-l", "with --all", "leave one of them out")
     if not every:
         folder = folders.choose(app.lab)
-        with folder.locked():
+        with folder.locked(wait=wait):
             folder.end()
         return _removed(app, [folder.name], [])
     removed: list[str] = []
     problems: list[NetlabError] = []
     for folder in folders.labs():
         try:
-            with folder.locked():
+            with folder.locked(wait=wait):
                 folder.end()
             removed.append(folder.name)
         except NetlabError as problem:
@@ -113,7 +122,7 @@ def down(app: App, every: bool) -> int:
 
 
 @click.command()
-@common
+@without_lab
 @click.pass_obj
 def gc(app: App) -> int:
     """Remove what is left of labs: folders without a keeper, and keepers without their folder."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from netlab.cli.app import App, Meter, colours, common
+from netlab.cli.app import App, Meter, colours, common, wait_option
 from netlab.errors import BadInput
 
 if TYPE_CHECKING:
@@ -33,9 +33,10 @@ def show_report(report: Report) -> str:
     metavar="FILE",
     help="Also write JUnit XML.",
 )
+@wait_option
 @common
 @click.pass_obj
-def verify(app: App, full: bool, sample: int | None, junit: Path | None) -> int:
+def verify(app: App, full: bool, sample: int | None, junit: Path | None, wait: float) -> int:
     """Probe every expectation and show the evidence seen on the wire."""
     from netlab.api import lab
     from netlab.probe.result import to_json
@@ -47,7 +48,9 @@ def verify(app: App, full: bool, sample: int | None, junit: Path | None) -> int:
         raise BadInput(f"The folder of {junit} does not exist.")
     with _opened(junit) as stream:
         with Meter() as meter:
-            report = lab(app.lab).verify(full=full, sample=sample, progress=meter)
+            report = lab(app.lab, wait=wait).verify(
+                full=full, sample=sample, progress=meter, wait=wait
+            )
         if junit and stream:
             from netlab.report.junit import junit_xml
 
@@ -79,14 +82,15 @@ def _writable(path: Path) -> Iterator[None]:
 
 
 @click.command()
+@wait_option
 @common
 @click.pass_obj
-def diff(app: App) -> int:
+def diff(app: App, wait: float) -> int:
     """Kernel against plan, object by object; what daemons wrote is shown apart."""
     from netlab.api import lab
     from netlab.plan.document import diff_document
     from netlab.report.tables import diff_table
 
-    difference = lab(app.lab).diff()
+    difference = lab(app.lab, wait=wait).diff(wait=wait)
     app.show(diff_document(difference), lambda: diff_table(difference))
     return 0 if difference.ok else 1

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from netlab.cli.app import App, common
+from netlab.cli.app import App, common, no_effect, without_lab
 from netlab.errors import BadInput, shown
 
 if TYPE_CHECKING:
@@ -60,18 +61,21 @@ def choose(
     from netlab.designing import design
 
     options: dict[str, Any] = {}
+    for key, count in (("nodes", nodes), ("pods_per_node", pods_per_node)):
+        if count is not None:
+            options[key] = count
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key:
             raise BadInput(f"--set takes KEY=VALUE, not {shown(setting)}.")
+        if key in options:
+            raise BadInput(f"The option {shown(key)} is given twice", "give it once")
         options[key] = value
-    counts = {"nodes": nodes, "pods_per_node": pods_per_node}
-    options |= {key: count for key, count in counts.items() if count is not None}
     return design(topology, options, force=force)
 
 
 @click.command("list")
-@common
+@without_lab
 @click.pass_obj
 def list_(app: App) -> None:
     """The topologies that can be named."""
@@ -87,7 +91,7 @@ def list_(app: App) -> None:
 @topology_argument()
 @topology_options
 @click.option("--sh", is_flag=True, help="A stand-alone script that builds the same lab.")
-@common
+@without_lab
 @click.pass_obj
 def plan(app: App, /, sh: bool, **options: Any) -> None:
     """What would be made, without root."""
@@ -116,18 +120,30 @@ def addresses(app: App, /, topology: str | None, **options: Any) -> None:
     from netlab.topology.addresses import address_plan
 
     if topology:
+        if app.lab:
+            raise no_effect("-l", "with a topology", "leave one of them out")
         layout = choose(topology, **options).layout
     else:
         from netlab.api import lab
 
+        _refuse_shaping()
         layout = lab(app.lab).layout
     document = asdict(address_plan(layout))
     app.show(document, lambda: addresses_table(document))
 
 
+def _refuse_shaping() -> None:
+    """What shapes a topology has no effect on a lab that runs."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        shapes = isinstance(option, click.Option) and option.expose_value and option.name
+        if shapes and context.get_parameter_source(shapes) is ParameterSource.COMMANDLINE:
+            raise no_effect(option.opts[-1], "without a topology", "name one")
+
+
 @click.command()
 @click.argument("address", metavar="ADDRESS/LEN")
-@common
+@without_lab
 @click.pass_obj
 def ipcalc(app: App, address: str) -> None:
     """The CIDR arithmetic of one address, with the binary split."""

@@ -26,7 +26,7 @@ from netlab.topology import loader
 from netlab.topology.check import fit
 from netlab.topology.convert import convert
 from netlab.topology.layout import lay_out
-from netlab.topology.model import Cluster
+from netlab.topology.model import Cluster, DataplaneNamed
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -201,20 +201,27 @@ def value_of(cluster: Cluster) -> Dataplane:
     value: Any = cluster.dataplane
     if isinstance(value, str):
         return make(value)
+    if isinstance(value, DataplaneNamed):
+        return _with_values(make(value.name), _tuples(value.options))
     if isinstance(value, type) or not (
         isinstance(value, Dataplane) or hasattr(type(value), "attach")
     ):
         raise BadInput(f"The dataplane {shown(value)} is not a value such as flannel.Vxlan().")
     if problem := flaw(type(value)):
         raise BadInput(f"The class {type(value).__name__} is no dataplane: {problem}.")
+    checked: Dataplane = value
+    return _checked(checked)
+
+
+def _checked(value: Dataplane) -> Dataplane:
+    """The dataplane, whose options have the types that they must. Raises BadInput."""
     for key, wanted in _options(value).items():
         name = key.removeprefix(PREFIX)
         try:
             fit(getattr(value, name), wanted, f"{title(type(value))}.{name}")
         except TypeError as error:
             raise BadInput(f"{error}.") from error
-    checked: Dataplane = value
-    return checked
+    return value
 
 
 def guarded(dataplane: Dataplane, work: Callable[[], T]) -> T:
@@ -293,3 +300,11 @@ def _with_options(dataplane: Dataplane, given: Mapping[str, str]) -> Dataplane:
             raise unknown("option", key, options)
         values[key.removeprefix(PREFIX)] = convert(text, options[key], key)
     return dataclasses.replace(dataplane, **values)
+
+
+def _with_values(dataplane: Dataplane, values: Mapping[str, Any]) -> Dataplane:
+    """The dataplane with options that have their types already. Raises BadInput."""
+    for name in values:
+        if name not in (known := [field.name for field in dataclasses.fields(dataplane)]):
+            raise unknown(f"option of {dataplane.name}", name, known)
+    return _checked(dataclasses.replace(dataplane, **values))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -30,22 +31,29 @@ class Completed:
     stderr: str = ""
 
 
+class NotFound(BadInput):
+    """There is no such program where a command is to be run."""
+
+
 def run(
     space: str | None,
     process: int | None,
     command: Sequence[str],
+    variables: Mapping[str, str] = os.environ,
     *,
     catch: bool = True,
     stdin: str | None = None,
+    limit: float | None = None,
 ) -> Completed:
     """Inside the sandbox: run a command in a target, and wait for it.
 
     `space` is the target's namespace (None: the sandbox itself), `process` that of the container to
-    enter, if it has one. `stdin` None is the caller's own. Raises BadInput where there is no such
-    program.
+    enter, if it has one. `variables` are its environment, `stdin` None is the caller's own, and
+    `limit` are seconds after which it is killed. Raises NotFound where there is no such program,
+    and TimeoutError.
     """
-    if not shutil.which(command[0]):
-        raise BadInput(f"There is no program {shown(command[0])} on this machine.")
+    if not shutil.which(command[0], path=variables.get("PATH", os.defpath)):
+        raise NotFound(f"There is no program {shown(command[0])} on this machine.")
     streams: dict[int, int] = {}
     if stdin is not None:
         streams[0] = os.memfd_create("stdin")
@@ -56,12 +64,25 @@ def run(
     if pid == 0:
         for number, fd in streams.items():
             os.dup2(fd, number)
-        _become(space, process, command)
+        _become(space, process, command, variables)
+    if late := limit is not None and not _ends(pid, limit):
+        os.kill(pid, signal.SIGKILL)
     code = exit_code(wait(pid))
     texts = [_text(streams[number]) if catch else "" for number in (1, 2)]
     for fd in streams.values():
         os.close(fd)
+    if late:
+        raise TimeoutError
     return Completed(code, *texts)
+
+
+def _ends(pid: int, seconds: float) -> bool:
+    """Whether a child ends in time."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        return bool(select.select([pidfd], [], [], seconds)[0])
+    finally:
+        os.close(pidfd)
 
 
 def _text(fd: int) -> str:
@@ -85,7 +106,9 @@ def exit_code(status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _become(space: str | None, process: int | None, command: Sequence[str]) -> NoReturn:
+def _become(
+    space: str | None, process: int | None, command: Sequence[str], variables: Mapping[str, str]
+) -> NoReturn:
     """In a forked process: enter the target and be the command."""
     try:
         if process is not None:
@@ -93,7 +116,7 @@ def _become(space: str | None, process: int | None, command: Sequence[str]) -> N
         elif space is not None:
             _enter_namespace(space)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        os.execvp(command[0], list(command))
+        os.execvpe(command[0], list(command), dict(variables))
     except OSError as error:
         print(f"netlab: cannot run {command[0]}: {error.strerror}.", file=sys.stderr, flush=True)
     finally:
@@ -108,6 +131,7 @@ def _enter_container(process: int) -> None:
     pid = os.fork()
     if pid:
         os._exit(exit_code(wait(pid)))
+    sys_.die_with_parent(0)  # a parent outside one's own PID namespace shows as 0
 
 
 def _enter_namespace(space: str) -> None:

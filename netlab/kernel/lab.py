@@ -26,6 +26,7 @@ T = TypeVar("T")
 KEEPER = "keeper.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _TRIES = 20  # to lock a new folder, which another command may take for one left behind
+_SOON = 0.01  # seconds between two tries
 
 
 def root() -> Path:
@@ -54,6 +55,16 @@ def _same(one: Path, other: Path) -> bool:
     with contextlib.suppress(OSError):
         return os.path.samefile(one, other)
     return False
+
+
+class InUse(LabUnavailable):
+    """Another command holds the lock of a lab."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The lab '{name}' is in use by another netlab command",
+            "wait for it to end, as --wait SECONDS does",
+        )
 
 
 class LabFolder:
@@ -147,44 +158,48 @@ class LabFolder:
             (self.folder / "whole").touch()
 
     @contextlib.contextmanager
-    def locked(self, *, create: bool = False, shared: bool = False) -> Iterator[None]:
+    def locked(
+        self, *, create: bool = False, shared: bool = False, wait: float = 0
+    ) -> Iterator[None]:
         """Hold the lab for a change, or `shared` with others for a look that needs it unchanged.
 
-        Raises LabUnavailable when another command holds it, and Unmet when it cannot be made.
+        Raises InUse when another command holds it for longer than `wait` seconds, LabUnavailable
+        when it is not there, and Unmet when it cannot be made.
         """
-        fd = self._lock(create, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        fd = self._lock(create, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)
         try:
             yield
         finally:
             os.close(fd)
 
-    def _lock(self, create: bool, kind: int) -> int:
-        for _ in range(_TRIES if create else 1):
+    def _lock(self, create: bool, kind: int, wait: float) -> int:
+        deadline = time.monotonic() + wait
+        tries = _TRIES if create else 1
+        while True:
             if create:
                 self._make()
-            try:
-                with _usable(FileNotFoundError):
-                    fd = private.open_folder(self.folder)
-            except FileNotFoundError:
-                continue  # another command took a folder without a lab away
-            if self._take(fd, kind):
+            if (fd := self._try(kind)) is not None:
                 return fd
-            os.close(fd)
-            if create:
-                time.sleep(0.002)
-        if not self.exists():
-            raise missing(self.name)
-        raise LabUnavailable(
-            f"The lab '{self.name}' is in use by another netlab command", "wait for it to end"
-        )
+            if not create and not self.exists():
+                raise missing(self.name)
+            tries -= 1
+            if tries <= 0 and time.monotonic() >= deadline:
+                raise InUse(self.name)
+            time.sleep(_SOON)
 
-    def _take(self, fd: int, kind: int) -> bool:
-        """Lock the open folder; false where another has it, or it is not the lab's any more."""
+    def _try(self, kind: int) -> int | None:
+        """Lock the folder; None where another has it, or took it away."""
         try:
+            with _usable(FileNotFoundError):
+                fd = private.open_folder(self.folder)
+        except FileNotFoundError:
+            return None
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
             fcntl.flock(fd, kind | fcntl.LOCK_NB)
-            return os.path.samestat(os.fstat(fd), os.stat(self.folder))
-        except (BlockingIOError, FileNotFoundError):
-            return False
+            if os.path.samestat(os.fstat(fd), os.stat(self.folder)):
+                return fd
+        os.close(fd)
+        return None
 
     def _make(self) -> None:
         """Make the folder, for nobody else to look into. Raises Unmet."""

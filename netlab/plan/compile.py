@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 
 import msgspec
 
@@ -16,7 +17,7 @@ from netlab.plan import underlay
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.links import LOOPBACK, Link
 from netlab.plan.names import DEVICE_NAME_MAX, host_name
-from netlab.plan.processes import Container, Daemon
+from netlab.plan.processes import Container, Daemon, Ready
 from netlab.plan.routing import (
     LOCALHOST,
     LOCALHOST6,
@@ -123,7 +124,19 @@ def _pod(pod: PodSpec, layout: Layout) -> Namespace:
         "pod",
         ipv6=True,
         containers=[
-            Container(c.name, host, c.command, c.port, c.local_port, known_as)
+            Container(
+                c.name,
+                host,
+                c.command,
+                c.port,
+                c.local_port,
+                known_as,
+                env=c.env,
+                ready=Ready(**asdict(c.ready)) if c.ready else None,
+                addresses=tuple(map(str, pod.addresses)),
+                aliases=tuple((one.ip, *one.hostnames) for one in pod.host_aliases),
+                namespace=pod.namespace,
+            )
             for c in pod.containers
         ],
     )

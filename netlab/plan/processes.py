@@ -8,11 +8,28 @@ from netlab.plan.links import Value
 from netlab.plan.routing import Route
 
 
+class Ready(Value, frozen=True, kw_only=True):
+    """How a process shows that it is ready, within `seconds`: by every condition that is given.
+
+    A TCP or UDP port that is bound (by a container, on more than loopback), a command that ends
+    with 0, and for a daemon a file (in its private folder) that is there.
+    """
+
+    tcp: int = 0
+    udp: int = 0
+    file: str = ""
+    command: tuple[str, ...] = ()
+    seconds: float = 10.0
+
+
 class Container(Value, frozen=True):
     """A process of a pod (or the client's server), in PID, mount and UTS namespaces of its own.
 
     `command` None is netlab's own server on `port` (all addresses) and `local_port` (loopback); it
-    answers as `pod`, the pod's name in the lab, or as `hostname` where that is the same.
+    answers as `pod`, the pod's name in the lab, or as `hostname` where that is the same. `env` are
+    its own variables (`NAME=VALUE`). Its files under /etc follow from its pod's `addresses`,
+    `aliases` (each an address and its names) and Kubernetes `namespace`; that is empty for a
+    machine outside the cluster.
     """
 
     what: ClassVar[str] = "container"
@@ -22,6 +39,11 @@ class Container(Value, frozen=True):
     port: int = 0
     local_port: int = 0
     pod: str = ""
+    env: tuple[str, ...] = ()
+    ready: Ready | None = None
+    addresses: tuple[str, ...] = ()
+    aliases: tuple[tuple[str, ...], ...] = ()
+    namespace: str = "default"
 
     @property
     def key(self) -> str:
@@ -37,20 +59,6 @@ class File(Value, frozen=True):
     path: str
     content: str
     mode: int = 0o644
-
-
-class Ready(Value, frozen=True, kw_only=True):
-    """How a daemon shows that it is ready, within `seconds`: by every condition that is given.
-
-    A TCP or UDP port that is bound, a file (in its private folder) that is there, a command that
-    ends with 0.
-    """
-
-    tcp: int = 0
-    udp: int = 0
-    file: str = ""
-    command: tuple[str, ...] = ()
-    seconds: float = 10.0
 
 
 class Owner(Value, frozen=True, kw_only=True):

@@ -210,6 +210,7 @@ class Neighbour(Value, frozen=True):
     """A neighbour (ARP, NDP) entry that does not expire; what is learned is not in a plan.
 
     `state` is `permanent` or `noarp`. `proxy`: the node answers for the address on the device.
+    `protocol` is the number of who made it (NDA_PROTOCOL), 0 where nobody said.
     """
 
     what: ClassVar[str] = "neighbour"
@@ -218,6 +219,7 @@ class Neighbour(Value, frozen=True):
     mac: str = ""
     state: str = "permanent"
     proxy: bool = False
+    protocol: int = 0
 
     @property
     def key(self) -> str:
@@ -227,7 +229,8 @@ class Neighbour(Value, frozen=True):
         if self.proxy:
             return f"neighbour {self.key}"
         state = "" if self.state == "permanent" else f" {self.state}"
-        return f"neighbour {self.address} lladdr {self.mac} dev {self.link}{state}"
+        protocol = f" proto {self.protocol}" if self.protocol else ""
+        return f"neighbour {self.address} lladdr {self.mac} dev {self.link}{state}{protocol}"
 
 
 class FdbEntry(Value, frozen=True):

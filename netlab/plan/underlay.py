@@ -77,7 +77,15 @@ def external(layout: Layout, spec: ExternalSpec, port: Namespace) -> Namespace:
     space = host(EXTERNAL, "external", layout, spec.subnet, spec.addresses, port, spec.subnet.mtu)
     server = spec.server
     space.containers.append(
-        Container(server.name, EXTERNAL, server.command, server.port, server.local_port)
+        Container(
+            server.name,
+            EXTERNAL,
+            server.command,
+            server.port,
+            server.local_port,
+            addresses=tuple(map(str, spec.addresses)),
+            namespace="",
+        )
     )
     return space
 

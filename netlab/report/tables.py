@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from netlab.plan.diff import Diff, Item
 from netlab.plan.links import Link, Peer, Port
+from netlab.plan.names import netns
 from netlab.plan.rulesets import Ruleset
 from netlab.plan.shell.rulesets import lines
 from netlab.plan.types import FIELDS, Namespace, Object, Plan
@@ -174,7 +176,10 @@ def status_table(document: Mapping[str, Any]) -> str:
         daemons = document.get("daemons")
         fine = "all containers run" + (", all daemons are ready" if daemons else "")
         down = [*health["containers_down"], *health.get("daemons_down", [])]
-        known.append(("health", f"down: {', '.join(down)}" if down else fine))
+        bad = [f"down: {', '.join(down)}"] if down else []
+        if unready := health.get("containers_unready"):
+            bad.append(f"not ready: {', '.join(unready)}")
+        known.append(("health", "; ".join(bad) or fine))
     nodes = table(
         ("NODE", "UNDERLAY", "POD CIDR", "GATEWAY"),
         [
@@ -182,7 +187,8 @@ def status_table(document: Mapping[str, Any]) -> str:
             for node in document["nodes"]
         ],
     )
-    return blocks((facts(known), nodes, _pods(document), _daemons(document), _services(document)))
+    more = (_pods(document), _unready(document), _daemons(document), _services(document))
+    return blocks((facts(known), nodes, *more))
 
 
 def _daemons(document: Mapping[str, Any]) -> str:
@@ -202,13 +208,31 @@ def _daemons(document: Mapping[str, Any]) -> str:
 def _pods(document: Mapping[str, Any]) -> str:
     if not document["pods"]:
         return ""
+    unready = Counter(
+        netns(one["pod"]) for one in document.get("containers", []) if not one["ready"]
+    )
     return table(
-        ("POD", "NODE", "ADDRESS", "CONTAINERS"),
+        ("POD", "NODE", "ADDRESS", "READY", "CONTAINERS"),
         [
-            (pod["name"], pod["node"], pod["ip"], ", ".join(pod["containers"]) or "none")
+            (
+                pod["name"],
+                pod["node"],
+                pod["ip"],
+                f"{len(pod['containers']) - unready[pod['netns']]}/{len(pod['containers'])}",
+                ", ".join(pod["containers"]) or "none",
+            )
             for pod in document["pods"]
         ],
     )
+
+
+def _unready(document: Mapping[str, Any]) -> str:
+    rows = [
+        (one["name"], one["pod"], one["lacks"])
+        for one in document.get("containers", [])
+        if not one["ready"]
+    ]
+    return table(("CONTAINER", "POD", "NOT READY"), rows) if rows else ""
 
 
 def _services(document: Mapping[str, Any]) -> str:

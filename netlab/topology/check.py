@@ -24,7 +24,7 @@ def check_fields(value: object, kind: type, elsewhere: tuple[str, ...] = ()) -> 
     Sequences become tuples: a frozen value must not change with the user's list. `elsewhere` are
     types which only type checkers know, and which are checked at another place. Raises TypeError.
     """
-    for name, wanted in _hints(kind, elsewhere).items():
+    for name, wanted in hints(kind, elsewhere).items():
         object.__setattr__(
             value, name, fit(getattr(value, name), wanted, f"{kind.__name__}.{name}")
         )
@@ -32,7 +32,7 @@ def check_fields(value: object, kind: type, elsewhere: tuple[str, ...] = ()) -> 
 
 def fit(value: Any, wanted: Any, where: str) -> Any:
     """The value as it is kept, a sequence as a tuple. Raises TypeError, naming `where` it is."""
-    kinds = _members(wanted)
+    kinds = members(wanted)
     for kind in kinds:
         if not _is_sequence(kind):
             if _is_one(value, kind):
@@ -52,11 +52,13 @@ def fit(value: Any, wanted: Any, where: str) -> Any:
 
 
 @functools.cache
-def _hints(kind: type, elsewhere: tuple[str, ...]) -> Mapping[str, Any]:
+def hints(kind: type, elsewhere: tuple[str, ...] = ()) -> Mapping[str, Any]:
+    """The types of a dataclass' fields; those that are `elsewhere` count as any object's."""
     return typing.get_type_hints(kind, localns=dict.fromkeys(elsewhere, object))
 
 
-def _members(wanted: Any) -> tuple[Any, ...]:
+def members(wanted: Any) -> tuple[Any, ...]:
+    """The types that a union is of; of any other type, itself alone."""
     union = typing.get_origin(wanted) in (typing.Union, types.UnionType)
     return typing.get_args(wanted) if union else (wanted,)
 

@@ -28,6 +28,11 @@ def convert(text: str, wanted: Any, option: str) -> Any:
     if _is_sequence(wanted):
         kinds = [kind for kind in typing.get_args(wanted) if kind is not Ellipsis] or [str]
         parts = [convert(part.strip(), kinds[0], option) for part in text.split(",") if part]
+        if _has_length(wanted) and len(parts) != len(kinds):
+            raise BadInput(
+                f"The option {option} is {len(kinds)} values with commas between, not {shown(text)}"
+                "."
+            )
         return tuple(parts) if (origin or wanted) is tuple else parts
     if wanted is bool:
         return _boolean(text, option)
@@ -40,6 +45,13 @@ def convert(text: str, wanted: Any, option: str) -> Any:
             kind = NUMBERS[wanted]
             raise BadInput(f"The option {option} is {kind}, not {shown(text)}.") from None
     raise BadInput(f"The option {option} cannot be given as text", "set it in a topology file")
+
+
+def is_text(wanted: Any) -> bool:
+    """Whether `convert` knows the type."""
+    if _is_sequence(wanted):
+        return all(is_text(kind) for kind in typing.get_args(wanted) if kind is not Ellipsis)
+    return typing.get_origin(wanted) is Literal or wanted in (str, bool, *NUMBERS)
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -76,6 +88,11 @@ def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
 def _type_of(default: Any, otherwise: Any) -> Any:
     """The type of a parameter without annotation; `otherwise` with no or an odd default."""
     return type(default) if isinstance(default, bool | int | float | list | tuple) else otherwise
+
+
+def _has_length(wanted: Any) -> bool:
+    items = typing.get_args(wanted)
+    return typing.get_origin(wanted) is tuple and Ellipsis not in items
 
 
 def _is_sequence(wanted: Any) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from netlab.errors import BadInput, shown
 from netlab.topology import underlay
 from netlab.topology.cidr import networks, refuse_overlaps
+from netlab.topology.containers import refuse_bad_containers
 from netlab.topology.ipam import Ipam, Lease, Pool, Wish
 from netlab.topology.ipam.host_local import HostLocal
 from netlab.topology.ipam.node_cidrs import too_many_nodes
@@ -68,6 +69,7 @@ def lay_out(cluster: Cluster, ipam: Ipam | None = None, *, force: bool = False) 
         external=_external(cluster_cidrs, service_cidrs, segments) if cluster.external else None,
     )
     refuse_bad_names(layout)
+    refuse_bad_containers(layout)
     return layout
 
 
@@ -252,12 +254,13 @@ def _pods(
             node=node,
             addresses=addresses,
             containers=tuple(
-                ContainerSpec(c.name, c.command, 0, 0)
+                ContainerSpec(c.name, c.command, 0, 0, c.env, c.ready)
                 if c.command
-                else ContainerSpec(c.name, None, SERVER_PORT + k, next(local_ports))
+                else ContainerSpec(c.name, None, SERVER_PORT + k, next(local_ports), c.env, c.ready)
                 for k, c in enumerate(containers)
             ),
             namespace=pod.namespace,
+            host_aliases=pod.host_aliases,
         )
 
 

@@ -1,46 +1,34 @@
 """Finding topology files, and running one to get the `Cluster` it describes.
 
 A file defines `topology`: a Cluster, or a function whose parameters are options and which returns
-one. Files are the user's own programs; every way in which one can fail becomes one sentence.
+one; or it is in YAML. Files are the user's own programs; every way in which one can fail becomes
+one sentence.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
-import dataclasses
 import hashlib
 import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, TextIO, TypeVar
 
 from netlab.errors import BadInput, NetlabError, shown, unknown
+from netlab.topology import yamlfile
 from netlab.topology.convert import convert, parameter_types, parameters
-from netlab.topology.model import Cluster, Node
+from netlab.topology.fields import cluster_options, with_fields
+from netlab.topology.model import Cluster
 
 FOLDERS = "NETLAB_TOPOLOGIES"
-NOT_PYTHON = (".yaml", ".yml", ".json")
+ENDINGS = (".py", *yamlfile.ENDINGS)
 T = TypeVar("T")
 PACKAGE = Path(__file__).parent.parent
-# The fields of a Cluster that text can express; every topology has these options.
-CLUSTER_OPTIONS: dict[str, Any] = {
-    "nodes": int,
-    "pods_per_node": int,
-    "containers": int,
-    "cluster_cidr": str | Sequence[str],
-    "node_mask": int,
-    "node_mask_ipv6": int,
-    "service_cidr": str | Sequence[str],
-    "underlay": str | Sequence[str],
-    "underlay_mtu": int | Sequence[int],
-    "external": bool,
-    "dataplane": str,
-}
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -48,15 +36,21 @@ def available() -> dict[str, Path]:
     """The topologies that can be named, by name. The user's own come before shipped ones."""
     found: dict[str, Path] = {}
     for folder in _folders():
-        for path in sorted(folder.glob("*.py")):
-            if not path.name.startswith(("_", ".")) and _is_file(path):
+        for path in sorted(folder.glob("*")):
+            named = path.suffix in ENDINGS and not path.name.startswith(("_", "."))
+            if named and _is_file(path):
                 found.setdefault(path.stem, path)
     return dict(sorted(found.items()))
 
 
 def summary(path: Path) -> str:
-    """The first line of the file's docstring, without running the file; empty if there is none."""
+    """The first line of the file's docstring, without running the file; empty if there is none.
+
+    Of a file in YAML it is a comment.
+    """
     try:
+        if path.suffix in yamlfile.ENDINGS:
+            return yamlfile.summary(path)
         docstring = ast.get_docstring(ast.parse(path.read_bytes()))
     except (OSError, SyntaxError, ValueError):
         return ""
@@ -64,13 +58,13 @@ def summary(path: Path) -> str:
 
 
 def find(name: str) -> Path:
-    """The file of a topology, given by name or (with a `/` or ending in `.py`) by path."""
-    if name.endswith(NOT_PYTHON):
+    """The file of a topology, given by name or (with a `/` or its ending) by path."""
+    if name.endswith(".json"):
         raise BadInput(
             f"{shown(name)} is not a topology: that is a Python file which defines `topology`, a "
-            "Cluster or a function returning one."
+            "Cluster or a function returning one, or a YAML file of the same fields (.yaml)."
         )
-    if "/" not in name and not name.endswith(".py"):
+    if "/" not in name and not name.endswith(ENDINGS):
         known = available()
         if name not in known:
             raise unknown("topology", name, known)
@@ -107,18 +101,20 @@ def load(
     for key, count in (("nodes", nodes), ("pods_per_node", pods_per_node)):
         if count is not None:
             given[key] = str(count)
-    topology = _run(path)
+    topology = yamlfile.read(path) if path.suffix in yamlfile.ENDINGS else _run(path)
+    usual = cluster_options()
     if isinstance(topology, Cluster):
         cluster, options = topology, {}
     else:
-        options = parameter_types(topology, CLUSTER_OPTIONS)
+        options = parameter_types(topology, usual)
         cluster = _call(path, topology, given)
     rest = {key: text for key, text in given.items() if key not in options}
     for key in rest:
-        if key not in CLUSTER_OPTIONS and not _takes_any(topology):
-            known = {*options, *CLUSTER_OPTIONS, *more_options(cluster)}
+        if key not in usual and not _takes_any(topology):
+            known = {*options, *usual, *more_options(cluster)}
             raise unknown("option", key, known)
-    return _with_fields(path, cluster, rest)
+    values = {key: convert(text, usual[key], key) for key, text in rest.items() if key in usual}
+    return with_fields(path.stem, cluster, values)
 
 
 def _folders() -> list[Path]:
@@ -172,10 +168,10 @@ def _run(path: Path) -> Any:
 
 
 def _call(path: Path, function: Callable[..., Any], given: Mapping[str, str]) -> Cluster:
-    types = parameter_types(function, CLUSTER_OPTIONS)
+    types = parameter_types(function, cluster_options())
     arguments = {key: convert(given[key], types[key], key) for key in types if key in given}
     if _takes_any(function):
-        others = given.keys() - types.keys() - CLUSTER_OPTIONS.keys()
+        others = given.keys() - types.keys() - cluster_options().keys()
         arguments.update({key: given[key] for key in others})
     lacking = [
         name
@@ -199,25 +195,6 @@ def _takes_any(topology: Any) -> bool:
         parameter.kind is inspect.Parameter.VAR_KEYWORD
         for parameter in inspect.signature(topology).parameters.values()
     )
-
-
-def _with_fields(path: Path, cluster: Cluster, given: Mapping[str, str]) -> Cluster:
-    if not isinstance(cluster.nodes, int):
-        _refuse_counts(path, cluster.nodes, given)
-    values = {
-        key: convert(text, CLUSTER_OPTIONS[key], key)
-        for key, text in given.items()
-        if key in CLUSTER_OPTIONS
-    }
-    return dataclasses.replace(cluster, **values)
-
-
-def _refuse_counts(path: Path, nodes: Sequence[Node], given: Mapping[str, str]) -> None:
-    """A count that would have no effect is an error, not a silent nothing."""
-    if "nodes" in given:
-        raise BadInput(f"The topology {path.stem} names its nodes; their number cannot be set.")
-    if "pods_per_node" in given and all(node.pods is not None for node in nodes):
-        raise BadInput(f"The topology {path.stem} gives each node its pods; no number can be set.")
 
 
 def guard(path: Path, action: Callable[[], T]) -> T:

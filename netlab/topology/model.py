@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from netlab.topology.check import check_fields
+
+ELSEWHERE = ("AnyDataplane",)  # types of fields that are checked at another place
 
 
 class AnyDataplane(Protocol):
@@ -16,29 +18,77 @@ class AnyDataplane(Protocol):
     ipam: ClassVar[Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """How a container shows that it is ready, within `seconds`: by every condition that is given.
+
+    A TCP port on which it listens, on more than loopback, or a UDP port likewise; a command, run
+    inside the container, that ends with 0.
+
+    >>> Ready(tcp=80, seconds=30).tcp
+    80
+    """
+
+    tcp: int = 0
+    udp: int = 0
+    command: tuple[str, ...] = ()
+    seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, Ready)
+
+
+@dataclass(frozen=True, slots=True)
+class DataplaneNamed:
+    """A dataplane by its name with options, where no value of its class can be written."""
+
+    name: str
+    options: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Container:
     """One process of a pod, in PID, mount and UTS namespaces of its own.
 
     Without a `command` it runs netlab's server, which answers TCP, UDP and HTTP on its port with
     the pod's name. With one, that command is run as it is; its output goes to the lab's log folder.
+    `env` are variables, each as `NAME=VALUE`, beside PATH, HOSTNAME and HOME: nothing comes from
+    the environment of who makes the lab. `ready` is what `up` waits for.
 
-    >>> Container("web", ("python3", "-m", "http.server", "80")).command[0]
+    >>> Container("web", ("python3", "-m", "http.server", "80"), ready=Ready(tcp=80)).command[0]
     'python3'
     """
 
     name: str
     command: tuple[str, ...] | None = None
+    env: tuple[str, ...] = ()
+    ready: Ready | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, Container)
 
 
 @dataclass(frozen=True, slots=True)
+class HostAlias:
+    """Names of an address in a pod's /etc/hosts, as an entry of `hostAliases` in a PodSpec.
+
+    >>> HostAlias("10.1.2.3", ("db.example.com", "db")).hostnames[1]
+    'db'
+    """
+
+    ip: str
+    hostnames: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_fields(self, HostAlias)
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """A network namespace shared by `containers`; without any, `Cluster.containers` defaults.
 
-    `namespace` is its Kubernetes namespace: pods of one name may be in several.
+    `namespace` is its Kubernetes namespace: pods of one name may be in several. `host_aliases` are
+    further lines of its /etc/hosts.
 
     >>> Pod("web", (Container("server"), Container("sidecar"))).containers[1].name
     'sidecar'
@@ -47,6 +97,7 @@ class Pod:
     name: str | None = None
     containers: tuple[Container, ...] | None = None
     namespace: str = "default"
+    host_aliases: tuple[HostAlias, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self, Pod)
@@ -103,7 +154,7 @@ class Cluster:
     underlay: str | Sequence[str] = "192.168.0.0/24"
     underlay_mtu: int | Sequence[int] = 1500
     external: bool = True
-    dataplane: AnyDataplane | str = "flannel-vxlan"
+    dataplane: AnyDataplane | DataplaneNamed | str = "flannel-vxlan"
 
     def __post_init__(self) -> None:
-        check_fields(self, Cluster, elsewhere=("AnyDataplane",))
+        check_fields(self, Cluster, elsewhere=ELSEWHERE)

@@ -17,7 +17,7 @@ DNS_SUBDOMAIN = re.compile(rf"(?=.{{1,253}}$){_PART}(\.{_PART})*")
 def refuse_bad_names(layout: Layout) -> None:
     """Raises BadInput for a name that is taken, too long or malformed."""
     for node in layout.nodes:
-        _refuse_non_subdomain(node.name)
+        refuse_non_subdomain(node.name)
     for pod in layout.pods:
         _refuse_bad_pod(pod)
     names = [subnet.switch for subnet in layout.segments]
@@ -29,7 +29,7 @@ def refuse_bad_names(layout: Layout) -> None:
 
 
 def _refuse_bad_pod(pod: PodSpec) -> None:
-    _refuse_non_subdomain(pod.own_name)
+    refuse_non_subdomain(pod.own_name)
     _refuse_non_label(pod.namespace)
     containers = [container.name for container in pod.containers]
     for name in containers:
@@ -37,7 +37,8 @@ def _refuse_bad_pod(pod: PodSpec) -> None:
     _refuse_duplicates(containers, f"Two containers of {pod.name} are named {{}}")
 
 
-def _refuse_non_subdomain(name: str) -> None:
+def refuse_non_subdomain(name: str) -> None:
+    """Raises BadInput."""
     if not DNS_SUBDOMAIN.fullmatch(name):
         raise BadInput(
             f"The name {shown(name)} is not a DNS subdomain: lower-case letters, digits, '-' and "

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, TypeVar
 
+from netlab.topology.model import HostAlias, Ready
+
 if TYPE_CHECKING:
     Ip = IPv4Address | IPv6Address
     Network = IPv4Network | IPv6Network
@@ -48,6 +50,8 @@ class ContainerSpec:
     command: tuple[str, ...] | None
     port: int
     local_port: int
+    env: tuple[str, ...] = ()
+    ready: Ready | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class PodSpec:
     addresses: tuple[Ip, ...]
     containers: tuple[ContainerSpec, ...]
     namespace: str = DEFAULT_NAMESPACE
+    host_aliases: tuple[HostAlias, ...] = ()
 
     @property
     def own_name(self) -> str:

@@ -5,6 +5,7 @@ Compared exactly: it is the tests' own host (tests/kernel/place.py), which nobod
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
@@ -87,17 +88,23 @@ def _names(folder: Path) -> list[str]:
 
 
 def processes(state: Path) -> list[int]:
-    """The processes that were started, by whatever chain, with this state folder."""
+    """The processes that were started, by whatever chain, with this state folder.
+
+    Containers do not have its variable; they are found below a keeper, which ends with them.
+    """
     mark = f"NETLAB_STATE={state}".encode()
-    found = []
+    parents: dict[int, int] = {}
+    found: set[int] = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
+            with contextlib.suppress(OSError):
+                pid = int(entry.name)
+                parents[pid] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
                 if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
+                    found.add(pid)
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return sorted(found)
 
 
 def assert_nothing_left(state: Path, within: float = 5.0) -> None:

@@ -51,7 +51,7 @@ def test_a_lab_stays_without_with_and_is_the_commands_too(netlab_: Netlab, state
     found = netlab.lab("mine")
     assert (found.plan, found.layout, found.dataplane) == (made.plan, made.layout, made.dataplane)
     found.down()
-    assert not netlab_.state.exists()
+    assert list(netlab_.state.iterdir()) == []
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_errors_about_labs(lab: Lab) -> None:
     assert caught.value.remedy == "take it down first or name another with -l"
     with lab.folder.locked(), pytest.raises(LabUnavailable) as caught:
         lab.diff()
-    assert caught.value.remedy == "wait for it to end"
+    assert caught.value.remedy == "wait for it to end, as --wait SECONDS does"
 
 
 def test_damage_is_a_value_and_repair_says_what_it_did(lab: Lab) -> None:

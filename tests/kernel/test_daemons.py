@@ -60,7 +60,7 @@ def test_up_waits_for_it_and_status_shows_it(lab: Netlab) -> None:
     found = daemon(lab)
     assert (found["running"], found["ready"], found["restarts"]) == (True, True, 0)
     status = lab.ok("status")
-    assert status["health"] == {"ok": True, "containers_down": [], "daemons_down": []}
+    assert status["health"]["ok"]
     assert lab.ok("verify")["ok"]
     assert "hello" in lab.run("status").out
 

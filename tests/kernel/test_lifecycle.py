@@ -65,7 +65,7 @@ def test_status_tells_nodes_pods_and_containers(netlab: Netlab) -> None:
         "ips": ["100.12.24.2"],
         "containers": ["container-1", "container-2"],
     }
-    assert status["health"] == {"ok": True, "containers_down": [], "daemons_down": []}
+    assert status["health"]["ok"]
 
 
 def test_two_labs_run_side_by_side(netlab: Netlab) -> None:

@@ -29,7 +29,8 @@ def check_syntax(text: str) -> None:
 
 def words_for(function: str, lines: str, before: str = "") -> list[list[str]]:
     """The words that one of the script's own functions would get in each of its calls."""
-    program = f"dir=/d\n{before}\n{function}() {{ printf '%s\\0' \"$@\" ''; printf '\\n\\0'; }}\n"
+    # Each call is the number of its words and then these, since a word may be anything.
+    program = f"dir=/d\n{before}\n{function}() {{ printf '%s\\0' $# \"$@\"; }}\n"
     result = subprocess.run(["sh", "-uc", program + lines], capture_output=True, check=True)
-    calls = result.stdout.decode().split("\0\n\0")[:-1]
-    return [call.split("\0")[:-1] for call in calls]
+    printed = iter(result.stdout.decode().split("\0")[:-1])
+    return [[next(printed) for _ in range(int(count))] for count in printed]

@@ -117,6 +117,11 @@ def test_the_shape_is_that_of_the_contract() -> None:
         "port": 8081,
         "local_port": 10001,
         "pod": "",
+        "env": [],
+        "ready": None,
+        "addresses": ["10.244.0.2"],
+        "aliases": [],
+        "namespace": "default",
     }
     assert [(one["pod"], one["device"]) for one in data["attachments"]] == [
         ("pod-1-1", "eth0"),

@@ -390,11 +390,15 @@ def test_containers_become_processes_of_their_pod() -> None:
     pods = [Pod("web", (Container("app", ("sleep", "1")), Container("side")))]
     plan = plan_of("flannel-vxlan", nodes=[Node(pods=pods)])
     assert plan.namespaces["web"].containers == [
-        ContainerProcess("app", "web", ("sleep", "1"), 0, 0),
-        ContainerProcess("side", "web", None, 8081, 10000),
+        ContainerProcess("app", "web", ("sleep", "1"), 0, 0, addresses=("10.244.0.2",)),
+        ContainerProcess("side", "web", None, 8081, 10000, addresses=("10.244.0.2",)),
     ]
     assert plan.namespaces["external"].containers == [
-        ContainerProcess("client", "external", None, 8080, 9999)
+        ContainerProcess(
+            *("client", "external", None, 8080, 9999),
+            addresses=("203.0.113.10",),
+            namespace="",
+        )
     ]
 
 

@@ -342,15 +342,20 @@ def test_status_shows_nodes_pods_services_and_what_is_down() -> None:
                 "endpoints": ["10.244.0.2:8080"],
             }
         ],
+        "containers": [
+            {"pod": "web", "name": "a", "running": True, "ready": True, "lacks": ""},
+            {"pod": "web", "name": "b", "running": False, "ready": False, "lacks": "it is ill"},
+        ],
         "dataplane": "flannel-vxlan",
         "proxy": None,
         "health": {"ok": False, "containers_down": ["web/b"]},
     }
     shown = rows(status_table(document))
     assert shown["lab"] == ["mine", "(running)"]
-    assert shown["web"] == ["node-1", "10.244.0.2", "a,", "b"]
+    assert shown["web"] == ["node-1", "10.244.0.2", "1/2", "a,", "b"]
     assert shown["svc"] == ["10.96.0.9", "80", "10.244.0.2:8080"]
     assert shown["health"] == ["down:", "web/b"]
+    assert shown["b"] == ["web", "it", "is", "ill"]
     assert "SERVICE" not in status_table(document | {"services": []})
 
 

@@ -300,12 +300,14 @@ def test_neighbours_and_fdb_entries() -> None:
         Neighbour("eth0", "10.1.0.2", mac),
         Neighbour("eth0", "fd44::2", mac, state="noarp"),
         Neighbour("eth0", "169.254.1.1", proxy=True),
+        Neighbour("eth0", "10.1.0.3", mac, protocol=42),
         FdbEntry("vx", mac, "10.0.0.2"),
         FdbEntry("vx", mac, "fd30::2", port=8473, vni=7),
     )
     assert "neigh add 10.1.0.2 lladdr 02:00:00:00:00:01 dev eth0 nud permanent" in lines
     assert "neigh add fd44::2 lladdr 02:00:00:00:00:01 dev eth0 nud noarp" in lines
     assert "neigh add proxy 169.254.1.1 dev eth0" in lines
+    assert f"neigh add 10.1.0.3 lladdr {mac} dev eth0 nud permanent protocol 42" in lines
     assert f"fdb add {mac} dev vx dst 10.0.0.2 self permanent" in lines
     assert f"fdb add {mac} dev vx dst fd30::2 port 8473 vni 7 self permanent" in lines
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
-from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar
 
 from netlab.kernel import namespaces
 from netlab.kernel.netlink import Netlink, Request, open_netlink, request
-from netlab.kernel.objects.base import PUT, Devices, Indexes, ObjectType, family
+from netlab.kernel.objects.base import NEW, PUT, Devices, Indexes, ObjectType, family
 from netlab.kernel.pyroute import ndmsg, rtnl
 from netlab.kernel.readers import Reader
 from netlab.plan.routing import Neighbour
@@ -21,7 +21,7 @@ _UNICAST = 1  # RTN_UNICAST
 _STATES = {"permanent": _PERMANENT, "noarp": _NOARP}
 _FIXED = _PERMANENT | _NOARP
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
-_read = Reader(ndmsg, {"NDA_DST", "NDA_LLADDR"})
+_read = Reader(ndmsg, {"NDA_DST", "NDA_LLADDR", "NDA_PROTOCOL"})
 
 
 class NeighbourType(ObjectType):
@@ -37,6 +37,8 @@ class NeighbourType(ObjectType):
         return _delete(indexes[item.link], item)
 
     def change(self, want: Neighbour, have: Neighbour, indexes: Indexes) -> Iterator[Request]:
+        if want.protocol != have.protocol:  # the kernel keeps one that it is not told anew
+            yield self.remove(have, indexes)
         yield self.add(want, indexes)
 
     def read(self, netlink: Netlink, devices: Devices) -> Iterator[Neighbour]:
@@ -59,15 +61,20 @@ def _request(kind: int, flags: int, item: Neighbour, index: int) -> Request:
         "flags": _PROXY if item.proxy else 0,
         "ndm_type": _UNICAST,
     }
-    attributes = (("NDA_DST", item.address), ("NDA_LLADDR", item.mac or None))
+    attributes = (
+        ("NDA_DST", item.address),
+        ("NDA_LLADDR", item.mac or None),
+        ("NDA_PROTOCOL", item.protocol or None),
+    )
     return request(ndmsg, kind, flags, fields, attributes, item)
 
 
-def _neighbour(link: str, state: int, flags: int, values: dict[str, str]) -> Neighbour:
+def _neighbour(link: str, state: int, flags: int, values: dict[str, Any]) -> Neighbour:
+    address, protocol = values["NDA_DST"], values.get("NDA_PROTOCOL", 0)
     if flags & _PROXY:
-        return Neighbour(link, values["NDA_DST"], proxy=True)
+        return Neighbour(link, address, proxy=True, protocol=protocol)
     word = "permanent" if state & _PERMANENT else "noarp"
-    return Neighbour(link, values["NDA_DST"], values.get("NDA_LLADDR", ""), word)
+    return Neighbour(link, address, values.get("NDA_LLADDR", ""), word, protocol=protocol)
 
 
 _QUESTION = request(ndmsg, rtnl.RTM_GETNEIGH, 0, {"family": socket.AF_UNSPEC})
@@ -75,21 +82,81 @@ _PROXIES = request(ndmsg, rtnl.RTM_GETNEIGH, 0, {"family": socket.AF_UNSPEC, "fl
 
 
 def flush(namespace: str, entries: Iterable[tuple[str, str]]) -> None:
-    """Delete a namespace's entries, each given as (device, address), of both families.
+    """Delete what a namespace has learned, each entry given as (device, address).
 
-    Those that are not there, or whose device is not, are no error. Raises FileNotFoundError where
-    there is no such namespace.
+    As `ip neigh flush` it leaves alone what does not expire. Entries that are not there, or whose
+    device is not, are no error. Raises FileNotFoundError where there is no such namespace.
     """
-    by_device: dict[str, list[str]] = {}
-    for device, address in entries:
-        by_device.setdefault(device, []).append(address)
+    remove(namespace, (Neighbour(device, address) for device, address in entries), learned=True)
+
+
+def remove(namespace: str, entries: Iterable[Neighbour], *, learned: bool = False) -> None:
+    """Delete entries that may be there. Raises FileNotFoundError for the namespace."""
+    _send(namespace, entries, _delete, learned=learned)
+
+
+def put(namespace: str, entries: Iterable[Neighbour]) -> list[Neighbour]:
+    """Make entries where there are none; returns those that were made.
+
+    What is known of an address already, planned, learned or by mistake, stays as it is. Raises
+    FileNotFoundError where there is no such namespace.
+    """
+    entries = list(entries)
+    refused = _send(namespace, entries, _new)
+    return [item for item in entries if item not in refused] if refused else entries
+
+
+def made_by(protocol: int, namespace: str) -> list[Neighbour]:
+    """A namespace's entries of one protocol. Raises FileNotFoundError where there is none."""
+    with namespaces.inside(namespace), contextlib.closing(open_netlink()) as netlink:
+        devices = dict(socket.if_nameindex())
+        found = NeighbourType().read(netlink, devices)
+        return [item for item in found if item.protocol == protocol]
+
+
+def _send(
+    namespace: str,
+    entries: Iterable[Neighbour],
+    ask: Callable[[int, Neighbour], Request],
+    *,
+    learned: bool = False,
+) -> set[object]:
+    """Ask for something to be done with entries; returns those with which it was not.
+
+    With `learned` nothing is done with those that do not expire.
+    """
+    by_device: dict[str, list[Neighbour]] = {}
+    for item in entries:
+        by_device.setdefault(item.link, []).append(item)
+    refused: set[object] = set()
     with namespaces.inside(namespace), contextlib.closing(open_netlink()) as netlink:
         requests = []
-        for device, addresses in by_device.items():
-            with contextlib.suppress(OSError):  # the device is gone, and its entries with it
+        fixed = _fixed(netlink) if learned else set()
+        for device, items in by_device.items():
+            try:
                 index = socket.if_nametoindex(device)
-                requests += [_delete(index, Neighbour(device, item)) for item in addresses]
-        netlink.send(requests)
+            except OSError:  # the device is gone, and its entries with it
+                refused.update(items)
+            else:
+                requests += [
+                    ask(index, item) for item in items if (index, item.address) not in fixed
+                ]
+        refused.update(error.request.subject for error in netlink.send(requests))
+    return refused
+
+
+def _fixed(netlink: Netlink) -> set[tuple[int, str]]:
+    """Device and address of the entries that do not expire."""
+    fixed = set()
+    for body in netlink.dump(_QUESTION):
+        if int.from_bytes(body[8:10], sys.byteorder) & _FIXED:
+            (_, index, *_), values = _read(body)
+            fixed.add((index, values.get("NDA_DST", "")))
+    return fixed
+
+
+def _new(index: int, item: Neighbour) -> Request:
+    return _request(rtnl.RTM_NEWNEIGH, NEW, item, index)
 
 
 def _delete(index: int, item: Neighbour) -> Request:

@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from netlab.errors import Unmet, shown
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import ready
-from netlab.kernel.processes.containers import Containers
+from netlab.kernel.processes.containers import Containers, Known
 from netlab.kernel.processes.daemons import Daemons, State
+from netlab.plan import etc
 from netlab.plan.processes import Container, Daemon
 from netlab.plan.types import Plan
 
 Process = Container | Daemon
+NOT_THERE = "it does not run"
 
 
 class Processes:
@@ -75,11 +77,9 @@ class Processes:
         """The processes that work, in the namespace that has that name now."""
         return [*self._containers.running(namespace), *self._daemons.running(namespace)]
 
-    def pid(self, namespace: str, name: str) -> int | None:
-        """The process id, in the sandbox, of a container or daemon that works."""
-        pid = self._containers.pid(namespace, name)
-        state = None if pid else self._daemons.states().get((namespace, name))
-        return state.pid if state and state.runs else pid
+    def container(self, namespace: str, name: str) -> Known | None:
+        """A container that lives; `pid` is its process id in the sandbox."""
+        return self._containers.get(namespace, name)
 
     def namespaces(self) -> dict[tuple[str, str], dict[str, int]]:
         """The inodes of the net, pid, mnt and uts namespaces of every container that lives."""
@@ -89,20 +89,27 @@ class Processes:
         """What the supervisor knows of each daemon, by namespace and name."""
         return self._daemons.states()
 
-    def unready(self, namespace: str, daemon: Daemon) -> str:
-        """What a daemon that works still lacks to be ready, in words; empty when it is ready."""
-        return ready.lacking(namespace, daemon, self._folder.daemon(namespace, daemon.name))
+    def unready(self, namespace: str, process: Process) -> str:
+        """What a process that works still lacks to be ready, in words; empty when it is ready."""
+        if process.ready is None:
+            return ""
+        if isinstance(process, Daemon):
+            folder = self._folder.daemon(namespace, process.name)
+            return ready.of_daemon(namespace, process.ready, folder)
+        container = self._containers.get(namespace, process.name)
+        return ready.of_container(namespace, process.ready, container) if container else NOT_THERE
 
 
 def preflight(plan: Plan) -> None:
     """Raise Unmet for a program, of a container or daemon, that this machine does not have."""
     for space in plan.namespaces.values():
         for container in space.containers:
-            if container.command and not shutil.which(container.command[0]):
+            path = etc.environment(container)["PATH"]
+            if container.command and not shutil.which(container.command[0], path=path):
                 raise Unmet(
                     f"The program {shown(container.command[0])} of container {container.name} in "
-                    f"{space.name} is not on this machine",
-                    "install it or name another",
+                    f"{space.name} is not on this machine, in none of {path}",
+                    "install it, give its whole path or name another",
                     container,
                 )
         for daemon in space.daemons:

@@ -22,6 +22,7 @@ from netlab.kernel import namespaces
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import zygote
 from netlab.kernel.sandbox import start_of
+from netlab.plan import etc
 from netlab.plan.names import netns
 from netlab.plan.processes import Container
 
@@ -65,6 +66,7 @@ class Containers:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 cwd="/",
+                env=_environment(),
                 start_new_session=True,  # Ctrl-C is for the command, which ends this one
             )
 
@@ -73,24 +75,45 @@ class Containers:
         self.warm_up()
         process, self._process = self._process, None
         assert process is not None
-        orders = [
-            msgspec.to_builtins(container)
-            | {"namespace": netns(space), "log": str(self._folder.log(space, container.name))}
-            for space, container in wanted
-        ]
         # All at once: one by one, each would wait for its turn in this busy process.
-        output, _ = process.communicate(b"".join(msgspec.json.encode(o) + b"\n" for o in orders))
-        answers = [json.loads(line) for line in output.splitlines()]
-        answers += [{"error": "the zygote ended"}] * (len(wanted) - len(answers))
-        problems = []
-        for (namespace, container), answer in zip(wanted, answers, strict=True):
-            if pid := answer.get("pid"):
-                known = self._known.setdefault(namespace, {})
-                known[container.name] = Known(pid, start_of(pid), container)
+        orders = b"".join(self._order(space, container) for space, container in wanted)
+        output, _ = process.communicate(orders)
+        pids: dict[int, int] = {}
+        errors: dict[int, str] = {}
+        for answer in map(json.loads, output.splitlines()):
+            if "pid" in answer:
+                pids[answer["number"]] = answer["pid"]
             else:
-                problems.append(f"{namespace}: {container}: {answer['error']}")
+                errors[answer["number"]] = answer["error"]
+        problems = []
+        for number, (namespace, container) in enumerate(wanted):
+            pid = pids.get(number)
+            start = start_of(pid) if pid else None
+            if number in errors:
+                problems.append(f"{namespace}: {container}: {errors[number]}")
+            elif pid is None or (start is None and not container.command):
+                problems.append(f"{namespace}: {container}: it ended while it was made")
+            else:
+                self._known.setdefault(namespace, {})[container.name] = Known(pid, start, container)
         self._folder.write(FILE, self._known)
         return problems
+
+    def _order(self, space: str, container: Container) -> bytes:
+        """A line for the zygote."""
+        order = {
+            "namespace": netns(space),
+            "name": container.name,
+            "hostname": container.hostname,
+            "command": container.command,
+            "port": container.port,
+            "local_port": container.local_port,
+            "pod": container.pod,
+            "files": etc.files(container),
+        }
+        if container.command:
+            order["environment"] = etc.environment(container)
+            order["log"] = str(self._folder.log(space, container.name))
+        return msgspec.json.encode(order) + b"\n"
 
     def close(self) -> None:
         """End a zygote that was warmed up for nothing."""
@@ -131,10 +154,10 @@ class Containers:
                     result.append(entry.spec)
         return result
 
-    def pid(self, namespace: str, name: str) -> int | None:
-        """The process id, in the sandbox, of a container that lives."""
+    def get(self, namespace: str, name: str) -> Known | None:
+        """A container that lives; `pid` is its process id in the sandbox."""
         entry = self._known.get(namespace, {}).get(name)
-        return entry.pid if entry and entry.runs else None
+        return entry if entry and entry.runs else None
 
     def namespaces(self) -> dict[tuple[str, str], dict[str, int]]:
         """The inodes of the net, pid, mnt and uts namespaces of every container that lives."""
@@ -146,6 +169,17 @@ class Containers:
                         kind: os.stat(f"/proc/{entry.pid}/ns/{kind}").st_ino for kind in _KINDS
                     }
         return result
+
+
+def _environment() -> dict[str, str]:
+    """The zygote's variables, which show in its containers as theirs: none of the caller's.
+
+    But for the one by which an interpreter may have to find its own library.
+    """
+    given = {"LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", "")}
+    return {"PATH": etc.PATH, "HOME": "/root"} | {
+        name: text for name, text in given.items() if text
+    }
 
 
 def _forgotten(namespace: str, name: str) -> list[int]:

@@ -1,4 +1,7 @@
-"""Waiting, with a limit, until a lab's daemons are ready and have brought what they must bring."""
+"""Waiting, with a limit, until a lab's daemons and containers are ready, and have done their part.
+
+Daemons must bring what they own; a container is waited for where it says how it is ready.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from netlab.kernel.processes import Processes
+from netlab.kernel.processes import NOT_THERE, Process, Processes
 from netlab.plan.diff import Item
 from netlab.plan.processes import Daemon, Ready
 from netlab.plan.types import Plan
@@ -17,54 +20,61 @@ _PAUSE = 0.05  # seconds between two looks
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """A daemon that was not ready in time, or did not bring all it must."""
+    """A process that was not ready in time, or a daemon that did not bring all it must."""
 
     namespace: str
-    daemon: str
+    process: str
     lacks: str
     seconds: float
 
     def __str__(self) -> str:
         return (
-            f"the daemon {self.daemon} of {self.namespace} is not ready after {self.seconds:g} s: "
+            f"the {self.process} of {self.namespace} is not ready after {self.seconds:g} s: "
             f"{self.lacks}"
         )
 
 
-def wait(plan: Plan, processes: Processes, awaited: Callable[[], Iterable[Item]]) -> list[Late]:
-    """Wait for every daemon of the plan, each as long as it says; returns those that are late.
+def awaited(plan: Plan) -> list[tuple[str, Process]]:
+    """What is waited for, each with its namespace."""
+    result: list[tuple[str, Process]] = []
+    for name, space in plan.namespaces.items():
+        result += [(name, daemon) for daemon in space.daemons]
+        result += [(name, container) for container in space.containers if container.ready]
+    return result
 
-    `awaited` tells which objects daemons must still bring.
+
+def wait(plan: Plan, processes: Processes, missing: Callable[[], Iterable[Item]]) -> list[Late]:
+    """Wait for all that is `awaited`, each as long as it says; returns those that are late.
+
+    `missing` tells which objects daemons must still bring.
     """
     began = time.monotonic()
-    waiting = [
-        (space.name, daemon) for space in plan.namespaces.values() for daemon in space.daemons
-    ]
-    brought = any(daemon.brings for _, daemon in waiting)
+    waiting = awaited(plan)
+    brought = any(isinstance(process, Daemon) and process.brings for _, process in waiting)
     late: list[Late] = []
     while waiting:
-        missing = list(awaited()) if brought else []
+        unbrought = list(missing()) if brought else []
         now = time.monotonic() - began
         still = []
-        for name, daemon in waiting:
-            lacks = _lacks(name, daemon, processes, missing)
-            if lacks and now >= (limit := daemon.ready.seconds if daemon.ready else LIMIT):
-                late.append(Late(name, daemon.name, lacks, limit))
+        for name, process in waiting:
+            lacks = _lacks(name, process, processes, unbrought)
+            if lacks and now >= (limit := process.ready.seconds if process.ready else LIMIT):
+                late.append(Late(name, str(process), lacks, limit))
             elif lacks:
-                still.append((name, daemon))
+                still.append((name, process))
         waiting = still
         if waiting:
             time.sleep(_PAUSE)
     return late
 
 
-def _lacks(name: str, daemon: Daemon, processes: Processes, missing: Iterable[Item]) -> str:
-    """What a daemon still lacks, in words; empty when it has done all that is waited for."""
-    if daemon not in processes.running(name):
-        return "it does not run"
-    if unready := processes.unready(name, daemon):
+def _lacks(name: str, process: Process, processes: Processes, missing: Iterable[Item]) -> str:
+    """What a process still lacks, in words; empty when it has done all that is waited for."""
+    if process not in processes.running(name):
+        return NOT_THERE
+    if unready := processes.unready(name, process):
         return unready
-    whose = name, daemon.name
+    whose = name, process.name
     own = [str(item.object) for item in missing if (item.namespace, item.owner) == whose]
     more = f" and {len(own) - 1} more" if len(own) > 1 else ""
     return f"it did not bring the {own[0]}{more}" if own else ""

@@ -1,8 +1,11 @@
 """The process containers are forked from: started once, lean, so that a fork is cheap.
 
-It reads one JSON line a container from standard input and answers each with one on standard
-output. A container is process 1 of a PID namespace, with mount and UTS namespaces of its own, in
-the network namespace of its pod. Run as a program inside the sandbox; see `containers.py`.
+It reads one JSON line a container, numbered from 0, from standard input, and says on standard
+output which process each has become; that process itself says there if it cannot be the container.
+When all have closed standard output, every container is made, or has said why not: they make
+themselves side by side. A container is process 1 of a PID namespace, with mount and UTS namespaces
+of its own, in the network namespace of its pod. Run as a program inside the sandbox; see
+`containers.py`.
 """
 
 from __future__ import annotations
@@ -15,11 +18,14 @@ import sys
 from typing import Any, NoReturn
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x4000000, 0x20000000, 0x40000000
-READ_ONLY, NOSUID_NODEV_NOEXEC, REC_PRIVATE, MNT_DETACH, PR_SET_NAME = 0x1, 0xE, 0x44000, 2, 15
+READ_ONLY, NOSUID_NODEV_NOEXEC, BIND = 0x1, 0xE, 0x1000
+REC_PRIVATE, MNT_DETACH, PR_SET_NAME = 0x44000, 2, 15
 SIGPIPE = 13
 # Names are bind mounts in the keeper's mount namespace; this process keeps none of them in its
 # own, since every container's mount namespace is a copy of it.
 NAMES = "/proc/1/root/run/netns"
+FILES = "/run/pods"  # a folder for each pod, with the files under /etc of its containers
+ETC = ("hosts", "hostname", "resolv.conf")
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -30,76 +36,115 @@ def call(name: str, *arguments: Any) -> None:
         raise OSError(code, f"{name}: {os.strerror(code)}")
 
 
-def start(container: dict[str, Any], own_pids: int) -> int:
-    """Fork one container; returns its process id in the sandbox. Raises OSError."""
-    pod = os.open(f"{NAMES}/{container['namespace']}", os.O_RDONLY)
-    call("setns", pod, CLONE_NEWNET)
-    os.close(pod)
-    # Listening before the fork: once the answer is read, the container can be asked.
-    sockets = []
-    if not container["command"]:
-        sockets = server.listen(container["port"], container["local_port"])
-    call("setns", own_pids, CLONE_NEWPID)
-    call("unshare", CLONE_NEWPID)
-    outcome, failure = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        become(container, sockets, failure)
-    os.close(failure)
-    for sock in sockets:
-        sock.close()
-    with os.fdopen(outcome) as lines:
-        # Whether a program can be run is known when the pipe closes; the server can be.
-        problem = lines.read() if container["command"] else ""
-    if problem:
-        os.waitpid(pid, 0)
-        raise OSError(0, problem)
-    return pid
+class Zygote:
+    """What is the same for all containers."""
 
+    def __init__(self) -> None:
+        call("unshare", CLONE_NEWNS)
+        # `ip netns add` shares its folder with all copies; what is unmounted here must stay there.
+        call("mount", b"none", b"/", None, REC_PRIVATE, None)
+        call("umount2", b"/run/netns", MNT_DETACH)
+        self.own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        self.places = {name: place for name in ETC if (place := place_of(f"/etc/{name}"))}
+        self.written: set[str] = set()
 
-def become(container: dict[str, Any], sockets: list[Any], failure: int) -> NoReturn:
-    """In the forked process: be the container, until its program ends."""
-    code = 1
-    try:
-        os.setsid()
-        call("unshare", CLONE_NEWNS | CLONE_NEWUTS)
-        hostname = container["hostname"].encode()
-        call("sethostname", hostname, len(hostname))
+    def start(self, container: dict[str, Any]) -> int:
+        """Fork one container; returns its process id in the sandbox. Raises OSError."""
+        if container["namespace"] not in self.written:
+            write(container["namespace"], container["files"])
+            self.written.add(container["namespace"])
+        call("setns", self.own_pids, CLONE_NEWPID)
+        call("unshare", CLONE_NEWPID)
+        pid = os.fork()
+        if pid == 0:
+            self.become(container)
+        return pid
+
+    def become(self, container: dict[str, Any]) -> NoReturn:
+        """In the forked process: be the container, until its program ends."""
+        answers = os.dup(1)  # which a program that is executed does not get
+        try:
+            os.setsid()
+            pod = os.open(f"{NAMES}/{container['namespace']}", os.O_RDONLY)
+            call("setns", pod, CLONE_NEWNET)
+            os.close(pod)
+            call("unshare", CLONE_NEWNS | CLONE_NEWUTS)
+            hostname = container["hostname"].encode()
+            call("sethostname", hostname, len(hostname))
+            self.mount(container["namespace"])
+            call("prctl", PR_SET_NAME, container["name"][:15].encode(), 0, 0, 0)
+            if container["command"]:
+                execute(container)
+            serve(container, answers)
+        except OSError as error:
+            say(answers, {"number": container["number"], "error": error.strerror or str(error)})
+        finally:
+            os._exit(1)
+
+    def mount(self, pod: str) -> None:
         call("mount", b"proc", b"/proc", b"proc", NOSUID_NODEV_NOEXEC, None)
         # A container's /sys is read-only, and shows the devices of its pod (runc does it so).
         call("mount", b"sysfs", b"/sys", b"sysfs", NOSUID_NODEV_NOEXEC | READ_ONLY, None)
-        call("prctl", PR_SET_NAME, container["name"][:15].encode(), 0, 0, 0)
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        if container["command"]:
-            log = os.open(container["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            libc.signal(SIGPIPE, 0)  # which Python ignores, and whoever it becomes would too
-            os.execvp(container["command"][0], container["command"])
-        os.close(failure)
-        server.Server(container["pod"] or container["hostname"], container["name"], sockets).run()
-    except OSError as error:
-        os.write(failure, (error.strerror or str(error)).encode())
-    finally:
-        os._exit(code)
+        for name, place in self.places.items():
+            call("mount", f"{FILES}/{pod}/{name}".encode(), place, None, BIND, None)
+
+
+def place_of(path: str) -> bytes:
+    """Where a file is mounted over `path`; empty where nothing can be, as nothing is there.
+
+    A link may lead into /run, which is the sandbox's own and empty.
+    """
+    real = os.path.realpath(path)
+    if real.startswith("/run/"):
+        os.makedirs(os.path.dirname(real), exist_ok=True)
+        os.close(os.open(real, os.O_WRONLY | os.O_CREAT, 0o644))
+    return os.fsencode(real) if os.path.isfile(real) else b""
+
+
+def write(pod: str, files: dict[str, str]) -> None:
+    """Write a pod's files in place: containers of it that run have them mounted."""
+    os.makedirs(f"{FILES}/{pod}", exist_ok=True)
+    for name, text in files.items():
+        fd = os.open(f"{FILES}/{pod}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.write(fd, text.encode())
+        os.close(fd)
+
+
+def execute(container: dict[str, Any]) -> NoReturn:
+    log = os.open(container["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for fd, number in ((null, 0), (log, 1), (log, 2)):
+        os.dup2(fd, number)
+    libc.signal(SIGPIPE, 0)  # which Python ignores, and whoever it becomes would too
+    command = container["command"]
+    os.execvpe(command[0], command, container["environment"])
+
+
+def serve(container: dict[str, Any], answers: int) -> None:
+    """Be the server; it listens before standard output is closed."""
+    sockets = server.listen(container["port"], container["local_port"])
+    own = server.Server(container["pod"] or container["hostname"], container["name"], sockets)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2, answers):
+        os.dup2(null, fd)
+    own.run()
+
+
+def say(fd: int, answer: dict[str, Any]) -> None:
+    """Write a line at once: others write there too."""
+    os.write(fd, json.dumps(answer).encode() + b"\n")
 
 
 def main() -> None:
-    call("unshare", CLONE_NEWNS)
-    # `ip netns add` shares its folder with all copies; what is unmounted here must stay there.
-    call("mount", b"none", b"/", None, REC_PRIVATE, None)
-    call("umount2", b"/run/netns", MNT_DETACH)
-    own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    zygote = Zygote()
     gc.freeze()  # so that a container shares the interpreter's memory as long as it can
     gc.disable()
-    for line in sys.stdin:
+    for number, line in enumerate(sys.stdin):
         try:
-            answer: dict[str, Any] = {"pid": start(json.loads(line), own_pids)}
+            container = json.loads(line) | {"number": number}
+            say(1, {"number": number, "pid": zygote.start(container)})
         except OSError as error:
-            answer = {"error": error.strerror or str(error)}
-        print(json.dumps(answer), flush=True)
+            say(1, {"number": number, "error": error.strerror or str(error)})
 
 
 if __name__ == "__main__":

@@ -76,7 +76,9 @@ def _tools(spaces: list[Namespace], *, serving: bool) -> list[str]:
     """The programs that the script calls."""
     tools = ["ip", "bridge", "unshare"]
     tools += rulesets.tools(item for space in spaces for item in space.ruleset)
-    tools += ["hostname"] if any(space.containers for space in spaces) else []
+    containers = [item for space in spaces for item in space.containers]
+    tools += ["hostname"] if containers else []
+    tools += ["nsenter"] if any(item.ready and item.ready.command for item in containers) else []
     tools += ["python3"] if serving else []
     tools += ["ethtool"] if any(link.offloads for space in spaces for link in space.links) else []
     tools += ["sed"] if any(item.files for space in spaces for item in space.daemons) else []

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from netlab.errors import BadInput
+from netlab.plan import etc
 from netlab.plan.processes import Container, Daemon, File, Ready
 from netlab.plan.shell.words import here_document, word
 from netlab.plan.types import Namespace
@@ -18,15 +19,32 @@ def serves(container: Container) -> bool:
 
 
 def containers(spaces: Iterable[Namespace]) -> Iterator[str]:
-    """One line for each container, and for each server one that waits for it."""
+    """A pod's files, one line for each of its containers, and those that wait for them."""
     ready = []
     for space in spaces:
+        for item in space.containers[:1]:
+            for name, text in etc.files(item).items():
+                lines = text.removesuffix("\n").split("\n")
+                yield here_document(f"etc {space.name} {name}", lines).rstrip("\n")
         for item in space.containers:
-            start = [space.name, word(item.name), shlex.quote(item.hostname)]
-            yield " ".join(["container", *start, *_command(item)])
+            own = [space.name, word(item.name), shlex.quote(item.hostname)]
+            own += [shlex.quote(setting) for setting in item.env]
+            yield " ".join(["container", *own, *_command(item)])
             if serves(item):
                 ready.append(f"listening {space.name} {item.port:04X}  # port {item.port}")
+            elif item.ready:
+                ready += _until_ready(space.name, item, item.ready, own)
     yield from ready
+
+
+def _until_ready(space: str, item: Container, ready: Ready, own: list[str]) -> Iterator[str]:
+    start = f"until_ready {space} {item.name} {max(int(ready.seconds * 10), 1)}"
+    if ready.tcp:
+        yield f"{start} reachable {space} tcp {ready.tcp:04X} 0A  # port {ready.tcp}"
+    if ready.udp:
+        yield f"{start} reachable {space} udp {ready.udp:04X} ..  # port {ready.udp}"
+    if ready.command:
+        yield " ".join([start, "inside", *own, *map(shlex.quote, ready.command)])
 
 
 def _command(item: Container) -> list[str]:

@@ -37,14 +37,12 @@ def addresses(items: Iterable[Address]) -> Iterator[str]:
 
 def neighbours(items: Iterable[Neighbour]) -> Iterator[str]:
     for item in items:
-        device = word(item.link)
-        if item.proxy:
-            yield f"neigh add proxy {word(item.address)} dev {device}"
-        else:
-            yield (
-                f"neigh add {word(item.address)} lladdr {word(item.mac)} dev {device} "
-                f"nud {item.state}"
-            )
+        words = [f"neigh add proxy {word(item.address)} dev {word(item.link)}"]
+        if not item.proxy:
+            words = [f"neigh add {word(item.address)} lladdr {word(item.mac)}"]
+            words += [f"dev {word(item.link)} nud {item.state}"]
+        words += [f"protocol {item.protocol}"] if item.protocol else []
+        yield " ".join(words)
 
 
 def fdb(items: Iterable[FdbEntry]) -> Iterator[str]:

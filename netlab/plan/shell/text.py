@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from netlab.plan.etc import PATH
+
 HEADER = """\
 #!/bin/sh
 # The lab "{title}": {count} namespaces, made with ip, bridge and nft alone.
@@ -64,13 +66,64 @@ SERVER = """\
 CONTAINERS = """\
 # ==== The containers: processes with PID, mount and UTS namespaces of their own in a pod's network
 
-# container NAMESPACE NAME HOSTNAME COMMAND…: start one; its output goes to a file in $dir.
+# Where a file under /etc is a link into /run, there is something to mount over.
+for file in hosts hostname resolv.conf; do
+    real=$(readlink -f "/etc/$file") || continue
+    case $real in /run/*) mkdir -p "${real%/*}" && : >> "$real" ;; esac
+done
+
+# etc NAMESPACE FILE: what a pod's containers have as that file under /etc, from standard input.
+etc() {
+    mkdir -p "$dir/etc/$1"
+    cat > "$dir/etc/$1/$2"
+}
+
+# container NAMESPACE NAME HOSTNAME [VARIABLE=VALUE…] COMMAND…: start one, without the variables of
+# who runs this; its output goes to a file in $dir.
 container() {
     space=$1 name=$2 host=$3
     shift 3
     ip netns exec "$space" unshare --pid --mount --uts --fork --kill-child --mount-proc \\
-        sh -c 'hostname "$0" && exec "$@"' "$host" "$@" \\
-        < /dev/null > "$dir/$space.$name.log" 2>&1 &
+        sh -euc 'etc=$1 host=$2
+            shift 2
+            hostname "$host"
+            for file in hosts hostname resolv.conf; do
+                [ ! -f "/etc/$file" ] || mount --bind "$etc/$file" "/etc/$file"
+            done
+            exec env -i "PATH=$0" "HOSTNAME=$host" HOME=/root "$@"
+        ' "$path" "$dir/etc/$space" "$host" "$@" < /dev/null > "$dir/$space.$name.log" 2>&1 &
+    echo $! > "$dir/$space.$name.pid"
+}
+path=%PATH%
+
+# inside NAMESPACE NAME HOSTNAME [VARIABLE=VALUE…] COMMAND…: run a command in a container.
+inside() {
+    pid=$(cat "$dir/$1.$2.pid") host=$3 first=
+    shift 3
+    # Its process 1 is the child of the `unshare` that was started.
+    read -r first < "/proc/$pid/task/$pid/children" || [ "$first" ] || return
+    nsenter --target "$first" --mount --net --pid --uts \\
+        env -i "PATH=$path" "HOSTNAME=$host" HOME=/root "$@"
+}
+
+# reachable NAMESPACE PROTOCOL PORT STATE: whether a socket has the port, which is in hexadecimal,
+# on more than loopback; STATE is 0A for one that listens, else a dot for each digit.
+reachable() {
+    ip netns exec "$1" sh -c 'cat "/proc/net/$0" "/proc/net/${0}6" 2> /dev/null |
+        grep -v " 0*01000000:$1 \\|7F:$1 " | grep -q "^ *[0-9]*: [0-9A-F]*:$1 [0-9A-F:]* $2 "
+    ' "$2" "$3" "$4"
+}
+
+# until_ready NAMESPACE NAME TRIES COMMAND…: wait until a command succeeds.
+until_ready() {
+    space=$1 name=$2 tries=$3
+    shift 3
+    for _ in $(seq "$tries"); do
+        "$@" > /dev/null 2>&1 && return
+        sleep 0.1
+    done
+    echo "The container $name of $space is not ready; see $dir/$space.$name.log." >&2
+    exit 1
 }
 
 # listening NAMESPACE PORT: wait until something listens on the TCP port, which is in hexadecimal.
@@ -81,7 +134,7 @@ listening() {
         done
         exit 1' "$2" || { echo "Nothing listens in $1; see $dir/$1.*.log." >&2; exit 1; }
 }
-"""
+""".replace("%PATH%", PATH)
 
 DAEMONS = """\
 # ==== The daemons: processes in their node's network, started again when they end

@@ -10,12 +10,14 @@ don't count, and are left alone.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from netlab.kernel import held
 from netlab.plan.attachment import Attachment
 from netlab.plan.probing.lab import Host, Lab, address
-from netlab.plan.routing import is_ipv6
+from netlab.plan.routing import Neighbour, is_ipv6
 from netlab.probe.engines.flush import Entry, flush
 from netlab.topology.resolved import of_family
 
@@ -38,6 +40,12 @@ class Neighbours:
             item.ip: namespace.name
             for namespace in lab.plan.namespaces.values()
             for item in namespace.addresses
+        }
+        self.macs = {
+            item.ip: namespace.link(item.link).mac
+            for namespace in lab.plan.namespaces.values()
+            for item in namespace.addresses
+            if item.scope != "link"
         }
         self.planned = {
             Entry(namespace.name, item.link, item.address)
@@ -77,6 +85,55 @@ class Neighbours:
             batch.append(item)
             table |= new
         return results + list(work(batch))
+
+    @contextlib.contextmanager
+    def held(self, sources: Sequence[str], targets: Sequence[str], ipv6: bool) -> Iterator[None]:
+        """Hold as permanent entries all that probes between pods leave, in either direction.
+
+        They need no room, and nobody has to ask. Where the kernel knows something of an address
+        already, that stays.
+        """
+        self._flush_all()
+        wanted: dict[str, list[Neighbour]] = {}
+        for entry in self._between(sources, targets, ipv6) - self.planned:
+            if mac := self._mac(entry):
+                wanted.setdefault(entry.namespace, []).append(
+                    Neighbour(entry.device, entry.address, mac, protocol=held.PROTOCOL)
+                )
+        made = held.put(wanted)
+        try:
+            yield
+        finally:
+            held.take_out(made)
+
+    def _between(self, sources: Sequence[str], targets: Sequence[str], ipv6: bool) -> set[Entry]:
+        """The entries of both ends of all probes between pods.
+
+        What is near a pod is the same for all others of one node, unless that is its own.
+        """
+        found: set[Entry] = set()
+        for here, there in ((sources, targets), (targets, sources)):
+            nodes = self._by_node(there)
+            for pod in here:
+                own = self.attachments[pod].node
+                for node, others in nodes.items():
+                    for other in others if node == own else others[:1]:
+                        if other != pod:
+                            found.update(self._near(pod, other, ipv6))
+        return found
+
+    def _by_node(self, pods: Sequence[str]) -> dict[str, list[str]]:
+        nodes: dict[str, list[str]] = {}
+        for pod in pods:
+            nodes.setdefault(self.attachments[pod].node, []).append(pod)
+        return nodes
+
+    def _mac(self, entry: Entry) -> str | None:
+        """The MAC that the plan has for an entry; a link-local address's is left to be asked."""
+        pod = self.attachments.get(entry.namespace)
+        if pod and entry.address in pod.gateways:
+            return pod.gateway_mac
+        return self.macs.get(entry.address)
 
     def _flush_all(self) -> None:
         for table in self.left.values():
