@@ -24,7 +24,7 @@ from netlab.plan.baseline import Baselines
 from netlab.plan.diff import Diff
 from netlab.plan.processes import Container, Daemon
 from netlab.plan.types import Plan
-from netlab.state import Design
+from netlab.state import Design, encode
 from netlab.status import ContainerStatus, DaemonStatus
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def build(folder: LabFolder, plan: Plan, whole: Callable[[], None]) -> Applied:
     engine = _engine(folder, plan)
     engine.containers.warm_up()
     changes = engine.build()
+    folder.write(BASELINES, engine.baselines)
     seconds = time.perf_counter() - started
     whole()
     return Applied(changes, changes, seconds)
@@ -59,7 +60,11 @@ def repair(folder: LabFolder, plan: Plan) -> Applied:
     """Make a lab equal to a plan, touching only what differs."""
     started = time.perf_counter()
     held.clear(plan.namespaces)
-    difference, writes = _engine(folder, plan).converge()
+    engine = _engine(folder, plan)
+    before = encode(engine.baselines)
+    difference, writes = engine.converge()
+    if encode(engine.baselines) != before:
+        folder.write(BASELINES, engine.baselines)
     changes = len(difference) - len(difference.awaited)
     return Applied(changes, writes, time.perf_counter() - started)
 
@@ -193,5 +198,4 @@ def _engine(folder: LabFolder, plan: Plan) -> Engine:
         Processes(folder),
         lambda done, total: tell("building", done, total),
         stored,
-        lambda made: folder.write(BASELINES, made),
     )

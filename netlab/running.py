@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from netlab.probe.result import Report
 
 PLAN, LAYOUT = "plan.json", "layout.json"
+RED = "red"  # there is a file of that name after a verification with failed checks
 Progress = Callable[[str, int, int], None]
 T = TypeVar("T")
 
@@ -247,9 +248,16 @@ class Lab:
     ) -> Report:
         """As `verify`, for who holds the lab's lock."""
         folder, wanted = self.folder, self.design
-        return self.run_inside(
+        report = self.run_inside(
             lambda: inside.verify(folder, wanted, full=full, sample=sample), progress
         )
+        folder.mark(RED, on=not report.ok)
+        return report
+
+    @property
+    def checks_failed(self) -> bool:
+        """Whether checks failed in the last verification."""
+        return self.folder.has(RED)
 
     def run_inside(self, work: Callable[[], T], progress: Progress | None = None) -> T:
         """Do work in a process inside the sandbox; returns what it returns."""

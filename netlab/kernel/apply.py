@@ -27,7 +27,7 @@ from netlab.kernel.work import Share, Task, Work, sort
 from netlab.plan.baseline import Baselines, of_device
 from netlab.plan.diff import Diff, Item, diff
 from netlab.plan.exceptions import EXCEPTIONS
-from netlab.plan.routing import DEFAULT_RULES, Address, Sysctl
+from netlab.plan.routing import DEFAULT_RULES, Address, Extra, Sysctl
 from netlab.plan.types import Object, Plan
 
 ROUNDS = 4  # a repair can uncover another: a device made again has lost its routes
@@ -42,7 +42,7 @@ class ApplyError(NetlabError):
 class Engine:
     """Applies diffs of one plan, and counts what it did.
 
-    `stored` gives the baselines that are stored with the plan, `keep` takes them with more.
+    `stored` gives the baselines that are stored with the plan; `baselines` are those and more.
     """
 
     def __init__(
@@ -51,12 +51,11 @@ class Engine:
         containers: Processes,
         progress: Progress | None = None,
         stored: Callable[[], Baselines] = Baselines,
-        keep: Callable[[Baselines], None] = lambda baselines: None,
     ) -> None:
         self.plan = plan
         self.containers = containers
         self._progress = progress or (lambda done, total: None)
-        self._stored, self._keep = stored, keep
+        self._stored = stored
         self._spaces = Spaces()
         self._writes = 0  # other than by netlink: settings, rulesets, processes
         gc.freeze()  # a plan's many values stay until the end, so nobody need look for their ends
@@ -73,12 +72,9 @@ class Engine:
     def build(self) -> int:
         """Make everything, in a sandbox that has nothing yet; returns the number of objects."""
         difference = diff(self.plan.namespaces, {})
-        baselines = Apart(self._made_baselines)
         if problems := self._apply(difference):
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise ApplyError(f"The kernel refused a part of the lab: {problems[0]}{more}.")
-        self._baselines = baselines.result()
-        self._keep(self._baselines)
         return len(difference)
 
     def converge(self) -> tuple[Diff, int]:
@@ -94,8 +90,6 @@ class Engine:
             if remaining.repaired:
                 return first, Netlink.writes + self._writes - before
             problems = self._apply(remaining)
-            if anew := [item.namespace for item in remaining.missing if item.object is None]:
-                self._complete_baselines(anew)
             if any({"mtu", "metrics"} & set(change.fields) for change in remaining.changed):
                 self._forget_path_mtus()
             remaining = self._settled()
@@ -107,25 +101,20 @@ class Engine:
 
     def difference(self, *, all_settings: bool = False) -> Diff:
         """Kernel against plan; `all_settings`: those of all pods, however many there are."""
-        self._complete_baselines()
-        look = settings.Look(self.plan, self._baselines, every=all_settings)
+        self.baselines = self._completed()
+        look = settings.Look(self.plan, self.baselines, every=all_settings)
         result = diff(self.plan.namespaces, observe.observe(self.plan, self.containers, look))
-        if look.supplemented:
-            self._keep(self._baselines)
         result.not_compared = [*look.left_out(), *EXCEPTIONS]
         return result
 
     @functools.cached_property
-    def _baselines(self) -> Baselines:
+    def baselines(self) -> Baselines:
         return self._stored()
 
-    def _made_baselines(self) -> Baselines:
-        settings.scratch.complete(self._baselines, self.plan)
-        return self._baselines
-
-    def _complete_baselines(self, anew: Collection[str] = ()) -> None:
-        if settings.scratch.complete(self._baselines, self.plan, anew):
-            self._keep(self._baselines)
+    def _completed(self, anew: Collection[str] = ()) -> Baselines:
+        """The baselines with those that lack, and new ones of namespaces that are made anew."""
+        settings.scratch.complete(self.baselines, self.plan, anew)
+        return self.baselines
 
     def awaited(self) -> list[Item]:
         """What daemons must bring and have not yet; only namespaces with daemons are looked at."""
@@ -159,9 +148,12 @@ class Engine:
     def _apply(self, difference: Diff) -> list[str]:
         """Make one difference good; returns what was refused, in words."""
         work = sort(difference)
+        completed = Apart(lambda: self._completed(work.new)) if work.new else None
         try:
             self._take_away(work)
             self._make(work)
+            if completed:
+                self.baselines = completed.result()
             return self._spaces.problems
         finally:
             self._spaces.close()
@@ -180,7 +172,9 @@ class Engine:
             self._writes += 1
         if share.objects or share.links or share.sysctls:
             space = self._spaces.get(name)
-            requests = [_removal(item, space) for item in share.objects if _has(space, item)]
+            here = [item for item in share.objects if _has(space, item)]
+            apart = [item for item in here if isinstance(item, Extra) and item.protocol]
+            requests = [_removal(item, space) for item in here if item not in apart]
             requests += [
                 base.remove(space.indexes[link.name], link)
                 for link in share.links
@@ -188,12 +182,14 @@ class Engine:
             ]
             requests += self._put_back(space, share.sysctls)
             self._spaces.send(space, requests, tolerate=GONE)
+            for item in apart:
+                self._spaces.send_by(item.protocol, space, [_removal(item, space)], tolerate=GONE)
             for link in share.links:
                 space.indexes.pop(link.name, None)
 
     def _put_back(self, space: Space, altered: Iterable[Sysctl]) -> Iterator[Request]:
         """Give settings that somebody altered the values that they have in a new namespace."""
-        planned, baseline = self.plan.namespaces[space.name], self._baselines.get(space.name)
+        planned, baseline = self.plan.namespaces[space.name], self.baselines.get(space.name)
         found = [settings.usual(planned, baseline, item.path) for item in altered]
         usual = [item for item in found if item]
         requests = list(_device_settings(space, usual))

@@ -10,28 +10,27 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_interface
 
-import msgspec
-
-from netlab.kernel import devices, namespaces, objects, rulesets, settings
+from netlab.kernel import devices, extras, local_table, namespaces, objects, rulesets, settings
 from netlab.kernel.devices import offloads, vxlan
 from netlab.kernel.devices.base import OFFLOADS, Names, Raw
 from netlab.kernel.netlink import Netlink, open_netlink, request
 from netlab.kernel.processes import Processes
 from netlab.kernel.pyroute import nsidmsg, rtnl
 from netlab.kernel.readers import Reader
-from netlab.plan.links import AnyLink, Link, Peer, Veth
+from netlab.plan.links import AnyLink, Link, Macvlan, Peer, Veth
 from netlab.plan.names import netns
 from netlab.plan.processes import Container, Daemon
-from netlab.plan.routing import LOCAL_TABLE, is_ipv6
+from netlab.plan.routing import FdbEntry, is_ipv6
 from netlab.plan.types import Namespace, Plan
 
 Raws = Mapping[int, Raw]
 _NO_NUMBER = 0xFFFFFFFF  # NETNSA_NSID_NOT_ASSIGNED
 _LINK_LOCAL = "fe80::/64"
+_WAITS = (0.01, 0.05, 0.2)  # seconds; the kernel brings a new IPv6 address into use a little later
 _ANY_MAC = "00:00:00:00:00:00"
 _read_number = Reader(nsidmsg, {"NETNSA_NSID"})
 
@@ -70,6 +69,7 @@ def observe(
             wanted = plan.namespaces[name]
             configured = _configured(seen[name])
             space.sysctls = look.found(wanted, configured) if look else wanted.sysctls
+    _leave_out_macvlans(found)
     return found
 
 
@@ -130,6 +130,16 @@ def _named(seen: Mapping[str, _Seen], name: str) -> Iterator[AnyLink]:
         yield devices.of_kind(raw.kind).read(raw, names)
 
 
+def _leave_out_macvlans(found: Mapping[str, Namespace]) -> None:
+    """A device receives what is for the macvlan devices on it, by entries that the kernel made."""
+    for name, space in found.items():
+        for link in space.links:
+            if isinstance(link, Macvlan) and (parent := found.get(link.link_netns or name)):
+                parent.fdb = [
+                    item for item in parent.fdb if (item.link, item.mac) != (link.device, link.mac)
+                ]
+
+
 def _links(netlink: Netlink) -> Raws:
     found = devices.dump(netlink)
     for raw in found.values():
@@ -138,18 +148,17 @@ def _links(netlink: Netlink) -> Raws:
 
 
 def _fill(space: Namespace, netlink: Netlink, raws: Raws, names: Mapping[int, str]) -> None:
-    kinds = {raw.kind for raw in raws.values()}
-    for kind in objects.TYPES.values():
-        if kind.belongs(kinds):
+    up = {raw.name for raw in raws.values() if raw.up}
+    for seconds in (*_WAITS, 0):
+        for kind in objects.TYPES.values():
             setattr(space, kind.field, list(kind.read(netlink, names)))
-    if space.fdb:  # a VXLAN device with a remote end has an entry for it by itself
-        remotes = {raw.name: vxlan.remote(raw) for raw in raws.values()}
-        space.fdb = [
-            entry
-            for entry in space.fdb
-            if (entry.mac, entry.destination) != (_ANY_MAC, remotes[entry.link])
-        ]
-    _judge_local_table(space, {raw.name for raw in raws.values() if raw.up})
+        if not local_table.judge(space, up):
+            break
+        time.sleep(seconds)
+    space.extras = list(extras.read(netlink, names, {raw.kind for raw in raws.values()}))
+    if space.fdb:
+        by_name = {raw.name: raw for raw in raws.values()}
+        space.fdb = [item for item in space.fdb if not _follows(item, by_name[item.link], raws)]
     # The route of a link-local address that the kernel made is left out as the address is.
     own = {item.link for item in space.addresses if item.ip.startswith("fe80:")}
     space.routes = [
@@ -159,31 +168,16 @@ def _fill(space: Namespace, netlink: Netlink, raws: Raws, names: Mapping[int, st
     ]
 
 
-def _judge_local_table(space: Namespace, up: Collection[str]) -> None:
-    """Leave out the routes that the kernel has for IPv4 addresses; an address without one says so.
+def _follows(entry: FdbEntry, raw: Raw, raws: Raws) -> bool:
+    """Whether the kernel has an entry on a device by itself.
 
-    What is left of the local table nobody's address explains. A loopback address is its whole
-    network's.
+    A VXLAN device has one for its remote end; a bridge and its ports for their own MACs.
     """
-    own = {(f"{item.ip}/32", item.link): item for item in space.addresses if not is_ipv6(item.ip)}
-    networks = {
-        (str(ip_interface(item.address).network), "lo")
-        for item in own.values()
-        if item.link == "lo"
-    }
-    local: set[tuple[str, str]] = set()
-    routes = []
-    for way in space.routes:
-        where = (way.destination, way.link)
-        if way.table == LOCAL_TABLE and way.connected and (where in own or where in networks):
-            local.add(where)
-        else:
-            routes.append(way)
-    space.routes = routes
-    for (destination, link), item in own.items():
-        if link in up and (destination, link) not in local:
-            index = space.addresses.index(item)
-            space.addresses[index] = msgspec.structs.replace(item, state="not local")
+    if entry.destination:
+        return (entry.mac, entry.destination) == (_ANY_MAC, vxlan.remote(raw))
+    master = raws.get(raw.values.get("IFLA_MASTER", 0), raw)
+    macs = [item.values.get("IFLA_ADDRESS") for item in (raw, master)]
+    return entry.state == "permanent" and entry.mac in macs
 
 
 def _add_processes(space: Namespace, processes: Processes) -> None:

@@ -21,7 +21,9 @@ _DECIDED_BY = {
     "RTA_ENCAP": "RTA_ENCAP_TYPE",
 }
 # Structs and arrays that are handed out as they are.
-RAW = frozenset({"AF_INET", "IFLA_INET6_CONF", "IFA_CACHEINFO"})
+RAW = frozenset({"AF_INET", "IFLA_INET6_CONF", "IFA_CACHEINFO", "RTA_CACHEINFO"})
+
+OTHERS = "others"  # where attributes are collected that a strict reader does not know
 
 Values = dict[str, Any]
 _Read = Callable[[bytes, int, int], Any]
@@ -34,25 +36,38 @@ class Reader:
 
     A call gives the fixed part, in the order of its fields, and the attributes that are there. An
     array of nests (several next hops) is a list of such pairs.
+
+    A strict reader hands out all other attributes too, as (number, bytes) under OTHERS, but for
+    `ignored`: so that nothing is overlooked that a later kernel has.
     """
 
-    def __init__(self, message: type, names: Collection[str]) -> None:
+    def __init__(
+        self, message: type, names: Collection[str], *, ignored: Collection[str] | None = None
+    ) -> None:
         self._names = frozenset(names)
+        self._ignored = frozenset(ignored or ())
+        self._strict = ignored is not None
         self._header, self.fields = header(message)
         self._size = (self._header.size + 3) & ~3
         self._table = self._compile(message)
 
     def __call__(self, body: bytes, start: int = 0) -> tuple[tuple[Any, ...], Values]:
         values: Values = {}
-        _read(self._table, body, start + self._size, len(body), values)
+        _read(self._table, body, start + self._size, len(body), values, self._strict)
         return self._header.unpack_from(body, start), values
 
     def _compile(self, message: type, *, arrays: bool = True) -> _Table:
-        return {
+        table = {
             entry.number: self._entry(message, entry)
             for entry in entries(message)
             if entry.name in self._names and entry.kinds and (arrays or not entry.array)
         }
+        table |= {
+            entry.number: (entry.name, None, None)
+            for entry in entries(message)
+            if entry.name in self._ignored
+        }
+        return table
 
     def _entry(self, message: Any, entry: Entry) -> tuple[str, _Read | None, _Enter | None]:
         if entry.name in RAW:
@@ -87,6 +102,8 @@ class Reader:
             table = tables.get(which)
             if table is None:
                 table = tables[which] = self._compile(known[which]) if which in known else {}
+            if not table and self._strict:
+                values.setdefault(OTHERS, []).append((entry.number, data[start:end]))
             _read(table, data, start, end, values)
 
         return enter
@@ -103,7 +120,7 @@ class Reader:
                 if length < 2:
                     break
                 values: Values = {}
-                _read(table, data, start + 2 + form.size, start + length, values)
+                _read(table, data, start + 2 + form.size, start + length, values, self._strict)
                 found.append((form.unpack_from(data, start + 2), values))
                 start += (length + 3) & ~3
             return found
@@ -111,7 +128,9 @@ class Reader:
         return read
 
 
-def _read(table: _Table, data: bytes, start: int, end: int, values: Values) -> None:
+def _read(
+    table: _Table, data: bytes, start: int, end: int, values: Values, strict: bool = False
+) -> None:
     late = None
     while start + 4 <= end:
         length, number = _HEAD.unpack_from(data, start)
@@ -126,6 +145,9 @@ def _read(table: _Table, data: bytes, start: int, end: int, values: Values) -> N
                 enter(data, start + 4, start + length, values)
                 if name in values:
                     late = name, enter
+        elif strict:
+            here = number & _TYPE_MASK, data[start + 4 : start + length]
+            values.setdefault(OTHERS, []).append(here)
         start += (length + 3) & ~3
     if late is not None:
         name, enter = late

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterable
 
 from netlab.kernel import devices, namespaces
 from netlab.kernel.devices.base import LOOPBACK, bring_up
-from netlab.kernel.netlink import Netlink, Request
+from netlab.kernel.netlink import Netlink, NetlinkError, Request
 
 FIRST_INDEX = 16  # above the fallback tunnel devices that some kernels put into every namespace
 
@@ -59,8 +60,19 @@ class Spaces:
 
     def send(self, space: Space, requests: list[Request], *, tolerate: Iterable[int] = ()) -> None:
         if requests:
-            refused = space.netlink.send(requests)
-            self.problems += [f"{space.name}: {r}" for r in refused if r.code not in tolerate]
+            self._note(space, space.netlink.send(requests), tolerate)
+
+    def send_by(
+        self, protocol: int, space: Space, requests: list[Request], *, tolerate: Iterable[int] = ()
+    ) -> None:
+        """Send to another netlink family than that of devices and routes."""
+        kind = socket.SOCK_RAW
+        netlink = Netlink(namespaces.open_socket(space.name, socket.AF_NETLINK, kind, protocol))
+        with contextlib.closing(netlink):
+            self._note(space, netlink.send(requests), tolerate)
+
+    def _note(self, space: Space, refused: Iterable[NetlinkError], tolerate: Iterable[int]) -> None:
+        self.problems += [f"{space.name}: {item}" for item in refused if item.code not in tolerate]
 
     def close(self) -> None:
         """Close the sockets and forget the problems: the next piece of work starts afresh."""

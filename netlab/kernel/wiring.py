@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from netlab.kernel import devices, namespaces
-from netlab.kernel.devices import base, offloads, qdisc
+from netlab.kernel.devices import base, offloads
 from netlab.kernel.devices.base import Device, Place
 from netlab.kernel.netlink import Request
 from netlab.kernel.space import Space, Spaces
@@ -209,8 +209,6 @@ class Wiring:
                 continue
             fields = set(change.fields)
             requests += self._requests(space, devices.of(link), link, fields)
-            if "qdisc" in fields:
-                requests.append(qdisc.put_back(space.indexes[link.name], link))
             configured.append(link)
         self._spaces.send(space, requests)
         self._configure(name, configured)

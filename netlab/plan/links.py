@@ -47,8 +47,7 @@ class Link(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower):
     `alias` is free text on a device (`ip link … alias`), here the name it stands for.
     `offloads` are features that are said to be on or off (`ethtool -K`); no others are compared.
     `addr_gen_mode` is how IPv6 makes a link-local address when the device comes up; None: the
-    device has no IPv6 at all, as with an MTU below 1,280 bytes. `qdisc` is empty where it is the
-    kernel's own choice for the kind.
+    device has no IPv6 at all, as with an MTU below 1,280 bytes.
     """
 
     what: ClassVar[str] = "link"
@@ -64,7 +63,6 @@ class Link(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower):
     multicast: bool = True
     promisc: bool = False
     allmulti: bool = False
-    qdisc: str = ""
     addr_gen_mode: AddrGenMode | None = "eui64"
     link_netns: str | None = None
     alias: str = ""

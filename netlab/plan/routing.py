@@ -34,8 +34,10 @@ class Address(Value, frozen=True):
     The broadcast address of IPv4 is implied: networks of /30 and wider have one, as
     `ip address add … brd +` and the netlink library of flannel and the CNI plugins set it.
     `nodad`: usable at once, without duplicate address detection. `state` is `tentative`,
-    `dadfailed` or `not local` (its route in the local table is gone: the host itself does not
-    accept packets to it), and empty for a usable address.
+    `dadfailed`, `not local` (its route in the local table is gone: the host itself does not
+    accept packets to it) or `no broadcast` (the same of its network's broadcast address), and
+    empty for a usable address. `others` is what no plan gives one, as a peer or lifetimes, in
+    words.
     """
 
     what: ClassVar[str] = "address"
@@ -44,6 +46,7 @@ class Address(Value, frozen=True):
     scope: str = "global"
     nodad: bool = False
     state: str = ""
+    others: str = ""
 
     @property
     def ip(self) -> str:
@@ -98,6 +101,7 @@ class NextHop(Value, frozen=True, kw_only=True):
     onlink: bool = False
     weight: int = 1
     encap: Encap | None = None
+    others: str = ""
 
     def __str__(self) -> str:
         words = [str(self.encap)] if self.encap else []
@@ -105,6 +109,7 @@ class NextHop(Value, frozen=True, kw_only=True):
         words += [f"dev {self.link}"] if self.link else []
         words += ["onlink"] if self.onlink else []
         words += [f"weight {self.weight}"] if self.weight != 1 else []
+        words += [self.others] if self.others else []
         return " ".join(words)
 
 
@@ -113,7 +118,7 @@ class Route(Value, frozen=True, kw_only=True):
 
     `protocol` is who made it (`kernel`: a connected route, made for an address), `source` the
     preferred source address, `mtu` in bytes (0: the device's), `metrics` the other RTA_METRICS in
-    words.
+    words. `others` is what no plan gives a route, as realms or a nexthop object, in words.
     """
 
     what: ClassVar[str] = "route"
@@ -128,6 +133,7 @@ class Route(Value, frozen=True, kw_only=True):
     source: str | None = None
     mtu: int = 0
     metrics: str = ""
+    others: str = ""
 
     @property
     def link(self) -> str:
@@ -162,6 +168,7 @@ class Route(Value, frozen=True, kw_only=True):
         words += [f"tos {self.tos:#x}"] if self.tos else []
         words += [f"mtu {self.mtu}"] if self.mtu else []
         words += [self.metrics] if self.metrics else []
+        words += [self.others] if self.others else []
         return " ".join(words)
 
 
@@ -211,6 +218,7 @@ class Neighbour(Value, frozen=True):
 
     `state` is `permanent` or `noarp`. `proxy`: the node answers for the address on the device.
     `protocol` is the number of who made it (NDA_PROTOCOL), 0 where nobody said.
+    `others` are flags and attributes that no plan gives one, in words.
     """
 
     what: ClassVar[str] = "neighbour"
@@ -220,6 +228,7 @@ class Neighbour(Value, frozen=True):
     state: str = "permanent"
     proxy: bool = False
     protocol: int = 0
+    others: str = ""
 
     @property
     def key(self) -> str:
@@ -228,36 +237,50 @@ class Neighbour(Value, frozen=True):
     def __str__(self) -> str:
         if self.proxy:
             return f"neighbour {self.key}"
-        state = "" if self.state == "permanent" else f" {self.state}"
-        protocol = f" proto {self.protocol}" if self.protocol else ""
-        return f"neighbour {self.address} lladdr {self.mac} dev {self.link}{state}{protocol}"
+        words = [f"neighbour {self.address} lladdr {self.mac} dev {self.link}"]
+        words += [self.state] if self.state != "permanent" else []
+        words += [f"proto {self.protocol}"] if self.protocol else []
+        return " ".join([*words, *([self.others] if self.others else [])])
 
 
 class FdbEntry(Value, frozen=True):
-    """A permanent forwarding entry of a VXLAN device: frames to `mac` go to VTEP `destination`.
+    """A forwarding entry that does not expire: of a VXLAN device, a bridge or another device.
 
-    `port` and `vni` are 0 where they are the device's own.
+    VXLAN: frames to `mac` go to VTEP `destination`; `port` and `vni` are 0 where they are the
+    device's own. Bridge: they leave by the port `link` (`master`), whatever is learned where
+    `sticky`. `state` is `permanent`, `static`, or `external` (learned by somebody for the kernel).
     """
 
     what: ClassVar[str] = "fdb"
     link: str
     mac: str
-    destination: str
+    destination: str = ""
     port: int = 0
     vni: int = 0
+    state: str = "permanent"
+    master: bool = False
+    sticky: bool = False
+    vlan: int = 0
+    others: str = ""
 
     @property
     def key(self) -> str:
-        return f"{self.mac} dev {self.link}"
+        words = f"{self.mac} dev {self.link}{' master' if self.master else ''}"
+        return f"{words} vlan {self.vlan}" if self.vlan else words
 
     def __str__(self) -> str:
-        return f"fdb {self.mac} dev {self.link} dst {self.destination}"
+        words = [f"fdb {self.key}"]
+        words += [f"dst {self.destination}"] if self.destination else []
+        words += [self.state] if self.state != "permanent" else []
+        words += ["sticky"] if self.sticky else []
+        return " ".join([*words, *([self.others] if self.others else [])])
 
 
 class Rule(Value, frozen=True, kw_only=True):
     """A rule of the routing policy. A selector that is not given matches everything.
 
-    `ipv6` is the family. `others` are selectors that no plan uses, as ipproto, in words.
+    `ipv6` is the family. `others` are selectors that no plan uses, as ipproto, in words, and
+    `unknown` those that netlab cannot name the meaning of.
     """
 
     what: ClassVar[str] = "rule"
@@ -274,6 +297,7 @@ class Rule(Value, frozen=True, kw_only=True):
     tos: int = 0
     invert: bool = False
     others: str = ""
+    unknown: str = ""
 
     @property
     def key(self) -> str:
@@ -289,7 +313,7 @@ class Rule(Value, frozen=True, kw_only=True):
             words.append(f"fwmark {self.fwmark:#x}/{self.fwmask:#x}")
         words += [f"iif {self.iif}"] if self.iif else []
         words += [f"oif {self.oif}"] if self.oif else []
-        words += [self.others] if self.others else []
+        words += [text for text in (self.others, self.unknown) if text]
         words.append(f"lookup {self.table}" if self.action == "lookup" else self.action)
         return " ".join(words)
 
@@ -302,6 +326,29 @@ DEFAULT_RULES = (
     Rule(priority=0, table=LOCAL_TABLE, ipv6=True),
     Rule(priority=32766, ipv6=True),
 )
+
+
+class Extra(Value, frozen=True):
+    """An object of a type that no plan has, as `ip nexthop` or `tc filter`: never expected.
+
+    `body` is that of the message that deletes it, in hexadecimal, `deletion` the message's number
+    and `protocol` its netlink family; it holds indexes, so that it is good for this namespace only.
+    """
+
+    what: ClassVar[str] = "extra"
+    kind: str
+    words: str
+    link: str = ""
+    protocol: int = 0
+    deletion: int = 0
+    body: str = ""
+
+    @property
+    def key(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.words}"
 
 
 class Sysctl(Value, frozen=True):

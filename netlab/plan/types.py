@@ -15,6 +15,7 @@ from netlab.plan.processes import Container, Daemon
 from netlab.plan.routing import (
     DEFAULT_RULES,
     Address,
+    Extra,
     FdbEntry,
     Neighbour,
     Route,
@@ -25,7 +26,17 @@ from netlab.plan.rulesets import AnyRuleset, Ruleset
 
 Role = Literal["switch", "router", "node", "pod", "external"]
 Object = (
-    Link | Address | Route | Rule | Neighbour | FdbEntry | Sysctl | Ruleset | Daemon | Container
+    Link
+    | Address
+    | Route
+    | Rule
+    | Neighbour
+    | FdbEntry
+    | Extra
+    | Sysctl
+    | Ruleset
+    | Daemon
+    | Container
 )
 
 
@@ -44,6 +55,7 @@ class Namespace(msgspec.Struct):
     rules: list[Rule] = msgspec.field(default_factory=lambda: list(DEFAULT_RULES))
     neighbours: list[Neighbour] = []
     fdb: list[FdbEntry] = []
+    extras: list[Extra] = []
     sysctls: list[Sysctl] = []
     ruleset: list[AnyRuleset] = []
     daemons: list[Daemon] = []
@@ -61,6 +73,7 @@ FIELDS: dict[str, Any] = {
     "rules": Rule,
     "neighbours": Neighbour,
     "fdb": FdbEntry,
+    "extras": Extra,
     "sysctls": Sysctl,
     "ruleset": Ruleset,
     "daemons": Daemon,

@@ -214,7 +214,7 @@ def test_settings_that_nobody_planned_are_put_back() -> None:
 def test_a_queue_that_somebody_put_on_a_device_is_removed() -> None:
     build()
     run("tc qdisc add dev eth0 root pfifo limit 3")
-    assert "qdisc is pfifo" in str(engine(*spaces()).difference().changed[0])
+    assert "qdisc pfifo root dev eth0" in str(engine(*spaces()).difference().unexpected[0])
     become()
 
 

@@ -145,14 +145,39 @@ BREAKS = {
         "pod-1-1",
         "echo 1 > /proc/sys/net/ipv4/ip_forward",
         "unexpected",
-        "forwarding=1",
+        "net/ipv4/ip_forward=1",
     ),
     "rules in a pod": ("pod-1-1", "nft add table inet mine", "unexpected", "inet mine"),
     "qdisc": (
         "pod-1-1",
         "tc qdisc add dev eth0 root tbf rate 1mbit burst 2kb latency 10ms",
-        "changed",
-        "qdisc is tbf, not none",
+        "unexpected",
+        "qdisc tbf root dev eth0",
+    ),
+    "bridge fdb": (
+        "node-1",
+        "bridge fdb add 02:00:00:00:00:09 dev $(ls /sys/class/net | grep -m1 veth) master static",
+        "unexpected",
+        "fdb 02:00:00:00:00:09",
+    ),
+    "sticky fdb": (
+        "node-1",
+        "bridge fdb add 02:00:00:00:00:0a dev $(ls /sys/class/net | grep -m1 veth)"
+        " master sticky static",
+        "unexpected",
+        "sticky",
+    ),
+    "fdb of the bridge itself": (
+        "node-1",
+        "bridge fdb add 02:00:00:00:00:0b dev cni0 self local",
+        "unexpected",
+        "fdb 02:00:00:00:00:0b dev cni0",
+    ),
+    "fdb of a pod's device": (
+        "pod-1-1",
+        "bridge fdb add 02:00:00:00:00:0c dev eth0 self permanent",
+        "unexpected",
+        "fdb 02:00:00:00:00:0c dev eth0",
     ),
     "fdb destination": (
         "node-1",

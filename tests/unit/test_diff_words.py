@@ -48,7 +48,6 @@ def words(want: Object, **changes: object) -> str:
         (VETH, {"mtu": 9000}, "mtu is 9000, not 1500"),
         (VETH, {"arp": False}, "arp is off, not on"),
         (VETH, {"master": None}, "master is none, not cni0"),
-        (VETH, {"qdisc": "pfifo_fast"}, "qdisc is pfifo_fast, not none"),
         (VETH, {"peer": None}, "peer is none, not namespace pod-1-1 link eth0"),
         (VETH, {"peer": Peer("pod-1-1", "eth1")}, "peer link is eth1, not eth0"),
         (VETH, {"bridge_port": Port(hairpin=True)}, "bridge port hairpin is on, not off"),

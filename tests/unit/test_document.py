@@ -149,6 +149,7 @@ def test_a_difference_says_what_where_and_how() -> None:
             "scope": "global",
             "nodad": False,
             "state": "",
+            "others": "",
         },
     }
     extra = [entry for entry in data["unexpected"] if entry["namespace"] == "node-1"]
@@ -180,6 +181,7 @@ def test_no_difference_is_ok_and_empty() -> None:
         "changed": [],
         "foreign": [],
         "not_compared": [],
+        "checks_failed": False,
     }
 
 

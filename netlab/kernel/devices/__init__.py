@@ -21,7 +21,7 @@ _INFO = ("LINKINFO", "INFO_KIND", "INFO_DATA", "INFO_SLAVE_KIND", "INFO_SLAVE_DA
 _STATE = frozenset({"IFLA_IFNAME", "IFLA_OPERSTATE", "IFLA_LINKINFO", "IFLA_INFO_KIND"})
 _ATTRIBUTES = _STATE.union(
     (f"IFLA_{name}" for name in ("ADDRESS", "MTU", "TXQLEN", "MASTER", "LINK", "LINK_NETNSID")),
-    (f"IFLA_{name}" for name in (*_INFO, "QDISC", "IFALIAS", "AF_SPEC", "INET6_ADDR_GEN_MODE")),
+    (f"IFLA_{name}" for name in (*_INFO, "IFALIAS", "AF_SPEC", "INET6_ADDR_GEN_MODE")),
     ("AF_INET", "AF_INET6", "IFLA_INET6_CONF"),
 )
 

@@ -126,8 +126,8 @@ class Device:
 
     `fixed` are the fields of a living device that the kernel does not change, or that would make it
     another device; `given` those that a new one is told even where they are the default. `whole`:
-    what a change does not name is reset, so that all is named. `qdiscs` are those that the kernel
-    itself gives the device; `attributes` those that only `own` reads.
+    what a change does not name is reset, so that all is named. `attributes` are those that only
+    `own` reads.
     """
 
     kind: ClassVar[str] = ""
@@ -137,7 +137,6 @@ class Device:
     given: ClassVar[frozenset[str]] = frozenset()
     whole: ClassVar[bool] = False
     attributes: ClassVar[frozenset[str]] = frozenset()
-    qdiscs: ClassVar[frozenset[str]] = frozenset({"noqueue", "noop"})
     moves: ClassVar[bool] = False  # made where its parent is, then moved: see `move`
     makes: ClassVar[bool] = True  # whether netlab makes devices of the kind at all
     by_netlink: ClassVar[bool] = True
@@ -187,7 +186,6 @@ class Device:
         values = raw.values
         master = values.get("IFLA_MASTER")
         ethernet = raw.type in (ARPHRD_ETHER, ARPHRD_LOOPBACK)
-        qdisc = values.get("IFLA_QDISC", "")
         return {
             "name": values["IFLA_IFNAME"],
             "mac": values.get("IFLA_ADDRESS", "") if ethernet else "",
@@ -197,7 +195,6 @@ class Device:
             "bridge_port": read_port(raw) if master else None,
             "txqlen": values.get("IFLA_TXQLEN", 0),
             "arp": not raw.flags & IFF_NOARP,
-            "qdisc": "" if qdisc in self.qdiscs or not raw.up else qdisc,
             "addr_gen_mode": self._gen_mode(values, names),
             "link_netns": names.link_netns,
             "alias": values.get("IFLA_IFALIAS", ""),

@@ -12,5 +12,3 @@ class IfbDevice(Device):
     kind: ClassVar[str] = "ifb"
     link = Ifb
     fixed: ClassVar[frozenset[str]] = frozenset({"mac"})
-    # It has a real queue, so it gets the kernel's default, net.core.default_qdisc.
-    qdiscs: ClassVar[frozenset[str]] = Device.qdiscs | {"pfifo_fast", "fq_codel", "fq", "mq"}

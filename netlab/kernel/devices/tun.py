@@ -25,8 +25,6 @@ class TunDevice(Device):
     )
     # A program may set them when it opens the device; the kernel does not in its stead.
     fixed: ClassVar[frozenset[str]] = frozenset(_FIELDS)
-    # It has a real queue, so it gets the kernel's default, net.core.default_qdisc.
-    qdiscs: ClassVar[frozenset[str]] = Device.qdiscs | {"pfifo_fast", "fq_codel", "fq", "mq"}
     by_netlink: ClassVar[bool] = False
 
     def described(self, link: Tun) -> Any:

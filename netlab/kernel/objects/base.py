@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from netlab.kernel.netlink import Netlink, Request
@@ -26,10 +26,6 @@ class ObjectType:
     def made_by_kernel(self, item: Any) -> bool:
         """Whether a new namespace has the object already, or gets it along with another."""
         return False
-
-    def belongs(self, kinds: Collection[str]) -> bool:
-        """Whether a namespace with these kinds of devices can have such objects."""
-        return True
 
     def devices(self, item: Any) -> Iterable[str]:
         """The devices without which the object cannot be."""

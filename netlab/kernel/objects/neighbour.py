@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
-from netlab.kernel import namespaces
+from netlab.kernel import namespaces, unknown
 from netlab.kernel.netlink import Netlink, Request, open_netlink, request
 from netlab.kernel.objects.base import NEW, PUT, Devices, Indexes, ObjectType, family
 from netlab.kernel.pyroute import ndmsg, rtnl
@@ -16,12 +16,14 @@ from netlab.kernel.readers import Reader
 from netlab.plan.routing import Neighbour
 
 _NOARP, _PERMANENT = 0x40, 0x80
-_PROXY = 0x08
+_PROXY, _ROUTER = 0x08, 0x80
 _UNICAST = 1  # RTN_UNICAST
 _STATES = {"permanent": _PERMANENT, "noarp": _NOARP}
 _FIXED = _PERMANENT | _NOARP
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
-_read = Reader(ndmsg, {"NDA_DST", "NDA_LLADDR", "NDA_PROTOCOL"})
+_read = Reader(
+    ndmsg, {"NDA_DST", "NDA_LLADDR", "NDA_PROTOCOL"}, ignored={"NDA_CACHEINFO", "NDA_PROBES"}
+)
 
 
 class NeighbourType(ObjectType):
@@ -71,10 +73,13 @@ def _request(kind: int, flags: int, item: Neighbour, index: int) -> Request:
 
 def _neighbour(link: str, state: int, flags: int, values: dict[str, Any]) -> Neighbour:
     address, protocol = values["NDA_DST"], values.get("NDA_PROTOCOL", 0)
+    others = unknown.words(ndmsg, values)
+    if rest := flags & ~(_PROXY | _ROUTER):  # a router is one by what it says itself
+        others = f"flags {rest:#x} {others}".strip()
     if flags & _PROXY:
-        return Neighbour(link, address, proxy=True, protocol=protocol)
+        return Neighbour(link, address, proxy=True, protocol=protocol, others=others)
     word = "permanent" if state & _PERMANENT else "noarp"
-    return Neighbour(link, address, values.get("NDA_LLADDR", ""), word, protocol=protocol)
+    return Neighbour(link, address, values.get("NDA_LLADDR", ""), word, False, protocol, others)
 
 
 _QUESTION = request(ndmsg, rtnl.RTM_GETNEIGH, 0, {"family": socket.AF_UNSPEC})

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
+from netlab.kernel import unknown
 from netlab.kernel.netlink import Netlink, Request, request
 from netlab.kernel.objects.base import NEW, PUT, Devices, Indexes, ObjectType, family
 from netlab.kernel.prepared import Attributes, Nest
@@ -42,7 +43,9 @@ _read = Reader(
     {f"RTA_{name}" for name in ("DST", "OIF", "GATEWAY", "PRIORITY", "PREFSRC", "METRICS")}
     | {f"RTA_{name}" for name in ("MULTIPATH", "TABLE", "VIA", "ENCAP_TYPE", "ENCAP")}
     | {f"RTAX_{name}" for name in ("MTU", *_METRICS)}
-    | {f"{encap}_{name}" for encap in _TTL for name in ("ID", "DST", "SRC", "FLAGS", *_TTL[encap])},
+    | {f"{encap}_{name}" for encap in _TTL for name in ("ID", "DST", "SRC", "FLAGS", *_TTL[encap])}
+    | {"RTA_CACHEINFO", "RTA_PREF"},
+    ignored=(),
 )
 
 
@@ -81,10 +84,12 @@ class RouteType(ObjectType):
     def _request(self, kind: int, flags: int, item: Route, indexes: Indexes) -> Request:
         network, _, length = item.destination.partition("/")
         new = kind == rtnl.RTM_NEWROUTE
-        single = len(item.next_hops) == 1
+        given = "nh_id" in item.others  # the nexthop object says where
+        single = len(item.next_hops) == 1 and not given
         fields = {
             "family": family(network),
             "dst_len": int(length),
+            "src_len": 0 if new else _source_length(item.others),
             "tos": item.tos,
             "table": item.table if item.table < 256 else 0,
             "proto": _number(_PROTOCOLS, item.protocol),
@@ -99,21 +104,22 @@ class RouteType(ObjectType):
             ("RTA_PREFSRC", item.source),
             *(_way(item.next_hops[0], item, indexes) if single else ()),
             ("RTA_METRICS", _metrics(item) if new else None),
-            ("RTA_MULTIPATH", _several(item, indexes)),
+            ("RTA_MULTIPATH", None if given else _several(item, indexes)),
         )
-        return request(rtmsg, kind, flags, fields, attributes, item)
+        asked = request(rtmsg, kind, flags, fields, attributes, item)
+        return asked if new else unknown.given_back(rtmsg, asked, item.others, _TOLD_IN_WORDS)
 
     def read(self, netlink: Netlink, devices: Devices) -> Iterator[Route]:
-        """All but path MTUs that were learned, and what the kernel itself has in the local table.
+        """All but path MTUs that were learned, and what IPv6 has in the local table for devices.
 
-        Of that only the routes to IPv4 addresses are read: `observe` holds them against those.
+        The kernel's other routes there are held against the addresses, by `local_table`.
         """
         for body in netlink.dump(_QUESTION):
             family_, table, flags = body[0], body[4], int.from_bytes(body[8:12], sys.byteorder)
             if flags & _CLONED or family_ not in _EVERYTHING:
                 continue
             kernels = table == LOCAL_TABLE and body[5] == _KERNEL
-            if kernels and (family_ != socket.AF_INET or body[7] != _LOCAL):
+            if kernels and family_ == socket.AF_INET6 and body[7] != _LOCAL:
                 continue
             yield _route(*_read(body), devices)
 
@@ -185,11 +191,11 @@ def _metrics(item: Route) -> Attributes | None:
 
 
 def _route(fields: tuple[Any, ...], values: dict[str, Any], devices: Devices) -> Route:
-    family_, length, _, tos, table, protocol, scope, kind, flags = fields
+    family_, length, source_length, tos, table, protocol, scope, kind, flags = fields
     several = values.get("RTA_MULTIPATH")
     if several:
         hops = tuple(
-            _hop(hop_flags, index, weight + 1, found, devices)
+            _hop(hop_flags, index, weight + 1, found, devices, inner=True)
             for (hop_flags, weight, index), found in several
         )
     elif _TYPE_NAMES.get(kind) in _WITHOUT_WAY:
@@ -208,7 +214,28 @@ def _route(fields: tuple[Any, ...], values: dict[str, Any], devices: Devices) ->
         source=values.get("RTA_PREFSRC"),
         mtu=values.get("RTAX_MTU", 0),
         metrics=_metric_words(values),
+        others=_others(source_length, values),
     )
+
+
+# Expiry and preference are asked for by other means than the attributes in which they are told.
+_LENGTH = "src-length"  # of a route for packets from one network only
+_TOLD_IN_WORDS = frozenset({"expires", "pref", _LENGTH})
+_EXPIRES = slice(8, 12)  # rta_expires of struct rta_cacheinfo
+
+
+def _others(source_length: int, values: dict[str, Any]) -> str:
+    """What no plan gives a route, in words."""
+    words = []
+    if source_length:
+        words.append(f"{_LENGTH} {source_length:#x}")
+    if any(values.get("RTA_CACHEINFO", b"")[_EXPIRES]):
+        words.append("expires 0x00")
+    if preference := values.get("RTA_PREF"):
+        words.append(f"pref {preference:#x}")
+    if told := unknown.words(rtmsg, values):
+        words.append(told)
+    return " ".join(words)
 
 
 # IPv6 gives these the loopback device, which says nothing.
@@ -216,7 +243,13 @@ _WITHOUT_WAY = frozenset({"blackhole", "unreachable", "prohibit", "throw"})
 
 
 def _hop(
-    flags: int, index: int, weight: int, values: Mapping[str, Any], devices: Devices
+    flags: int,
+    index: int,
+    weight: int,
+    values: Mapping[str, Any],
+    devices: Devices,
+    *,
+    inner: bool = False,
 ) -> NextHop:
     encap = None
     if prefix := _ENCAP.get(values.get("RTA_ENCAP_TYPE", 0)):
@@ -235,12 +268,18 @@ def _hop(
         onlink=bool(flags & _ONLINK),
         weight=weight,
         encap=encap,
+        others=unknown.words(rtmsg, values) if inner else "",
     )
 
 
 def _given(address: str | None) -> str | None:
     """The kernel shows zeros for an address that was not given."""
     return None if address in ("0.0.0.0", "::") else address
+
+
+def _source_length(others: str) -> int:
+    words = others.split()
+    return int(words[words.index(_LENGTH) + 1], 16) if _LENGTH in words else 0
 
 
 def _metric_words(values: Mapping[str, Any]) -> str:

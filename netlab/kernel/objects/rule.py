@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
+from netlab.kernel import unknown
 from netlab.kernel.netlink import Netlink, Request, request
 from netlab.kernel.objects.base import NEW, Devices, Indexes, ObjectType
 from netlab.kernel.prepared import Attributes
@@ -38,6 +39,7 @@ _read = Reader(
     fibmsg,
     {f"FRA_{name}" for name in ("DST", "SRC", "IIFNAME", "OIFNAME", "PRIORITY", "TABLE")}
     | {"FRA_FWMARK", "FRA_FWMASK", *_OTHERS.values()},
+    ignored={"FRA_PROTOCOL"},  # who made it
 )
 
 
@@ -91,7 +93,9 @@ def _request(kind: int, flags: int, item: Rule) -> Request:
         ("FRA_FWMASK", item.fwmask if marked else None),
         *_others(item.others),
     )
-    return request(fibmsg, kind, flags, fields, attributes, item)
+    return unknown.given_back(
+        fibmsg, request(fibmsg, kind, flags, fields, attributes, item), item.unknown
+    )
 
 
 def _prefix(network: str | None) -> tuple[str | None, int]:
@@ -131,4 +135,5 @@ def _rule(body: bytes) -> Rule:
             for name, attribute in _OTHERS.items()
             if values.get(attribute, _NOTHING.get(attribute)) != _NOTHING.get(attribute)
         ),
+        unknown=unknown.words(fibmsg, values),
     )

@@ -80,7 +80,6 @@ class Look:
         self._baselines = baselines
         self._every = every or len(plan.namespaces) <= SMALL
         self._reading: Apart[dict[str, Found]] | None = None
-        self.supplemented = False
 
     def begin(self, names: Iterable[str]) -> None:
         """Begin to read the files of planned namespaces that are there."""
@@ -107,7 +106,6 @@ class Look:
         found = [there for item in space.sysctls if (there := _as_found(item, other, by_name))]
         if came := [path for path in other if path not in planned | baseline.files.keys()]:
             scratch.supplement(baseline, came)
-            self.supplemented = True
         altered = [
             Sysctl(path, text)
             for path, text in other.items()
