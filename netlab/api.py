@@ -124,6 +124,11 @@ def build(
             built(made)
         if verify:
             made.report = made.probe(progress)
+            if made.report.drifted:  # what only this look saw; now that it is known, it is repaired
+                made.applied = made.make_equal(wanted.plan, progress)
+                if built:
+                    built(made)
+                made.report = made.probe(progress)
         elif awaited(wanted.plan):
             late = made.run_inside(lambda: inside.wait_until_ready(folder, wanted.plan), progress)
             made.late = tuple(late)
@@ -161,7 +166,7 @@ def _remake(folder: LabFolder, wanted: Design, progress: Progress | None) -> Lab
             f"{wanted.topology}",
             "take it down first or name another with -l",
         )
-    applied = before.run_inside(lambda: inside.repair(folder, wanted.plan), progress)
+    applied = before.make_equal(wanted.plan, progress)
     if before.plan != wanted.plan or before.layout != wanted.layout:
         store(folder, before.keeper, wanted)
     return Lab(folder, wanted, applied)

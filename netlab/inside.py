@@ -56,13 +56,13 @@ def build(folder: LabFolder, plan: Plan, whole: Callable[[], None]) -> Applied:
     return Applied(changes, changes, seconds)
 
 
-def repair(folder: LabFolder, plan: Plan) -> Applied:
+def repair(folder: LabFolder, plan: Plan, all_settings: bool) -> Applied:
     """Make a lab equal to a plan, touching only what differs."""
     started = time.perf_counter()
     held.clear(plan.namespaces)
     engine = _engine(folder, plan)
     before = encode(engine.baselines)
-    difference, writes = engine.converge()
+    difference, writes = engine.converge(all_settings=all_settings)
     if encode(engine.baselines) != before:
         folder.write(BASELINES, engine.baselines)
     changes = len(difference) - len(difference.awaited)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PLAN, LAYOUT = "plan.json", "layout.json"
 RED = "red"  # there is a file of that name after a verification with failed checks
+DRIFT = "drift"  # and of this one after a comparison of all settings that found a difference
 Progress = Callable[[str, int, int], None]
 T = TypeVar("T")
 
@@ -148,16 +149,31 @@ class Lab:
         `all_settings`: all of pods in large labs too.
         """
         with self._unchanged(wait):
-            return self.run_inside(
+            found = self.run_inside(
                 lambda: inside.diff(self.folder, self.plan, all_settings=all_settings)
             )
+            if all_settings and not found.ok:
+                self.folder.mark(DRIFT, on=True)
+            return found
 
     def repair(self, progress: Progress | None = None, *, wait: float = 0) -> Applied:
         """Make the lab equal to its plan again, touching only what differs; `wait` as `verify`."""
         with self.folder.locked(wait=wait):
             self._load()
-            self.applied = self.run_inside(lambda: inside.repair(self.folder, self.plan), progress)
+            self.applied = self.make_equal(self.plan, progress)
             return self.applied
+
+    def make_equal(self, plan: Plan, progress: Progress | None) -> Applied:
+        """As `repair`, to any plan, for who holds the lab's lock.
+
+        Also in large labs all settings of pods are looked at where that may find something: after
+        a verification with failed checks, or a comparison of all that found a difference.
+        """
+        folder = self.folder
+        everything = folder.has(RED) or folder.has(DRIFT)
+        applied = self.run_inside(lambda: inside.repair(folder, plan, everything), progress)
+        folder.mark(DRIFT, on=False)
+        return applied
 
     def status(self, *, wait: float = 0) -> Status:
         """Nodes, pods, addresses, daemons and health: None where the lab does not run.

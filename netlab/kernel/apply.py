@@ -77,14 +77,14 @@ class Engine:
             raise ApplyError(f"The kernel refused a part of the lab: {problems[0]}{more}.")
         return len(difference)
 
-    def converge(self) -> tuple[Diff, int]:
+    def converge(self, *, all_settings: bool = False) -> tuple[Diff, int]:
         """Repair what differs; returns the first difference and the number of writes.
 
         What the kernel refuses in one round may go in the next: a device that was made again has
         lost what the first difference saw on it.
         """
         before = Netlink.writes + self._writes
-        first = remaining = self._settled()
+        first = remaining = self._settled(all_settings)
         problems: list[str] = []
         for _ in range(ROUNDS):
             if remaining.repaired:
@@ -92,7 +92,7 @@ class Engine:
             problems = self._apply(remaining)
             if any({"mtu", "metrics"} & set(change.fields) for change in remaining.changed):
                 self._forget_path_mtus()
-            remaining = self._settled()
+            remaining = self._settled(all_settings)
         if not remaining.repaired:
             left = [*remaining.missing, *remaining.unexpected, *remaining.changed]
             why = f" ({problems[0]})" if problems else ""
@@ -122,11 +122,11 @@ class Engine:
         part = Plan(self.plan.topology, (), spaces)
         return diff(spaces, observe.observe(part, self.containers, None, others=False)).awaited
 
-    def _settled(self) -> Diff:
+    def _settled(self, all_settings: bool) -> Diff:
         """The difference, once no address is tentative that will be usable by itself."""
         deadline = time.monotonic() + _DETECTION_SECONDS
         while True:
-            difference = self.difference()
+            difference = self.difference(all_settings=all_settings)
             tentative = [
                 change
                 for change in difference.changed

@@ -17,7 +17,8 @@ class Report:
     """All checks of one `verify`; `seconds` is how long it took; `places` are the pods' nodes.
 
     `skipped` are the kinds that this lab was not asked for, each with the reason. `not_compared`,
-    where checks failed although nothing differs: what the comparison left out.
+    where checks failed although nothing differs: what the comparison left out. `drifted`: it was
+    made once more as checks failed, and now something differed.
     """
 
     seconds: float
@@ -25,6 +26,7 @@ class Report:
     places: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[tuple[Kind, str], ...] = ()
     not_compared: tuple[NotCompared, ...] = ()
+    drifted: bool = False
 
     @property
     def ok(self) -> bool:

@@ -19,6 +19,10 @@ class Compared(NamedTuple):
     checks: list[Check]
     left_out: tuple[NotCompared, ...]
 
+    @property
+    def equal(self) -> bool:
+        return all(check.ok for check in self.checks)
+
 
 def state(drift: Callable[[], Diff]) -> Compared:
     """One check where the kernel equals the plan, else one failed check for each difference."""

@@ -71,16 +71,16 @@ def verify(
         tell("all pairs of pods")
         checks += mesh(lab, neighbours)
     await_closing()
-    unexplained = all(check.ok for check in compared.checks) and not all(c.ok for c in checks)
+    unexplained = compared.equal and not all(check.ok for check in checks)
     if unexplained:
         compared = _compare(drift, tell, all_settings=True)
-        unexplained = all(check.ok for check in compared.checks)
     return Report(
         time.monotonic() - began,
         (*compared.checks, *checks),
         {pod.name: pod.node for pod in layout.pods},
         tuple(skipped),
-        compared.left_out if unexplained else (),
+        compared.left_out if unexplained and compared.equal else (),
+        drifted=unexplained and not compared.equal,
     )
 
 

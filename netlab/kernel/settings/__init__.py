@@ -13,6 +13,7 @@ from typing import NamedTuple
 from netlab.kernel.apart import Apart
 from netlab.kernel.devices import base
 from netlab.kernel.settings import files, of_devices, scratch
+from netlab.kernel.settings.copies import without_copies
 from netlab.kernel.settings.files import OF_PODS, Found, Question, write
 from netlab.kernel.settings.of_devices import (
     Numbers,
@@ -44,20 +45,6 @@ __all__ = [
 ]
 
 SMALL = 50  # namespaces: of labs up to this size all settings of pods are read, too
-# Settings that the kernel copies to others when they are written: while one is not as it should
-# be, the others are not drift of their own.
-_COPIED = {
-    "net/ipv4/ip_forward": (
-        "net/ipv4/conf/*/forwarding",
-        "net/ipv4/conf/all/accept_redirects",
-    ),
-    "net/ipv6/conf/all/forwarding": ("net/ipv6/conf/*/forwarding",),
-    "net/ipv6/conf/all/disable_ipv6": ("net/ipv6/conf/*/disable_ipv6",),
-    "net/ipv6/conf/all/disable_policy": ("net/ipv6/conf/*/disable_policy",),
-    "net/ipv6/conf/all/ignore_routes_with_linkdown": (
-        "net/ipv6/conf/*/ignore_routes_with_linkdown",
-    ),
-}
 
 
 class Device(NamedTuple):
@@ -113,14 +100,8 @@ class Look:
         ]
         for device in by_name.values():
             altered += _altered(device, baseline)
-        causes = [path for path in _COPIED if path in other]
-        copies = {copy for path in causes for copy in _COPIED[path]}
-        return found + [
-            item
-            for item in altered
-            if item.path not in planned
-            and (item.path in causes or copies.isdisjoint((item.path, _general(item.path))))
-        ]
+        drift = without_copies([item for item in altered if item.path not in planned], other)
+        return [*found, *drift]
 
     def left_out(self) -> list[NotCompared]:
         """What of settings this look did not compare, and why."""
@@ -180,11 +161,6 @@ def _altered(device: Device, baseline: Baseline) -> Iterator[Sysctl]:
         # It follows from ARP as it was when the device was made, which may have been later.
         if link.arp == base.defaults(type(link))["arp"] or not item.path.endswith("/accept_dad"):
             yield item
-
-
-def _general(path: str) -> str:
-    parts = path.split("/")
-    return "/".join((*parts[:3], "*", *parts[4:]))
 
 
 def stands(item: Sysctl) -> bool:
