@@ -79,7 +79,10 @@ class Dataplane:
         return None
 
     def masquerades(self, layout: Layout, node: NodeSpec, target: Ip) -> bool:
-        """Whether a packet of the node's pods to `target` leaves with the node's own address."""
+        """Whether a packet of the node's pods to `target` leaves with the node's own address.
+
+        `target` is another node or someone outside: what they see as the source is checked.
+        """
         return False
 
     def outside_to_pods(self, layout: Layout, node: NodeSpec) -> str | None:

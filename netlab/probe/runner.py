@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netlab.plan.probing.actions import (
+    Call,
     CapturedEcho,
+    ColdEcho,
     Echo,
     GsoPacket,
     HairpinFrame,
     Inspection,
+    LongEcho,
     Oversize,
     Request,
     Together,
@@ -19,10 +22,13 @@ from netlab.plan.probing.actions import (
 from netlab.plan.probing.check import Check
 from netlab.plan.probing.lab import Lab
 from netlab.plan.probing.scenario import Probe
+from netlab.probe.engines.calls import make_calls
+from netlab.probe.engines.cold import send_cold
 from netlab.probe.engines.gso import send_packets
 from netlab.probe.engines.hairpin import send_frames
 from netlab.probe.engines.icmp import send_echoes
 from netlab.probe.engines.inspect import ContainerNamespaces, inspect
+from netlab.probe.engines.longer import send_longer
 from netlab.probe.engines.neighbours import Neighbours
 from netlab.probe.engines.oversize import try_to_send
 from netlab.probe.engines.requests import send_requests
@@ -68,8 +74,15 @@ class Runner:
         replies = self.neighbours.batches([*warming, *echoes], ends, send_echoes)
         return replies[len(warming) :]
 
+    def _cold(self, echoes: list[ColdEcho]) -> list[Any]:
+        return list(send_cold(echoes, self.neighbours))
+
     def _oversize(self, packets: list[Oversize]) -> list[Any]:
         return list(try_to_send(packets))
+
+    def _longer(self, echoes: list[LongEcho]) -> list[Any]:
+        between = self.neighbours.batches
+        return between(echoes, lambda item: (item.namespace, item.target), send_longer)
 
     def _packets(self, packets: list[GsoPacket]) -> list[Any]:
         between = self.neighbours.batches
@@ -88,6 +101,10 @@ class Runner:
         between = self.neighbours.batches
         return between(requests, lambda item: (item.namespace, item.address), send_requests)
 
+    def _calls(self, calls: list[Call]) -> list[Any]:
+        between = self.neighbours.batches
+        return between(calls, lambda item: (item.namespace, item.address), make_calls)
+
     def _inspections(self, actions: list[Inspection]) -> list[Any]:
         return list(inspect(actions, self.containers))
 
@@ -96,10 +113,13 @@ Engine = Callable[[Runner, list[Any]], list[Any]]
 # In this order: the echoes teach switches and hosts the MACs that the captures rely on.
 _ENGINES: tuple[tuple[type, str, Engine], ...] = (
     (Echo, "echoes", Runner._echoes),
+    (ColdEcho, "neighbours to be found anew", Runner._cold),
     (Oversize, "packets that are too large", Runner._oversize),
+    (LongEcho, "packets that are too long for the path", Runner._longer),
     (GsoPacket, "packets to be forwarded", Runner._packets),
     (HairpinFrame, "frames to their own sender", Runner._frames),
     (CapturedEcho, "paths on the underlay", Runner._captured),
+    (Call, "calls", Runner._calls),
     (Request, "requests", Runner._requests),
     (Inspection, "containers", Runner._inspections),
 )

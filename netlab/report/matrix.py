@@ -12,6 +12,7 @@ from netlab.topology.resolved import EXTERNAL
 
 _FAILURES = 40  # failed checks that are written out
 _EVIDENCE = ("wire", "node-node", "mtu", "hairpin", "container")
+_IN_MATRIX = {("node-node", protocol) for protocol in ("tcp", "udp", "arp", "ndp")}
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+(:\d+)?|\[?[0-9a-f]*:[0-9a-f:]*:[0-9a-f]*(\]:\d+)?")
 
 
@@ -33,7 +34,8 @@ def _evidence(report: Report, style: bool) -> str:
     """One example for each class of paths: checks that differ in addresses only are one class."""
     classes: dict[tuple[str, str], list[Check]] = {}
     for check in report.checks:
-        if check.kind in _EVIDENCE:
+        # Between nodes packets are captured; that they also call each other is in the matrix.
+        if check.kind in _EVIDENCE and (check.kind, check.protocol) not in _IN_MATRIX:
             classes.setdefault((check.kind, _class(check, report)), []).append(check)
     lines = []
     for (kind, name), checks in classes.items():

@@ -11,8 +11,8 @@ from netlab.report.text import GAP, Paint, green, red, section, table
 SINGLE_PODS = 16  # up to so many pods each has a row; beyond, each node
 _ROWS = 40  # more of them nobody reads
 _SHORTEST = 5  # characters of a name that stay on one line, however narrow the screen
-_REACH = ("pod-same-node", "pod-cross-node", "node-pod", "pod-external", "negative")
-_UNDERLAY = ("wire", "node-node")
+_PODS = ("pod-same-node", "pod-cross-node", "negative")
+_HOSTS = ("node-pod", "pod-node", "node-node", "pod-external", "node-external", "external-node")
 _OK, _FAIL, _BARRED, _NOT_PROBED = "ok", "FAIL", "no", "."
 _CORNER = "from \\ to"
 
@@ -47,22 +47,23 @@ def reachability(report: Report, style: bool, width: int) -> str:
 
 
 def _is_reach(check: Check, report: Report) -> bool:
-    """Nodes among themselves are proved on the wire, so in a matrix of nodes and pods it counts.
-
-    Where rows stand for nodes with their pods, it would hide that the pods don't reach each other.
-    """
-    if check.kind not in _UNDERLAY or len(report.places) > SINGLE_PODS:
-        return check.kind in _REACH
-    return check.source not in report.places and check.target not in report.places
+    """What is proved on the wire counts between hosts; of pods it is evidence for what counts."""
+    if check.kind == "wire":
+        return check.source not in report.places and check.target not in report.places
+    return check.kind in _PODS or check.kind in _HOSTS
 
 
 def _cell(source: str, target: str, checks: Sequence[Check]) -> str:
+    """Where a cell stands for two nodes with their pods, that the nodes reach each other would
+    hide that the pods do not: so where pods are asked for, they decide.
+    """
     if not checks:
         return "" if source == target else _NOT_PROBED
     failed = sum(not check.ok for check in checks)
     if failed:
         return _FAIL if failed == len(checks) else f"{_FAIL} {failed}/{len(checks)}"
-    return _BARRED if all(check.kind == "negative" for check in checks) else _OK
+    decisive = [check for check in checks if check.kind in _PODS] or checks
+    return _BARRED if all(check.kind == "negative" for check in decisive) else _OK
 
 
 def _paint(text: str, style: bool) -> Paint:

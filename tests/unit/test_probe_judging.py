@@ -17,6 +17,7 @@ from netlab.plan.probing.actions import (
     GsoPacket,
     HairpinFrame,
     Inspection,
+    LongEcho,
     Namespaces,
     Oversize,
     Refusal,
@@ -151,8 +152,28 @@ def test_an_mtu_is_judged(reply: EchoReply, refusal: Refusal, ok: bool, words: s
     assert words in verdict.observed
 
 
-def test_where_the_source_would_send_more_only_the_limit_is_judged() -> None:
-    verdict = PathMtu(1450, refused=False).judge(MTU, (REPLY, Refusal()))
+@pytest.mark.parametrize(
+    ("error", "ok", "words"),
+    [
+        ("fragmentation needed, MTU 1450 (ICMP from 10.0.0.1)", True, "1500 are refused, MTU 1450"),
+        ("packet too big, MTU 1450 (ICMPv6 from fd44::1)", True, "1500 are refused, MTU 1450"),
+        ("fragmentation needed, MTU 1400 (ICMP from 10.0.0.1)", False, "refused, MTU 1400"),
+        ("no reply in 2.0 s", False, "1500 bytes: no reply in 2.0 s"),
+        (None, False, "1500 bytes: pass whole too"),
+    ],
+)
+def test_what_the_source_sends_whole_must_be_refused_on_the_way(
+    error: str | None, ok: bool, words: str
+) -> None:
+    action = Together((MTU.parts[0], LongEcho("a", "10.244.1.2", 1500)))
+    verdict = PathMtu(1450).judge(action, (REPLY, EchoReply(error=error)))
+    assert verdict.expected == "1450 bytes pass whole, 1500 are refused, MTU 1450"
+    assert verdict.ok is ok
+    assert words in verdict.observed
+
+
+def test_where_the_way_is_not_known_only_the_limit_is_judged() -> None:
+    verdict = PathMtu(1450).judge(Together(MTU.parts[:1]), (REPLY,))
     assert verdict.ok
     assert "refused" not in verdict.expected
 

@@ -8,7 +8,7 @@ import pytest
 
 from netlab import Node
 from netlab.plan.headers import Ether, Ip6, Stack, Udp, Vxlan, ip
-from netlab.plan.probing.actions import CapturedEcho, Echo, GsoPacket, Oversize, Together
+from netlab.plan.probing.actions import CapturedEcho, Echo, GsoPacket, LongEcho, Oversize, Together
 from netlab.plan.probing.evidence import NotOnWire, OnWire, Unresolved
 from netlab.plan.probing.lab import Lab
 from tests.unit.labs import HostRoutes, lab_of, probes
@@ -190,29 +190,55 @@ def test_pods_without_a_bridge_keep_their_mtu_proof() -> None:
 def test_every_class_of_path_has_an_mtu_proof() -> None:
     found = mtus(lab_of(), Echo)
     classes = {(p.source.split("-")[0], p.target.split("-")[0]) for p in found}
-    assert classes == {("pod", "pod"), ("node", "pod"), ("pod", "external")}
-    assert all(p.expectation.refused for p in found)
-    assert len(found) == 15
+    assert classes == {
+        *(("pod", "pod"), ("node", "pod"), ("pod", "external")),
+        *(("node", "node"), ("node", "external"), ("external", "node")),
+    }
+    assert all(isinstance(p.action.parts[1], Oversize) for p in found)
+    assert len(found) == 15 + 6 + 3 + 3
+
+
+def longer(found: list[Any]) -> dict[tuple[str, str], int]:
+    """What the sources' own devices take of it, where that is more than the path does."""
+    return {
+        (p.source, p.target): p.action.parts[1].size
+        for p in found
+        if isinstance(p.action.parts[1], LongEcho)
+    }
 
 
 def test_where_the_way_is_wider_than_the_pods_the_other_node_refuses() -> None:
     """Direct routing: bare over an underlay of 1500, into pods of 1450."""
     lab = lab_of("flannel-vxlan", {"direct_routing": True}, external=False)
     assert all("192.168.0" in p.expectation.refusers[0] for p in mtus(lab, GsoPacket))
-    from_nodes = [p for p in mtus(lab, Echo) if p.source.startswith("node")]
-    assert {p.expectation.refused for p in from_nodes} == {False}
+    to_pods = [p for p in mtus(lab, Echo) if p.source[:4] == "node" and p.target[:3] == "pod"]
+    assert set(longer(to_pods).values()) == {1500}
+    assert len(longer(to_pods)) == len(to_pods)
 
 
-def test_what_the_source_would_send_is_not_tried() -> None:
-    """It would remember the path's MTU for ten minutes: IPv6 over VXLAN from pods of 1450."""
+def test_what_the_source_would_send_is_an_echo() -> None:
+    """IPv6 over VXLAN from pods of 1450."""
     lab = lab_of(external=False, **DUAL_STACK)
     wider = [p for p in mtus(lab, Echo) if p.action.ipv6 and p.expectation.limit == 1430]
     from_pods = [p for p in wider if p.source.startswith("pod-")]
     assert from_pods
-    for probe in from_pods:
-        assert not probe.expectation.refused
-        assert not any(isinstance(part, Oversize) for part in probe.action.parts)
-    assert all(p.expectation.refused for p in wider if p.source.startswith("node-"))
+    assert len(longer(from_pods)) == len(from_pods)
+    assert set(longer(from_pods).values()) == {1450}
+    assert len(longer(wider)) == len(from_pods), "nodes refuse it themselves"
+
+
+@pytest.mark.parametrize("dataplane", ["flannel-vxlan", "flannel-host-gw"])
+def test_a_device_with_less_than_its_segment_is_tried_with_all_that_others_send(
+    dataplane: str,
+) -> None:
+    lab = lab_of(dataplane, nodes=[Node(), Node(mtu=1400)], pods_per_node=1, underlay_mtu=1500)
+    pods = 1450 if dataplane == "flannel-vxlan" else 1500
+    assert longer(mtus(lab, Echo)) == {
+        ("pod-1-1", "pod-2-1"): pods,
+        ("node-1", "pod-2-1"): pods,
+        ("node-1", "node-2"): 1500,
+        ("external", "node-2"): 1500,
+    }
 
 
 def test_a_node_alone_has_no_paths() -> None:

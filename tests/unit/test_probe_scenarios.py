@@ -10,7 +10,9 @@ import pytest
 
 from netlab import Container, Node, Pod
 from netlab.plan.probing.actions import (
+    Call,
     CapturedEcho,
+    ColdEcho,
     Echo,
     HairpinFrame,
     Inspection,
@@ -18,7 +20,9 @@ from netlab.plan.probing.actions import (
     Together,
 )
 from netlab.plan.probing.check import KINDS
-from netlab.plan.probing.expectations import Answer, NoReply, Refused, Reply
+from netlab.plan.probing.expectations import Answer, NoReply, Refused, Reply, SeenAs
+from netlab.plan.probing.lab import address
+from netlab.probe.engines.cold import rounds
 from netlab.probe.scenarios import registry
 from netlab.probe.scenarios.hairpin import Hairpin
 from tests.unit.labs import HostRoutes, PlainRoutes, ReachedFromOutside, lab_of, probes
@@ -29,6 +33,14 @@ PODS = ("pod-same-node", "pod-cross-node")
 
 def requests(found: list[Any], *kinds: str) -> list[Any]:
     return [p for p in found if isinstance(p.action, Request) and p.kind in kinds]
+
+
+def called(found: list[Any], *kinds: str) -> list[Any]:
+    return [p for p in found if isinstance(p.action, Call) and p.kind in kinds]
+
+
+def lab_pod(lab: Any, name: str) -> Any:
+    return next(pod for pod in lab.layout.pods if pod.name == name)
 
 
 def inspected(found: list[Any]) -> list[Any]:
@@ -46,10 +58,10 @@ def test_every_scenario_is_found_once_in_the_order_of_kinds() -> None:
 @pytest.mark.parametrize(
     ("dataplane", "fields", "checks"),
     [
-        ("flannel-vxlan", {}, 228),
-        ("flannel-host-gw", {}, 228),
-        ("flannel-vxlan", {"underlay": TWO_SUBNETS}, 228),
-        ("flannel-host-gw", {"underlay": TWO_SUBNETS}, 167),
+        ("flannel-vxlan", {}, 399),
+        ("flannel-host-gw", {}, 399),
+        ("flannel-vxlan", {"underlay": TWO_SUBNETS}, 395),
+        ("flannel-host-gw", {"underlay": TWO_SUBNETS}, 322),
     ],
 )
 def test_the_shipped_labs_are_asked_as_much_as_ever(
@@ -119,22 +131,145 @@ def test_every_node_reaches_pods_of_its_own_and_of_others() -> None:
 def test_a_pod_must_see_the_address_by_which_a_node_sends(
     dataplane: str, remote: str, remote6: str
 ) -> None:
-    found = list(requests(probes(lab_of(dataplane, **DUAL_STACK)), "node-pod"))
-    seen = {(p.target, p.action.ipv6): p.expectation.clients for p in found if p.source == "node-1"}
-    assert seen == {
-        ("pod-1-1", False): ("10.244.0.1",),
-        ("pod-2-1", False): (remote,),
-        ("pod-3-1", False): (remote,),
-        ("pod-1-1", True): ("fd44::1",),
-        ("pod-2-1", True): (remote6,),
-        ("pod-3-1", True): (remote6,),
+    found = called(probes(lab_of(dataplane, **DUAL_STACK)), "node-pod")
+    seen = {
+        (p.target, p.action.ipv6): p.expectation
+        for p in found
+        if p.source == "node-1" and p.target.endswith("-1")
     }
+    assert seen == {
+        ("pod-1-1", False): SeenAs("10.244.0.1"),
+        ("pod-2-1", False): SeenAs(remote),
+        ("pod-3-1", False): SeenAs(remote),
+        ("pod-1-1", True): SeenAs("fd44::1"),
+        ("pod-2-1", True): SeenAs(remote6),
+        ("pod-3-1", True): SeenAs(remote6),
+    }
+
+
+@pytest.mark.parametrize("dataplane", ["flannel-vxlan", PlainRoutes()])
+def test_nodes_see_pods_as_the_dataplane_says(dataplane: Any) -> None:
+    """Their own ones always under the pod's address, others' where nobody masquerades."""
+    lab = lab_of(dataplane, **DUAL_STACK)
+    pods = {pod.name: pod for pod in lab.layout.pods}
+    for probe in called(probes(lab), "pod-node"):
+        pod, ipv6 = pods[probe.source], probe.action.ipv6
+        hidden = isinstance(dataplane, str) and pod.node != probe.target
+        assert probe.expectation.client == str(
+            address(lab.nodes[pod.node] if hidden else pod, ipv6)
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "pairs"),
+    [
+        ("node-pod", 18),
+        ("pod-node", 18),
+        ("node-node", 6),
+        ("pod-external", 6),
+        ("node-external", 3),
+        ("external-node", 3),
+    ],
+)
+def test_each_kind_of_pair_is_asked_by_every_protocol(kind: str, pairs: int) -> None:
+    found = [p for p in probes(lab_of()) if p.kind == kind or kind == "node-external"]
+    for protocol in ("tcp", "udp"):
+        ends = {(p.source, p.target) for p in called(found, kind) if p.action.protocol == protocol}
+        assert len(ends) == pairs
+    echoes = [p for p in found if isinstance(p.action, Echo | CapturedEcho)]
+    hosts = {f"node-{n}" for n in (1, 2, 3)}
+    if kind == "node-external":  # by an echo that is captured
+        echoes = [p for p in echoes if p.source in hosts and p.target == "external"]
+    assert len({(p.source, p.target) for p in echoes}) == pairs
+
+
+def test_without_masquerade_what_has_no_way_back_is_not_promised() -> None:
+    """Of two subnets by host-gw, the other node gets the pod's packet, and cannot answer it."""
+    lab = lab_of("flannel-host-gw", {"ip_masq": False}, underlay=TWO_SUBNETS)
+    asked = [p for p in probes(lab, Echo) if p.source == "pod-1-1" and p.target in lab.nodes]
+    assert {p.target: p.kind for p in asked} == {
+        "node-1": "pod-node",
+        "node-2": "negative",
+        "node-3": "pod-node",
+    }
+
+
+def test_pods_without_a_server_are_called_by_each_other() -> None:
+    lab = lab_of(containers=0)
+    pairs = set(itertools.permutations([pod.name for pod in lab.layout.pods], 2))
+    for protocol in ("tcp", "udp"):
+        found = [p for p in called(probes(lab), *PODS) if p.action.protocol == protocol]
+        assert {(p.source, p.target) for p in found} == pairs
+        assert all(p.expectation.client == str(lab_pod(lab, p.source).address) for p in found)
+
+
+def test_neighbours_are_asked_for_cold_by_either_end() -> None:
+    lab = lab_of()
+    found = probes(lab, ColdEcho)
+    gateways = {(p.source, p.target) for p in found if p.kind in ("pod-node", "node-pod")}
+    for pod in lab.layout.pods:
+        assert {(pod.name, pod.node), (pod.node, pod.name)} <= gateways
+    bridges = {(p.source, p.target) for p in found if p.kind == "pod-same-node"}
+    assert {source for source, _ in bridges} == {pod.name for pod in lab.layout.pods}
+    nodes = {(p.source, p.target) for p in found if p.kind == "node-node"}
+    assert nodes == set(itertools.permutations(lab.nodes, 2))
+    one = next(p for p in found if (p.source, p.target) == ("pod-1-1", "node-1"))
+    assert one.action == ColdEcho(
+        "pod-1-1",
+        "10.244.0.1",
+        ("pod-1-1", "eth0"),
+        ("node-1", "cni0"),
+        (("pod-1-1", "eth0", "10.244.0.1"), ("node-1", "cni0", "10.244.0.2")),
+    )
+    out, back = (
+        next(p.action for p in found if (p.source, p.target) == ends)
+        for ends in (("node-1", "external"), ("external", "node-1"))
+    )
+    assert out.forgotten == (("node-1", "eth0", "192.168.0.254"), ("router", "eth0", "192.168.0.1"))
+    assert set(back.forgotten) == set(out.forgotten)
+
+
+def test_by_neighbour_discovery_the_link_local_addresses_are_forgotten_too() -> None:
+    found = [p.action for p in probes(lab_of(**DUAL_STACK), ColdEcho) if p.action.ipv6]
+    one = next(action for action in found if action.target == "fd44::1")
+    known = [(namespace, device, text[:6]) for namespace, device, text in one.forgotten]
+    assert known == [
+        ("pod-1-1", "eth0", "fd44::"),
+        ("pod-1-1", "eth0", "fe80::"),
+        ("node-1", "cni0", "fd44::"),  # a pod has no link-local address
+    ]
+
+
+def test_what_the_plan_knows_is_not_asked_for() -> None:
+    """Entries of a pod behind a veth of its own are the plan's."""
+    lab = lab_of(HostRoutes())
+    planned = {
+        (space.name, item.link, item.address)
+        for space in lab.plan.namespaces.values()
+        for item in space.neighbours
+    }
+    for probe in probes(lab, ColdEcho):
+        assert not planned & set(probe.action.forgotten)
+        assert probe.action.forgotten
+
+
+@pytest.mark.parametrize(("nodes", "most"), [(2, 4), (3, 4), (16, 10)])
+def test_nobody_asks_and_is_asked_for_the_same_at_one_time(nodes: int, most: int) -> None:
+    found = [p.action for p in probes(lab_of(nodes=nodes, **DUAL_STACK), ColdEcho)]
+    parts = rounds(found)
+    assert sorted(number for part in parts for number in part) == list(range(len(found)))
+    for part in parts:
+        actions = [found[number] for number in part]
+        assert not {one.asks for one in actions} & {one.answers for one in actions}
+        entries = [entry for one in actions for entry in one.forgotten]
+        assert len(entries) == len(set(entries))
+    assert len(parts) <= most
 
 
 def test_what_must_not_work_is_expected_not_to() -> None:
     found = probes(lab_of())
-    outside = [p for p in found if p.source == "external"]
-    assert {p.target for p in outside} == {"pod-1-1", "pod-2-1", "pod-3-1"}
+    outside = [p for p in found if p.source == "external" and p.target.startswith("pod-")]
+    assert {p.target for p in outside} == {f"pod-{n}-{p}" for n in (1, 2, 3) for p in (1, 2)}
     assert all(p.kind == "negative" and not p.action.wanted for p in outside)
     local = requests(found, "negative")
     assert {p.source for p in local} == {f"pod-{n}-{p}" for n in (1, 2, 3) for p in (1, 2)}
@@ -160,12 +295,12 @@ def test_pairs_that_the_dataplane_calls_unreachable_are_negative_and_not_asked()
 
 
 @pytest.mark.parametrize("underlay", [TWO_SUBNETS, "192.168.0.0/24"])
-@pytest.mark.parametrize(("nodes", "asked"), [(3, 3), (20, 5)])
-def test_the_router_is_asked_no_more_often_than_it_answers_one_host(
+@pytest.mark.parametrize(("nodes", "asked"), [(3, 6), (20, 5)])
+def test_in_a_large_lab_the_router_is_asked_no_more_often_than_it_answers_one_host(
     underlay: Any, nodes: int, asked: int
 ) -> None:
     found = probes(lab_of(underlay=underlay, nodes=nodes), Echo)
-    assert sum(p.source == "external" for p in found) == asked
+    assert sum(p.source == "external" and p.kind == "negative" for p in found) == asked
 
 
 def test_without_masquerade_the_client_gets_requests_and_has_no_way_back() -> None:
@@ -185,9 +320,11 @@ def test_without_masquerade_the_client_gets_requests_and_has_no_way_back() -> No
 
 def test_who_is_reached_from_outside_is_the_dataplanes_word() -> None:
     found = probes(lab_of(ReachedFromOutside()))
-    from_outside = [p for p in found if p.source == "external"]
-    assert {p.kind for p in from_outside} == {"pod-external"}
-    assert all(p.expectation == Reply() and p.action.wanted for p in from_outside)
+    from_outside = [p for p in found if p.source == "external" and p.kind == "pod-external"]
+    assert not [p for p in found if p.source == "external" and p.kind == "negative"]
+    echoes = [p for p in from_outside if isinstance(p.action, Echo)]
+    assert all(p.expectation == Reply() and p.action.wanted for p in echoes)
+    assert {p.expectation for p in called(from_outside, "pod-external")} == {SeenAs("203.0.113.10")}
     to_outside = requests(found, "pod-external")
     assert {p.expectation.clients for p in to_outside if p.source == "pod-2-1"} == {("10.244.1.2",)}
 
@@ -196,7 +333,13 @@ def test_a_lab_may_lack_almost_everything() -> None:
     assert probes(lab_of(nodes=1, pods_per_node=0, external=False)) == []
     lonely = probes(lab_of(nodes=1, pods_per_node=1, containers=0))
     echoes = [(p.kind, p.source) for p in lonely if isinstance(p.action, Echo)]
-    assert echoes == [("node-pod", "node-1"), ("pod-external", "pod-1-1"), ("negative", "external")]
+    assert echoes == [
+        ("node-pod", "node-1"),
+        ("pod-node", "pod-1-1"),
+        ("pod-external", "pod-1-1"),
+        ("external-node", "external"),
+        ("negative", "external"),
+    ]
     assert [p.kind for p in lonely if isinstance(p.action, Request)] == ["pod-external"]
 
 

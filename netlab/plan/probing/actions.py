@@ -96,6 +96,55 @@ class Response(NamedTuple):
         return address.strip("[]").removeprefix("::ffff:")
 
 
+class Call(NamedTuple):
+    """A connection or datagram to `address`, where a listener is opened in `target` for it.
+
+    So no server has to be there: the listener answers with the address that it saw.
+    """
+
+    namespace: str
+    target: str  # the namespace that has the address
+    address: str
+    application: Literal["tcp", "udp"]
+
+    @property
+    def ipv6(self) -> bool:
+        return is_ipv6(self.address)
+
+    @property
+    def protocol(self) -> str:
+        return self.application
+
+
+class Heard(NamedTuple):
+    """Under which address the caller was seen, and how many seconds it took; or why it was not."""
+
+    client: str = ""
+    seconds: float = 0.0
+    error: str | None = None
+
+
+class ColdEcho(NamedTuple):
+    """An echo for which the device that `asks` must find the one that `answers` anew.
+
+    First are `forgotten` what both know of each other, as (namespace, device, address).
+    """
+
+    namespace: str
+    target: str
+    asks: Device
+    answers: Device
+    forgotten: tuple[tuple[str, str, str], ...]
+
+    @property
+    def ipv6(self) -> bool:
+        return is_ipv6(self.target)
+
+    @property
+    def protocol(self) -> str:
+        return "ndp" if self.ipv6 else "arp"
+
+
 class CapturedEcho(NamedTuple):
     """An echo while the underlay is captured; it is known there by its payload, and sent once.
 
@@ -149,6 +198,22 @@ class Oversize(NamedTuple):
     @property
     def protocol(self) -> str:
         return "udp"
+
+
+class LongEcho(NamedTuple):
+    """An echo of `size` bytes that its sender sends whole, and somebody on the path must refuse."""
+
+    namespace: str
+    target: str
+    size: int
+
+    @property
+    def ipv6(self) -> bool:
+        return is_ipv6(self.target)
+
+    @property
+    def protocol(self) -> str:
+        return "icmp"
 
 
 class Refusal(NamedTuple):

@@ -13,6 +13,7 @@ Kind = Literal[
     "pod-node",
     "node-node",
     "pod-external",
+    "node-external",
     "external-node",
     "pod-service",
     "node-service",

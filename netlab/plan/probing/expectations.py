@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from netlab.plan.probing.actions import (
     Action,
+    Call,
+    ColdEcho,
     Delivery,
     Echo,
     EchoReply,
     GsoPacket,
     HairpinFrame,
+    Heard,
     Inspection,
     Namespaces,
     Refusal,
@@ -87,6 +91,34 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenAs:
+    """The target answers, and has seen the caller under the address `client`."""
+
+    client: str
+
+    def judge(self, action: Call, outcome: Heard) -> Verdict:
+        spoken = action.protocol.upper()
+        expected = f"{spoken}: seen as {self.client}"
+        if outcome.error:
+            return Verdict(expected, f"{spoken}: {outcome.error}", False)
+        observed = f"{spoken}: seen as {outcome.client}"
+        evidence = f"{outcome.seconds * 1000:.2f} ms"
+        return Verdict(expected, observed, outcome.client == self.client, evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAnew:
+    """The echo is answered although neither end knows the other's MAC any more."""
+
+    def judge(self, action: ColdEcho, outcome: EchoReply) -> Verdict:
+        expected = f"echo reply, MACs asked for by {action.protocol.upper()}"
+        if outcome.error:
+            return Verdict(expected, outcome.error, False)
+        evidence = f"reply from {action.target}, {outcome.seconds * 1000:.3f} ms"
+        return Verdict(expected, expected, True, evidence)
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Nobody listens: the connection is refused, and not merely without an answer."""
 
@@ -99,31 +131,34 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class PathMtu:
-    """Packets of `limit` bytes pass whole, and longer ones are refused at the source.
+    """Packets of `limit` bytes pass whole, and longer ones are refused, with the MTU that fits.
 
-    `refused` is off where the source's own device would take more than the path as a whole does.
+    By the sender's own kernel; or where its device takes more than the path, by somebody there.
     """
 
     limit: int
-    refused: bool = True
 
-    def judge(self, action: Together, outcome: tuple[EchoReply, Refusal]) -> Verdict:
-        reply = outcome[0]
-        expected = f"{self.limit} bytes pass whole"
-        observed = f"{self.limit} bytes: {reply.error}" if reply.error else expected
-        ok = reply.error is None
-        if self.refused:
-            refusal = outcome[1]
-            more = f"{self.limit + 1}"
-            expected += f", {more} are refused, MTU {self.limit}"
-            if refusal.mtu is None:
-                observed += f", {more} bytes: {refusal.error}"
-            else:
-                observed += f", {more} are refused, MTU {refusal.mtu}"
-            ok = ok and refusal.mtu == self.limit
+    def judge(self, action: Together, outcome: Sequence[EchoReply | Refusal]) -> Verdict:
+        passed = f"{self.limit} bytes pass whole"
+        lost = outcome[0].error
+        expected, observed = [passed], [f"{self.limit} bytes: {lost}" if lost else passed]
+        ok = lost is None
+        for part, refused in zip(action.parts[1:], outcome[1:], strict=True):
+            told = refused.mtu if isinstance(refused, Refusal) else _told(refused.error)
+            words = f"{part.size} are refused, MTU "
+            expected.append(f"{words}{self.limit}")
+            failure = refused.error or "pass whole too"
+            observed.append(f"{part.size} bytes: {failure}" if told is None else f"{words}{told}")
+            ok = ok and told == self.limit
         whole = "not fragmented" if action.ipv6 else "DF"
         proof = f"echo and reply of {self.limit} bytes, {whole}" if ok else ""
-        return Verdict(expected, observed, ok, proof)
+        return Verdict(", ".join(expected), ", ".join(observed), ok, proof)
+
+
+def _told(error: str | None) -> int | None:
+    """The MTU that an ICMP message tells of a packet that is too long for the path."""
+    found = re.search(r"MTU (\d+)", error or "")
+    return int(found[1]) if found else None
 
 
 @dataclass(frozen=True, slots=True)

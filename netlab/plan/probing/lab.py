@@ -87,23 +87,28 @@ class Lab:
             self._reasons[key] = reason
         return self._reasons[key]
 
-    def outside(self, node: NodeSpec, ipv6: bool) -> str | None:
-        """Why the client outside does not answer the node's pods; None where it does."""
-        external = self.layout.external
-        assert external is not None
-        if self.datapath.masquerades(self.layout, node, address(external, ipv6)):
+    def unanswered(self, pod: PodSpec, host: Host, ipv6: bool) -> str | None:
+        """Why a host of the underlay has no way back to a pod that asks it; None where it has.
+
+        Under the address of its node a pod is answered as that is.
+        """
+        node = self.nodes[pod.node]
+        if host.name == node.name or self._masquerades(node, host, ipv6):
             return None
+        if host.name in self.nodes:
+            return self.unreachable(node.name, host.name)
         if self.datapath.outside_to_pods(self.layout, node) is None:
             return None
         return "the client has no route back to pods"
 
-    def seen_outside(self, pod: PodSpec, ipv6: bool) -> str:
-        """The address under which the client outside sees a pod."""
-        external, node = self.layout.external, self.nodes[pod.node]
-        assert external is not None
-        target = address(external, ipv6)
-        masqueraded = self.datapath.masquerades(self.layout, node, target)
-        return str(address(node if masqueraded else pod, ipv6))
+    def seen_as(self, pod: PodSpec, host: Host, ipv6: bool) -> str:
+        """The address under which a host of the underlay sees a pod."""
+        node = self.nodes[pod.node]
+        hidden = host.name != node.name and self._masquerades(node, host, ipv6)
+        return str(address(node if hidden else pod, ipv6))
+
+    def _masquerades(self, node: NodeSpec, host: Host, ipv6: bool) -> bool:
+        return self.datapath.masquerades(self.layout, node, address(host, ipv6))
 
     def source_address(self, namespace: str, target: Ip) -> str | None:
         """The source address of the namespace's own packets to a target."""
@@ -125,8 +130,12 @@ class Lab:
 
     def router(self, subnet: SubnetSpec) -> tuple[str, Device]:
         """The MAC of the router on a segment, and its port on the switch there."""
-        link = self._on_segment(ROUTER, subnet)
+        link = self.routers_link(subnet)
         return link.mac, _port(link)
+
+    def routers_link(self, subnet: SubnetSpec) -> AnyLink:
+        """The router's device on a segment."""
+        return self._on_segment(ROUTER, subnet)
 
     def _on_segment(self, name: str, subnet: SubnetSpec) -> AnyLink:
         return next(

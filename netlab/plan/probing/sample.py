@@ -62,6 +62,11 @@ def node_pairs(nodes: Sequence[NodeSpec]) -> list[NodePair]:
     return [(nodes[source], nodes[target]) for source, target in chosen]
 
 
+def ring(nodes: Sequence[NodeSpec]) -> list[NodePair]:
+    """Each node and the next one, so that each is a source and a target once."""
+    return [(a, b) for a, b in zip(nodes, [*nodes[1:], *nodes[:1]], strict=True) if a is not b]
+
+
 def representatives(pairs: Iterable[NodePair]) -> list[PodPair]:
     """One pod of either node for each pair, round robin, so that many pods get to be one."""
     sources, targets = _RoundRobin(), _RoundRobin()

@@ -23,7 +23,10 @@ from netlab.probe.engines.sockets import Unavailable, chunks, descriptors, in_wo
 # Seconds after which an echo is asked again; the last is the end. A device that has just come up
 # may take a second until the kernel's link watch lets it send.
 PATIENCE = (0.5, 0.7, 0.8, 1.0)
-UNEXPECTED = 0.3  # seconds to wait for replies that should not come, when all others are there
+# Seconds to wait for replies that should not come, when all others are there: many times as long as
+# the slowest of those took, but at least and at most so long.
+UNEXPECTED = (0.05, 0.3)
+_TIMES = 20
 
 Source = tuple[str, bool]  # a namespace, and whether its socket is of IPv6
 
@@ -36,7 +39,7 @@ def send_echoes(
     """Send all echoes and return their outcomes in the same order.
 
     Waiting is for all at once: each of `waits` (seconds), after which what is lost and wanted is
-    asked again, except after the last; and only UNEXPECTED where nothing lacks that is wanted.
+    asked again, except after the last; and less (UNEXPECTED) where nothing lacks that is wanted.
     `between` is called each time that a source has sent its echoes.
     """
     outcomes: list[EchoReply | None] = [None] * len(echoes)
@@ -99,7 +102,7 @@ class _Round:
         wanted = any(
             self.echoes[index].wanted for sender in late.values() for index in sender.unanswered()
         )
-        seconds = seconds if wanted else min(seconds, UNEXPECTED)
+        seconds = seconds if wanted else min(seconds, self._unexpected())
         self.waited += seconds if late else 0
         deadline = time.monotonic() + seconds
         with select.epoll() as poll:
@@ -115,6 +118,12 @@ class _Round:
                     if not late[number].awaited:
                         poll.unregister(number)
                         del late[number]
+
+    def _unexpected(self) -> float:
+        """How long to wait for what should not come; where nothing else came, the longest."""
+        least, most = UNEXPECTED
+        slowest = max((reply.seconds for reply in self.outcomes if reply), default=0.0)
+        return min(max(least, _TIMES * slowest), most) if slowest else most
 
     def _ask_again(self) -> bool:
         """Send once more what is lost and wanted; false when that is nothing."""

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from netlab.plan.probing.actions import Request
 from netlab.plan.probing.check import Kind
 from netlab.plan.probing.expectations import Answer
 from netlab.plan.probing.lab import Lab, address
 from netlab.plan.probing.sample import Sample, small
 from netlab.plan.probing.scenario import Probe, Scenario, echo
+from netlab.probe.scenarios.calls import calls, own_address
 from netlab.probe.scenarios.servers import application, choose, servers
 from netlab.topology.resolved import NodeSpec, PodSpec
 
 
 class NodeToPod(Scenario):
-    """Each node to all pods in a small lab, else to one of its own and one of another node's."""
+    """Each node to all pods in a small lab, else to one of its own and one of another node's.
+
+    Of its own ones it also asks a server: where there is but one pod, nobody else does.
+    """
 
     kind: ClassVar[Kind] = "node-pod"
 
@@ -26,18 +31,22 @@ class NodeToPod(Scenario):
         for ipv6 in lab.families:
             index = 0
             for node in lab.layout.nodes:
-                asked: set[str] = set()
                 for pod in _pods(lab, node):
                     reason = lab.unreachable(node.name, pod.node)
                     ip = str(address(pod, ipv6))
                     yield echo("node-pod", node.name, pod.name, ip, reason)
-                    if reason is None and servers(pod) and pod.node not in asked:
-                        asked.add(pod.node)
-                        request, server = choose(node.name, pod, application(index), index, ipv6)
-                        own = lab.source_address(node.name, address(pod, ipv6))
-                        answer = Answer(f"{pod.name} {server.name}", (own,) if own else ())
-                        yield Probe("node-pod", node.name, pod.name, request, answer)
-                        index += 1
+                    if reason is None:
+                        own = own_address(lab, node, pod, ipv6)
+                        yield from calls("node-pod", node.name, pod, ipv6, own)
+                        if pod.node == node.name and servers(pod):
+                            yield _request(node, pod, index, ipv6, own)
+                            index += 1
+
+
+def _request(node: NodeSpec, pod: PodSpec, index: int, ipv6: bool, own: str) -> Probe[Request]:
+    request, server = choose(node.name, pod, application(index), index, ipv6)
+    answer = Answer(f"{pod.name} {server.name}", (own,))
+    return Probe("node-pod", node.name, pod.name, request, answer)
 
 
 def _pods(lab: Lab, node: NodeSpec) -> Iterator[PodSpec]:

@@ -2,7 +2,9 @@
 
 Three ways to see it: an echo of exactly the limit, which must not be fragmented, gets its reply;
 one byte more is refused by the sender's own kernel, which tells the MTU; and one byte more that has
-left the sender nevertheless is refused by a node with the ICMP message of path MTU discovery.
+left the sender nevertheless is refused by a node with the ICMP message of path MTU discovery. Where
+the sender's device takes more than the path, as much as it takes must be refused on the way: else
+it is lost where a device has a smaller MTU than its segment, and nobody is told.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from netlab.plan.egress import egress
-from netlab.plan.probing.actions import Echo, GsoPacket, Oversize, Together
+from netlab.plan.probing.actions import Echo, GsoPacket, LongEcho, Oversize, Together
 from netlab.plan.probing.check import Kind
 from netlab.plan.probing.expectations import Forwarded, PathMtu
-from netlab.plan.probing.lab import Lab, address
-from netlab.plan.probing.sample import PodPair, Sample, node_pairs, representatives
+from netlab.plan.probing.lab import Host, Lab, address
+from netlab.plan.probing.sample import PodPair, Sample, node_pairs, representatives, ring, small
 from netlab.plan.probing.scenario import Probe, Scenario
 from netlab.topology.resolved import Ip, NodeSpec, PodSpec
 
@@ -23,7 +25,7 @@ _ICMP_HEADER = 8
 
 
 class PathMtus(Scenario):
-    """Across nodes, on one node, from nodes, and to the outside."""
+    """Across nodes, on one node, from nodes, among them, and to the outside."""
 
     kind: ClassVar[Kind] = "mtu"
 
@@ -38,10 +40,27 @@ class PathMtus(Scenario):
             for source, target in _one_for_each_node(pairs):
                 limit = _limit(lab, source.node, target.node, ipv6)
                 yield _path(lab, source.node, target.name, address(target, ipv6), limit)
+            for one, other in _hosts(lab):
+                ip = address(other, ipv6)
+                yield _path(lab, one.name, other.name, ip, min(_mtu(one), _mtu(other)))
             for node in nodes:
                 yield from _near(lab, node, ipv6)
             for source, target in pairs:
                 yield _forwarded(lab, source, target, ipv6)
+
+
+def _hosts(lab: Lab) -> Iterator[tuple[Host, Host]]:
+    """Nodes among themselves, in a large lab in a ring, and with the client outside."""
+    nodes, external = lab.layout.nodes, lab.layout.external
+    yield from node_pairs(nodes) if small(lab.layout) else ring(nodes)
+    for node in nodes if external else ():
+        assert external is not None
+        yield node, external
+        yield external, node
+
+
+def _mtu(host: Host) -> int:
+    return host.mtu if isinstance(host, NodeSpec) else host.subnet.mtu
 
 
 def _one_for_each_node(pairs: list[PodPair]) -> list[PodPair]:
@@ -63,8 +82,8 @@ def _near(lab: Lab, node: NodeSpec, ipv6: bool) -> Iterator[Probe[Together]]:
         first, last = node.pods[0], node.pods[-1]
         limit = min(lab.attachments[pod.name].mtu for pod in (first, last))
         yield _path(lab, first.name, last.name, address(last, ipv6), limit)
-    if external and lab.outside(node, ipv6) is None:
-        pod = node.pods[-1]
+    pod = node.pods[-1]
+    if external and lab.unanswered(pod, external, ipv6) is None:
         limit = min(lab.attachments[pod.name].mtu, node.mtu)
         yield _path(lab, pod.name, external.name, address(external, ipv6), limit)
 
@@ -72,11 +91,14 @@ def _near(lab: Lab, node: NodeSpec, ipv6: bool) -> Iterator[Probe[Together]]:
 def _path(lab: Lab, source: str, target: str, ip: Ip, limit: int) -> Probe[Together]:
     headers = (40 if ip.version == 6 else 20) + _ICMP_HEADER
     way = egress(lab.namespace(source), ip)
-    refused = way is not None and way.mtu == limit
-    # Where the source would send it, trying makes it remember the path's MTU for ten minutes.
-    tried = (Oversize(source, str(ip), limit + 1),) if refused else ()
-    action = Together((Echo(source, str(ip), bytes(limit - headers)), *tried))
-    return Probe("mtu", source, target, action, PathMtu(limit, refused))
+    echo = Echo(source, str(ip), bytes(limit - headers))
+    if way is None:
+        return Probe("mtu", source, target, Together((echo,)), PathMtu(limit))
+    if way.mtu > limit:
+        more: Any = LongEcho(source, str(ip), way.mtu)
+    else:
+        more = Oversize(source, str(ip), limit + 1)
+    return Probe("mtu", source, target, Together((echo, more)), PathMtu(limit))
 
 
 def _forwarded(lab: Lab, source: PodSpec, target: PodSpec, ipv6: bool) -> Probe[Together]:

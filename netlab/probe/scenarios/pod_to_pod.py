@@ -11,12 +11,15 @@ from netlab.plan.probing.expectations import Answer
 from netlab.plan.probing.lab import Lab, address
 from netlab.plan.probing.sample import PodPair, Sample, evenly_spaced, small
 from netlab.plan.probing.scenario import Probe, Scenario, echo
+from netlab.probe.scenarios.calls import calls
 from netlab.probe.scenarios.servers import APPLICATIONS, application, choose, servers
 from netlab.topology.resolved import PodSpec
 
-# Requests between pods: all three protocols where that is few, else one for each pair.
+# Requests between pods: all three protocols where that is few, else one for each pair. Of a pod
+# without a server nothing is asked that it has to answer itself.
 _REQUESTS = 1000
-_SAMPLED_REQUESTS = 300
+_SAMPLED = 300
+_SAMPLED_CALLS = 10
 
 
 class PodToPod(Scenario):
@@ -32,21 +35,23 @@ class PodToPod(Scenario):
                 reason = lab.unreachable(source.node, target.node)
                 ip = str(address(target, ipv6))
                 yield echo(_kind(source, target), source.name, target.name, ip, reason)
+        reachable = [(a, b) for a, b in pairs if lab.unreachable(a.node, b.node) is None]
+        serving = [(a, b) for a, b in reachable if servers(b)]
+        bare = [(a, b) for a, b in reachable if not servers(b)]
+        few = small(lab.layout) and sample.pairs is None
         for ipv6 in lab.families:
-            yield from _requests(lab, sample, pairs, ipv6)
+            yield from _requests(evenly_spaced(serving, _REQUESTS if few else _SAMPLED), ipv6)
+            for source, target in evenly_spaced(bare, _REQUESTS if few else _SAMPLED_CALLS):
+                seen = str(address(source, ipv6))
+                yield from calls(_kind(source, target), source.name, target, ipv6, seen)
 
 
 def _kind(source: PodSpec, target: PodSpec) -> Kind:
     return "pod-same-node" if source.node == target.node else "pod-cross-node"
 
 
-def _requests(
-    lab: Lab, sample: Sample, pairs: list[PodPair], ipv6: bool
-) -> Iterator[Probe[Request]]:
-    able = [(a, b) for a, b in pairs if servers(b) and lab.unreachable(a.node, b.node) is None]
-    few = small(lab.layout) and sample.pairs is None
-    able = evenly_spaced(able, _REQUESTS if few else _SAMPLED_REQUESTS)
-    everything = len(able) * len(APPLICATIONS) <= _SAMPLED_REQUESTS
+def _requests(able: list[PodPair], ipv6: bool) -> Iterator[Probe[Request]]:
+    everything = len(able) * len(APPLICATIONS) <= _SAMPLED
     for index, (source, target) in enumerate(able):
         client = (str(address(source, ipv6)),)
         chosen = APPLICATIONS if everything else (application(index),)

@@ -65,8 +65,9 @@ class ToOutside(Scenario):
         for ipv6 in lab.families:
             for node in lab.layout.nodes:
                 if node.pods:
-                    pod, reason = node.pods[-1], lab.outside(node, ipv6)
-                    ends = lab.seen_outside(pod, ipv6), str(address(external, ipv6))
+                    pod = node.pods[-1]
+                    reason = lab.unanswered(pod, external, ipv6)
+                    ends = lab.seen_as(pod, external, ipv6), str(address(external, ipv6))
                     seen = OnWire(ports(lab, node, external, BARE, ends, TTL - 1), reason)
                     echo = CapturedEcho(pod.name, ends[1], wanted=reason is None)
                     yield Probe("wire", pod.name, external.name, echo, seen)
