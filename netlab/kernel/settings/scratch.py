@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from netlab.kernel import devices, namespaces
@@ -33,33 +33,40 @@ def complete(known: Baselines, plan: Plan, anew: Collection[str] = ()) -> bool:
 
 def make(space: Namespace) -> Baseline:
     """What a new namespace has in which that one's settings were written."""
-    with namespaces.scratch():
-        _write(wide(space))
+    with _new(wide(space)) as netlink:
         found = ((path, files.read(path)) for path in files.existing())
         texts = {path: text for path, text in found if text is not None}
-        return Baseline(written(space), texts, _of_devices(samples(space)))
+        return Baseline(written(space), texts, _of_devices(netlink, samples(space)))
 
 
 def supplement(known: Baseline, paths: Iterable[str]) -> None:
     """Add settings that came since the baseline was made, with a module of the kernel."""
-    with namespaces.scratch():
-        _write(Sysctl(path, value) for path, value in known.written.items())
+    with _new(Sysctl(path, value) for path, value in known.written.items()):
         for path in paths:
             if (text := files.read(path)) is not None:
                 known.files[path] = text
 
 
-def _write(settings: Iterable[Sysctl]) -> None:
-    for item in settings:
-        with contextlib.suppress(OSError):  # one that the kernel lacks a namespace lacks as well
-            files.write(item)
+@contextlib.contextmanager
+def _new(settings: Iterable[Sysctl]) -> Iterator[Netlink]:
+    """Be in a new namespace with settings, made in the order of the lab's own.
+
+    With its address a loopback device has settings of its own, which no others are copied to.
+    """
+    with namespaces.scratch(), contextlib.closing(open_netlink()) as netlink:
+        netlink.send([base.bring_up(base.LOOPBACK, "lo")])
+        for item in settings:
+            with contextlib.suppress(OSError):  # what the kernel lacks all namespaces lack
+                files.write(item)
+        yield netlink
 
 
-def _of_devices(wanted: Mapping[str, Link]) -> dict[str, dict[str, tuple[int, ...]]]:
+def _of_devices(
+    netlink: Netlink, wanted: Mapping[str, Link]
+) -> dict[str, dict[str, tuple[int, ...]]]:
     """By their sample; those of which the kernel makes none are left out."""
-    with contextlib.closing(open_netlink()) as netlink:
-        indexes = _make(netlink, wanted)
-        raws, parameters = devices.dump(netlink), of_devices.parameters(netlink)
+    indexes = _make(netlink, wanted)
+    raws, parameters = devices.dump(netlink), of_devices.parameters(netlink)
     return {
         name: of_devices.numbers(raws[index], parameters)
         for name, index in indexes.items()
