@@ -125,7 +125,7 @@ def build(
         if verify:
             made.report = made.probe(progress)
             if made.report.drifted:  # what only this look saw; now that it is known, it is repaired
-                made.applied = made.make_equal(wanted.plan, progress)
+                made.remake(progress)
                 if built:
                     built(made)
                 made.report = made.probe(progress)
@@ -166,10 +166,7 @@ def _remake(folder: LabFolder, wanted: Design, progress: Progress | None) -> Lab
             f"{wanted.topology}",
             "take it down first or name another with -l",
         )
-    applied = before.make_equal(wanted.plan, progress)
-    if before.plan != wanted.plan or before.layout != wanted.layout:
-        store(folder, before.keeper, wanted)
-    return Lab(folder, wanted, applied)
+    return Lab(folder, wanted, before.remake(progress, wanted))
 
 
 def _alive(name: str | None, wait: float) -> LabFolder:

@@ -35,11 +35,16 @@ T = TypeVar("T")
 
 def store(folder: LabFolder, keeper: sandbox.Keeper, wanted: Design) -> None:
     """Write what other commands need to know of a lab."""
+    folder.write(KEEPER, keeper)
+    for file, value in stored(wanted).items():
+        folder.write(file, value)
+
+
+def stored(wanted: Design) -> dict[str, Any]:
+    """The files of a lab's design."""
     from netlab.dataplane import reference
 
-    folder.write(KEEPER, keeper)
-    folder.write(PLAN, wanted.plan)
-    folder.write(LAYOUT, LayoutFile(wanted.layout, reference(wanted.dataplane)))
+    return {PLAN: wanted.plan, LAYOUT: LayoutFile(wanted.layout, reference(wanted.dataplane))}
 
 
 class Lab:
@@ -160,20 +165,23 @@ class Lab:
         """Make the lab equal to its plan again, touching only what differs; `wait` as `verify`."""
         with self.folder.locked(wait=wait):
             self._load()
-            self.applied = self.make_equal(self.plan, progress)
-            return self.applied
+            return self.remake(progress)
 
-    def make_equal(self, plan: Plan, progress: Progress | None) -> Applied:
-        """As `repair`, to any plan, for who holds the lab's lock.
+    def remake(self, progress: Progress | None, wanted: Design | None = None) -> Applied:
+        """As `repair`, for who holds the lab's lock: make it equal to another plan, or to its own.
 
-        Also in large labs all settings of pods are looked at where that may find something: after
-        a verification with failed checks, or a comparison of all that found a difference.
+        What cannot be stored is not begun. Also in large labs all settings of pods are looked at
+        where that may find something: after a verification with failed checks, or a comparison of
+        all that found a difference.
         """
-        folder = self.folder
-        everything = folder.has(RED) or folder.has(DRIFT)
-        applied = self.run_inside(lambda: inside.repair(folder, plan, everything), progress)
+        if wanted and (self.plan, self.layout) == (wanted.plan, wanted.layout):
+            wanted = None
+        plan, folder = wanted.plan if wanted else self.plan, self.folder
+        every = folder.has(RED) or folder.has(DRIFT)
+        with folder.staged(stored(wanted) if wanted else {}):
+            self.applied = self.run_inside(lambda: inside.repair(folder, plan, every), progress)
         folder.mark(DRIFT, on=False)
-        return applied
+        return self.applied
 
     def status(self, *, wait: float = 0) -> Status:
         """Nodes, pods, addresses, daemons and health: None where the lab does not run.

@@ -7,11 +7,15 @@ import sys
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules load ends without a traceback
 
-import click  # noqa: E402
+try:
+    import click
 
-from netlab import __version__  # noqa: E402
-from netlab.cli import enter, host, labs, look, topologies  # noqa: E402
-from netlab.cli.app import App, common, guard, prepare_streams  # noqa: E402
+    from netlab import __version__
+    from netlab.cli import enter, host, labs, look, topologies
+    from netlab.cli.app import App, common, guard, prepare_streams
+except MemoryError:
+    sys.stderr.write("netlab: There is not room to start; raise RLIMIT_AS (ulimit -v).\n")
+    sys.exit(3)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from netlab.errors import BadInput, NetlabError, sentence
+from netlab.kernel import limits
 
 INTERRUPTED = 130  # as shells report an end by Ctrl-C
 F = TypeVar("F", bound=Callable[..., Any])
@@ -234,6 +235,9 @@ def guard(work: Callable[[], int]) -> int:
     except Exception as error:
         if "NETLAB_DEBUG" in os.environ:
             traceback.print_exc()
+        if limit := limits.reached(error):
+            _tell(f"netlab: {limit}")
+            return limit.exit_code
         _tell(
             f"netlab: unexpected {type(error).__name__}: {sentence(str(error))} "
             "(a bug; NETLAB_DEBUG=1 shows where)."

@@ -60,7 +60,7 @@ def receive(fd: int, relay: Callable[..., None]) -> Outcome | None:
     return None
 
 
-def refuse(fd: int, error: NetlabError) -> None:
+def refuse(fd: int, error: Exception) -> None:
     """Send that the work cannot be done."""
     _send(fd, Outcome(error=error))
 

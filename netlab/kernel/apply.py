@@ -11,10 +11,11 @@ import functools
 import gc
 import resource
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
-from netlab.errors import NetlabError
+from netlab.errors import NetlabError, Unmet
 from netlab.kernel import namespaces, objects, observe, rulesets, settings
 from netlab.kernel.apart import Apart
 from netlab.kernel.devices import base
@@ -27,6 +28,7 @@ from netlab.kernel.work import Share, Task, Work, sort
 from netlab.plan.baseline import Baselines, of_device
 from netlab.plan.diff import Diff, Item, diff
 from netlab.plan.exceptions import EXCEPTIONS
+from netlab.plan.names import netns
 from netlab.plan.routing import DEFAULT_RULES, Address, Extra, Sysctl
 from netlab.plan.types import Object, Plan
 
@@ -63,9 +65,9 @@ class Engine:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         if hard != resource.RLIM_INFINITY and len(plan.namespaces) + 64 > hard:
-            raise NetlabError(
-                f"{len(plan.namespaces)} namespaces need as many open files, and the limit here is "
-                f"{hard}",
+            raise Unmet(
+                f"{len(plan.namespaces)} namespaces need as many open files, and the limit "
+                f"RLIMIT_NOFILE is {hard} here",
                 "raise it (ulimit -Hn)",
             )
 
@@ -86,6 +88,8 @@ class Engine:
         before = Netlink.writes + self._writes
         first = remaining = self._settled(all_settings)
         problems: list[str] = []
+        if not remaining.repaired and self._free_names(remaining):
+            remaining = self._settled(all_settings)
         for _ in range(ROUNDS):
             if remaining.repaired:
                 return first, Netlink.writes + self._writes - before
@@ -121,6 +125,26 @@ class Engine:
         spaces = {name: space for name, space in self.plan.namespaces.items() if space.daemons}
         part = Plan(self.plan.topology, (), spaces)
         return diff(spaces, observe.observe(part, self.containers, None, others=False)).awaited
+
+    def _free_names(self, difference: Diff) -> bool:
+        """Take away names that lead to the namespace of another one, whose plan it is nearer to.
+
+        Work in them would go to the other. Their own namespaces are made anew.
+        """
+        planned = {netns(name): name for name in self.plan.namespaces}
+        faults = Counter(item.namespace for item in difference.missing)
+        faults.update(item.namespace for item in difference.unexpected)
+        faults.update(change.namespace for change in difference.changed)
+        wrong: list[str] = []
+        for files in namespaces.shared():
+            own = sorted(
+                (planned[file] for file in files if file in planned), key=faults.__getitem__
+            )
+            wrong += own if namespaces.HOME in files else own[1:]
+        for name in wrong:
+            namespaces.remove(name)
+        self._writes += len(wrong)
+        return bool(wrong)
 
     def _settled(self, all_settings: bool) -> Diff:
         """The difference, once no address is tentative that will be usable by itself."""

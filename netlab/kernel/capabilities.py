@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from netlab.errors import Unmet
-from netlab.kernel import sandbox
+from netlab.kernel import limits, sandbox
 from netlab.kernel import syscalls as sys_
 from netlab.kernel.rulesets import RulesetError, ipset, iptables, nft
 from netlab.kernel.sandbox import rootless
@@ -40,13 +40,19 @@ _NAT = "table ip t {{ chain c {{ type nat hook postrouting priority 100; {}; }}\
 
 
 def missing(names: Iterable[str]) -> dict[str, str]:
-    """Those of the features that this host lacks, each with its remedy."""
+    """Those of the features that this host lacks, each with its remedy.
+
+    Raises Unmet for a limit that did not let all be tried.
+    """
     wanted = list(dict.fromkeys(names))
     if not wanted:
         return {}
-    found = _in_child(wanted)
+    found, problem = _in_child(wanted)
+    limit = limits.reached(problem)
     if SANDBOX not in found:  # nothing else could be tried, so this comes first for all
-        return dict.fromkeys(wanted, remedy(SANDBOX))
+        return dict.fromkeys(wanted, str(limit).rstrip(".") if limit else remedy(SANDBOX))
+    if limit:
+        raise limit
     return {name: remedy(name) for name in wanted if name not in found}
 
 
@@ -81,12 +87,17 @@ def features() -> list[str]:
     return [SANDBOX, *LINK_KINDS, *_TESTS]
 
 
-def _in_child(names: list[str]) -> set[str]:
-    """Try the features in a child process, in new namespaces; returns those that work."""
-    out, into = os.pipe()
-    pid = os.fork()
+def _in_child(names: list[str]) -> tuple[set[str], str]:
+    """Try the features in a child process, in new namespaces.
+
+    Returns those that work, and what was in the way of going on.
+    """
+    with limits.named():
+        out, into = os.pipe()
+        pid = os.fork()
     if pid == 0:
         found: list[str] = []
+        problem = ""
         try:
             user = sys_.CLONE_NEWUSER if rootless() else 0
             # The mount namespace shows whether the rights are real: a restricted user namespace
@@ -95,23 +106,29 @@ def _in_child(names: list[str]) -> set[str]:
             sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
             found.append(SANDBOX)
             found += [name for name in names if name != SANDBOX and _works(name)]
-        except OSError:
-            pass
+        except (OSError, MemoryError) as error:
+            problem = f"{type(error).__name__}: {error}"
         finally:
-            os.write(into, json.dumps(found).encode())
+            os.write(into, json.dumps([found, problem]).encode())
             os._exit(0)
     os.close(into)
-    with os.fdopen(out) as answer:
-        found_names = set(json.load(answer))
-    os.waitpid(pid, 0)
-    return found_names
+    with os.fdopen(out) as lines:
+        answer = lines.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if not answer:  # a library may end its process where memory lacks
+        ended = Unmet(f"What tried this host's features ended with code {code}", "try again")
+        raise limits.of_memory() or ended
+    works, problem = json.loads(answer)
+    return set(works), problem
 
 
 def _works(name: str) -> bool:
     test = _TESTS.get(name)
     try:
         return test() if test else _link_kind(name)
-    except (OSError, RulesetError, Unmet):
+    except (OSError, RulesetError, Unmet) as error:
+        if limits.reached(str(error)):
+            raise OSError(str(error)) from error
         return False
 
 

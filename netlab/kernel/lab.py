@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -26,6 +26,7 @@ T = TypeVar("T")
 KEEPER = "keeper.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _TRIES = 20  # to lock a new folder, which another command may take for one left behind
+_SPARE = 1 << 18  # bytes for the files about processes: twice those of 1,000 pods
 _SOON = 0.01  # seconds between two tries
 
 
@@ -126,19 +127,34 @@ class LabFolder:
 
     def write(self, file: str, value: Any) -> None:
         """Replace a file at once, so that a reader never sees half of it. Raises Unmet."""
-        self.stage(file, value)
-        self.commit(file)
-
-    def stage(self, file: str, value: Any) -> None:
-        """Write what `commit` makes the file, to know before that there is room. Raises Unmet."""
-        document = encode(value)
         with _usable():
-            private.stage(self.folder / file, document)
-
-    def commit(self, file: str) -> None:
-        """Put what was staged in the place of the file. Raises Unmet."""
-        with _usable():
+            private.stage(self.folder / file, encode(value))
             private.commit(self.folder / file)
+
+    @contextlib.contextmanager
+    def staged(self, files: Mapping[str, Any]) -> Iterator[None]:
+        """Replace files after what is done in the block, for which it is known that there is room.
+
+        There is also room for what the block itself writes about processes. Raises Unmet before
+        the block for a folder that is full or read-only.
+        """
+        paths = {self.folder / file: encode(value) for file, value in files.items()}
+        spare = self.folder / "spare"
+        try:
+            with _usable():
+                for path, document in paths.items():
+                    private.stage(path, document, sync=True)
+                private.stage(spare, bytes(max([_SPARE, *map(len, paths.values())])))
+                private.unstage(spare)
+            yield
+            with _usable():
+                for path in paths:
+                    private.commit(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                for path in (*paths, spare):
+                    private.unstage(path)
+            raise
 
     def log(self, namespace: str, process: str) -> Path:
         """Where a container with a command of its own, or a daemon, prints to."""

@@ -16,6 +16,7 @@ from netlab.kernel.syscalls import CLONE_NEWNET, MS_BIND, mount, setns, unmount,
 from netlab.plan.names import netns
 
 FOLDER = "/run/netns"
+HOME = ""  # stands for the sandbox's own namespace among names
 
 
 @functools.cache
@@ -36,6 +37,19 @@ def existing() -> list[str]:
         return []
     folder = os.stat(FOLDER).st_dev
     return [name for name in names if os.stat(f"{FOLDER}/{name}").st_dev != folder]
+
+
+def shared() -> list[list[str]]:
+    """Files of names that lead to one namespace, which somebody's mounts can do; HOME is its own.
+
+    `ip netns` never makes two names for one.
+    """
+    own = os.fstat(home())
+    names: dict[tuple[int, int], list[str]] = {(own.st_dev, own.st_ino): [HOME]}
+    for file in existing():
+        found = os.stat(f"{FOLDER}/{file}")
+        names.setdefault((found.st_dev, found.st_ino), []).append(file)
+    return [files for files in names.values() if len(files) > 1]
 
 
 def open_namespace(name: str) -> int:

@@ -56,13 +56,28 @@ def contents(path: Path) -> bytes:
         return stream.read()
 
 
-def stage(path: Path, document: bytes) -> None:
-    """Write what `commit` then makes the file: that it has room is known before. Raises OSError."""
+def stage(path: Path, document: bytes, *, sync: bool = False) -> None:
+    """Write what `commit` then makes the file: that it has room is known before. Raises OSError.
+
+    Some file systems find out only when they `sync` that they are full, as NFS does.
+    """
     fresh = _fresh(path)
     fresh.unlink(missing_ok=True)
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as stream:
-        stream.write(document)
+    try:
+        with open(fd, "wb") as stream:
+            stream.write(document)
+            stream.flush()
+            if sync:
+                os.fsync(fd)
+    except OSError:
+        unstage(path)
+        raise
+
+
+def unstage(path: Path) -> None:
+    """Forget what was staged, if it was. Raises OSError."""
+    _fresh(path).unlink(missing_ok=True)
 
 
 def commit(path: Path) -> None:

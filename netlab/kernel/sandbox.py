@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from netlab.errors import LabUnavailable, Unmet
-from netlab.kernel import answers, namespaces
+from netlab.errors import LabUnavailable, NetlabError, Unmet
+from netlab.kernel import answers, limits, namespaces
 from netlab.kernel import keeper as keeper_program
 from netlab.kernel import syscalls as sys_
 
@@ -30,6 +30,7 @@ _NAMESPACES = (
 )
 # The lab's folder under a short name: a Unix socket's path, as of a daemon, holds 107 bytes.
 LAB = "/run/lab"
+_FAREWELL = 1.0  # seconds that a keeper may take to end after its processes
 _SAFE = sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC
 
 
@@ -107,7 +108,7 @@ def create(state: Path) -> Sandbox:
 
     Raises Unmet when the kernel or its settings do not allow it.
     """
-    with _FORKING:
+    with _FORKING, limits.named():
         gate_out, gate = os.pipe()
         report_out, report = os.pipe()
         forked = os.fork()
@@ -125,6 +126,8 @@ def create(state: Path) -> Sandbox:
     start = start_of(pid) if pid else None
     if problem or start is None:
         os.close(gate)
+        if found := limits.reached(problem):
+            raise found
         raise Unmet(f"No sandbox can be made here ({problem or 'its keeper died'})", remedy())
     return Sandbox(Keeper(pid, start), gate)
 
@@ -246,7 +249,8 @@ def run_inside(
     _flush()
     caller = os.getpid()
     with _no_interrupt() as interrupt:
-        with _FORKING:  # no other process may get the pipe's end, or it would hold it open
+        # No other process may get the pipe's end, or it would hold it open.
+        with _FORKING, limits.named():
             receiving, sending = os.pipe()
             pid = os.fork()
             if pid == 0:
@@ -260,13 +264,36 @@ def run_inside(
             raise
         finally:
             os.close(receiving)
-            os.waitpid(pid, 0)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if outcome is None:
-        raise LabUnavailable("The lab went away during the command: its keeper is gone.")
+        raise _ended(keeper, code, fresh=bool(keep))
     if outcome.error:
-        raise outcome.error
+        raise limits.reached(outcome.error) or outcome.error
     result: T = outcome.value
     return result
+
+
+def _ended(keeper: Keeper, code: int, *, fresh: bool) -> NetlabError:
+    """Why a process inside ended without an answer; a code above 128 is of a signal, as shells say.
+
+    With the keeper the kernel kills all processes of the lab, and ends the keeper last; but that of
+    a lab not yet whole ends after them.
+    """
+    number = -code if code < 0 else code - 128
+    if number != signal.SIGKILL:
+        how = f"by signal {number}" if number > 0 else f"with code {code}"
+        failure = NetlabError(f"The command's process in the lab ended {how}", "try again")
+        return limits.of_memory() or failure
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(keeper.pid)
+        select.select([pidfd], [], [], _FAREWELL if keeper.alive else 0)
+        os.close(pidfd)
+    if not keeper.alive and not fresh:
+        return LabUnavailable("The lab went away during the command: its keeper is gone.")
+    return Unmet(
+        "The command's process in the lab was killed, as the kernel does for want of memory",
+        "free some, and try again",
+    )
 
 
 def _ignore(*_words: Any) -> None:
@@ -302,9 +329,12 @@ def _step_in(
             _flush()
             os._exit(0)
         os.close(sending)
-        os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os._exit(code if code >= 0 else 128 - code)
     except LabUnavailable as error:
         answers.refuse(sending, error)
+    except OSError as error:
+        answers.refuse(sending, limits.reached(error) or error)
     finally:
         os._exit(0)
 
@@ -318,8 +348,10 @@ def _enter(keeper: Keeper) -> None:
         sys_.setns(pidfd, _NAMESPACES | user)
         os.close(pidfd)
     except PermissionError:
-        raise LabUnavailable("The lab cannot be entered: it is another user's.") from None
-    except OSError:
+        if os.stat(f"/proc/{keeper.pid}").st_uid != os.geteuid():
+            raise LabUnavailable("The lab cannot be entered: it is another user's.") from None
+        raise LabUnavailable("The lab cannot be entered", remedy()) from None
+    except ProcessLookupError:
         raise LabUnavailable("The lab is gone: its keeper ended.") from None
     os.chdir("/")
 

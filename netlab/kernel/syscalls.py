@@ -12,6 +12,15 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+# As sysctls such as user.max_net_namespaces call them.
+_KINDS = {
+    CLONE_NEWUSER: "user",
+    CLONE_NEWNET: "net",
+    CLONE_NEWNS: "mnt",
+    CLONE_NEWPID: "pid",
+    CLONE_NEWUTS: "uts",
+    CLONE_NEWIPC: "ipc",
+}
 
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
@@ -38,8 +47,9 @@ def _check(result: int, call: str) -> None:
 
 
 def unshare(flags: int) -> None:
-    """Put the caller into new namespaces; raises OSError."""
-    _check(_libc.unshare(flags), "unshare")
+    """Put the caller into new namespaces; raises OSError, which names their kinds."""
+    kinds = "+".join(kind for flag, kind in _KINDS.items() if flags & flag)
+    _check(_libc.unshare(flags), f"unshare {kinds}")
 
 
 def setns(fd: int, flags: int) -> None:

@@ -68,6 +68,8 @@ def compile_plan(
     for node in layout.nodes:
         _node(plan, layout, dataplane, node)
     for space in plan.namespaces.values():
+        if force:
+            _replace(space)
         space.ruleset = merged(space.ruleset)
         _by_the_kernel(space)
     plan.requires = _requires(plan, dataplane)
@@ -140,6 +142,12 @@ def _pod(pod: PodSpec, layout: Layout) -> Namespace:
             for c in pod.containers
         ],
     )
+
+
+def _replace(space: Namespace) -> None:
+    """Of what has one key the last stays: where networks overlap, daemons replace each other's."""
+    space.routes = list({way.key: way for way in space.routes}.values())
+    space.neighbours = list({entry.key: entry for entry in space.neighbours}.values())
 
 
 def _by_the_kernel(space: Namespace) -> None:

@@ -51,7 +51,7 @@ def verify(
     sample = sample or Sample()
     whole = too_many(layout, sample)
     lab = Lab(layout, dataplane, plan)
-    neighbours = Neighbours(lab)
+    neighbours = Neighbours(lab, tell)
     compared = _compare(drift, tell, all_settings=False)
     checks: list[Check] = []
     fitting, skipped = [], []

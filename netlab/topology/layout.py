@@ -50,7 +50,7 @@ def lay_out(cluster: Cluster, ipam: Ipam | None = None, *, force: bool = False) 
     """
     cluster_cidrs = networks(cluster.cluster_cidr, "cluster CIDR")
     service_cidrs = networks(cluster.service_cidr, "service CIDR")
-    pools = _pools(cluster, cluster_cidrs)
+    pools = [replace(pool, forced=force) for pool in _pools(cluster, cluster_cidrs)]
     segments = underlay.subnets(cluster, dual_stack=len(cluster_cidrs) > 1)
     if not force:
         _check_overlaps(cluster_cidrs, service_cidrs, segments)

@@ -28,12 +28,16 @@ class User:
         os.chown(self.runtime, USER, USER)
         self.state = self.runtime / "netlab"
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, limits: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command; `limits` are options of prlimit."""
+        limited = ("prlimit", *limits) if limits else ()
         identity = [f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--bounding-set=-all"]
         python = shutil.which("python3", path="/usr/bin")
         assert python, "a Python that every user may run is needed in /usr/bin"
         return subprocess.run(
-            ["setpriv", *identity, "--no-new-privs", python, "-m", "netlab", *arguments],
+            ["setpriv", *identity, "--no-new-privs", *limited, python, "-m", "netlab", *arguments],
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": str(self.packages),

@@ -6,7 +6,8 @@ import shutil
 import threading
 from collections.abc import Mapping, Sequence
 
-from netlab.errors import Unmet, shown
+from netlab.errors import NetlabError, Unmet, shown
+from netlab.kernel import limits
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import ready
 from netlab.kernel.processes.containers import Containers, Known
@@ -28,6 +29,7 @@ class Processes:
         self._daemons = Daemons(folder)
         self._worker: threading.Thread | None = None
         self._problems: list[str] = []
+        self._failure: NetlabError | None = None
 
     def warm_up(self) -> None:
         """Start what containers are forked from, so that it is ready by the time it is needed."""
@@ -50,11 +52,13 @@ class Processes:
             self._worker.start()
 
     def finish(self) -> list[str]:
-        """Wait for what `begin` began; returns what failed, in words."""
+        """Wait for what `begin` began; returns what failed, in words. Raises Unmet for a limit."""
         if self._worker:
             self._worker.join()
             self._worker = None
         problems, self._problems = self._problems, []
+        if self._failure:
+            raise self._failure
         return problems
 
     def _start(self, wanted: Sequence[tuple[str, Process]]) -> None:
@@ -65,8 +69,11 @@ class Processes:
                 self._problems += self._containers.start(containers)
             if daemons:
                 self._problems += self._daemons.start(daemons)
+        except NetlabError as error:
+            self._failure = error
         except Exception as error:  # a thread's own would be printed, and the lab taken for whole
-            self._problems.append(str(error))
+            self._problems.append(f"{type(error).__name__}: {error}")
+        self._failure = next(filter(None, map(limits.reached, self._problems)), self._failure)
 
     def stop(self, namespace: str, name: str | None = None) -> None:
         """End a namespace's processes, or one of them; returns when their sockets are free."""

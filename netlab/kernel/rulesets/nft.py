@@ -18,6 +18,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from netlab.errors import Unmet
+from netlab.kernel import limits
 from netlab.kernel.rulesets.errors import RulesetError
 from netlab.kernel.rulesets.listing import parse
 from netlab.plan.rulesets import NftTable, Ruleset
@@ -36,7 +37,9 @@ Item = TypeVar("Item", bound=Elements)
 def _library() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL("libnftables.so.1")
-    except OSError:
+    except OSError as error:
+        if limits.reached(error):
+            raise
         raise Unmet("The library libnftables is not installed", REMEDY) from None
     library.nft_ctx_new.restype = ctypes.c_void_p
     library.nft_ctx_get_output_buffer.restype = ctypes.c_char_p

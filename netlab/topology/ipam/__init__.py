@@ -20,10 +20,14 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A cluster's pod network of one family, and the mask of what a node gets of it."""
+    """A cluster's pod network of one family, and the mask of what a node gets of it.
+
+    `forced`: CIDRs that nodes were given may overlap, to show what breaks.
+    """
 
     network: Network
     node_mask: int
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

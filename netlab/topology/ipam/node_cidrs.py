@@ -18,7 +18,8 @@ def node_cidrs(pool: Pool, wishes: Sequence[Wish]) -> list[Network]:
         if own:
             given[wish.node] = own[0]
             _check(wish.node, own[0], pool)
-    refuse_overlaps([(f"pod CIDR of {name}", cidr) for name, cidr in given.items()])
+    if not pool.forced:
+        refuse_overlaps([(f"pod CIDR of {name}", cidr) for name, cidr in given.items()])
     pieces = _free(pool, list(given.values()))
     result = []
     for wish in wishes:
