@@ -56,12 +56,15 @@ def build(folder: LabFolder, plan: Plan, whole: Callable[[], None]) -> Applied:
     return Applied(changes, changes, seconds)
 
 
-def repair(folder: LabFolder, plan: Plan, all_settings: bool) -> Applied:
-    """Make a lab equal to a plan, touching only what differs."""
+def repair(
+    folder: LabFolder, plan: Plan, anew: Sequence[str] = (), *, all_settings: bool = False
+) -> Applied:
+    """Make a lab equal to a plan, touching only what differs, and the namespaces `anew` anew."""
     started = time.perf_counter()
     held.clear(plan.namespaces)
     engine = _engine(folder, plan)
     before = encode(engine.baselines)
+    engine.forget(anew)
     difference, writes = engine.converge(all_settings=all_settings)
     if encode(engine.baselines) != before:
         folder.write(BASELINES, engine.baselines)

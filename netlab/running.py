@@ -167,19 +167,23 @@ class Lab:
             self._load()
             return self.remake(progress)
 
-    def remake(self, progress: Progress | None, wanted: Design | None = None) -> Applied:
+    def remake(
+        self, progress: Progress | None, wanted: Design | None = None, anew: Sequence[str] = ()
+    ) -> Applied:
         """As `repair`, for who holds the lab's lock: make it equal to another plan, or to its own.
 
-        What cannot be stored is not begun. Also in large labs all settings of pods are looked at
-        where that may find something: after a verification with failed checks, or a comparison of
-        all that found a difference.
+        What cannot be stored is not begun. The namespaces `anew` are made anew. Also in large labs
+        all settings of pods are looked at where that may find something: after a verification with
+        failed checks, or a comparison of all that found a difference.
         """
         if wanted and (self.plan, self.layout) == (wanted.plan, wanted.layout):
             wanted = None
         plan, folder = wanted.plan if wanted else self.plan, self.folder
         every = folder.has(RED) or folder.has(DRIFT)
         with folder.staged(stored(wanted) if wanted else {}):
-            self.applied = self.run_inside(lambda: inside.repair(folder, plan, every), progress)
+            self.applied = self.run_inside(
+                lambda: inside.repair(folder, plan, anew, all_settings=every), progress
+            )
         folder.mark(DRIFT, on=False)
         return self.applied
 

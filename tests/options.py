@@ -98,10 +98,11 @@ MAKING = (
     Case("--no-verify", ("up", *SMALL), ("--no-verify",)),
 )
 # What needs a test of its own: a file that is written, a lab of many pods, a lock that another
-# command has.
+# command has, a lab that runs.
 OTHERWISE = {
     ("verify", "--junit"),
     ("diff", "--all-settings"),
+    ("up", "--rebuild"),
     *((command, "--wait") for command in ("up", "verify", "diff", "status", "down")),
 }
 

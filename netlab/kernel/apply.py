@@ -103,6 +103,12 @@ class Engine:
             raise ApplyError(f"{len(left)} differences remain after repair: {left[0]}{why}.")
         return first, Netlink.writes + self._writes - before
 
+    def forget(self, names: Iterable[str]) -> None:
+        """Take namespaces away with all that runs in them, to be made anew."""
+        for name in names:
+            self.containers.stop(name)
+            namespaces.remove(name)
+
     def difference(self, *, all_settings: bool = False) -> Diff:
         """Kernel against plan; `all_settings`: those of all pods, however many there are."""
         self.baselines = self._completed()
