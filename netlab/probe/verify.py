@@ -48,7 +48,7 @@ def verify(
     sample = sample or Sample()
     whole = too_many(layout, sample)
     lab = Lab(layout, dataplane, plan)
-    neighbours = Neighbours(lab)
+    neighbours = Neighbours(lab, tell)
     checks: list[Check] = []
     if drift:
         tell("kernel against plan")

@@ -14,7 +14,7 @@ import pytest
 
 import netlab as package
 from netlab import Lab
-from netlab.errors import LabUnavailable
+from netlab.errors import Unmet
 from netlab.kernel import held
 from netlab.kernel.objects import neighbour
 from netlab.plan.probing import lab as probing
@@ -112,7 +112,7 @@ def killed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
 
     with monkeypatch.context() as patch:
         patch.setattr(mesh, "spread", die)
-        with pytest.raises(LabUnavailable):
+        with pytest.raises(Unmet, match="killed"):
             lab.verify(full=True)
     assert len(entries(lab)) >= 10
 

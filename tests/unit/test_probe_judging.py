@@ -41,6 +41,7 @@ from netlab.probe.engines import icmp4, icmp6, ip, neighbours
 from netlab.probe.engines.flush import Entry
 from netlab.probe.engines.neighbours import Neighbours
 from netlab.probe.engines.sockets import checksum
+from netlab.probe.engines.wire import ends
 from netlab.probe.result import Report, to_json
 from tests.unit.labs import HostRoutes, lab_of
 from tests.unit.plans import DUAL_STACK, TWO_SUBNETS
@@ -322,6 +323,8 @@ def test_between_subnets_the_entry_is_the_routers() -> None:
     assert routed.left_by("node-1", "192.168.2.1") == {
         Entry("node-1", "eth0", "192.168.1.254"),
         Entry("node-2", "eth0", "192.168.2.254"),
+        Entry("router", "eth0", "192.168.1.1"),
+        Entry("router", "eth1", "192.168.2.1"),
     }
 
 
@@ -360,6 +363,62 @@ def test_a_small_lab_is_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "flush", lambda entries: pytest.fail("nothing to flush"))
     known = table(3, 2)
     assert known.batches([("pod-1-1", "10.244.1.2")] * 100, lambda item: item, list)
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How often the tables will have been full, each time that somebody asks; at last never again.
+
+    And no pauses, and nothing that is flushed.
+    """
+    counts = [0]
+    told = itertools.accumulate(iter(lambda: counts.pop(0) if counts else 0, None))
+    monkeypatch.setattr(neighbours.neighbour_tables, "refusals", lambda: next(told))
+    monkeypatch.setattr(neighbours, "flush", lambda entries: list(entries))
+    monkeypatch.setattr(neighbours, "_PAUSES", (0.0, 0.0))
+    return counts
+
+
+def echo_to(address: str) -> Echo:
+    return Echo("pod-1-1", address)
+
+
+def test_what_failed_while_a_table_was_full_is_asked_again(full: list[int]) -> None:
+    """Only that, in smaller batches, and it is said."""
+    said: list[str] = []
+    known = Neighbours(lab_of(nodes=2, pods_per_node=2), said.append)
+    full += [3]
+    asked: list[list[str]] = []
+
+    def work(batch: Sequence[Echo]) -> list[EchoReply]:
+        asked.append([echo.target for echo in batch])
+        lost = len(asked) == 1
+        return [
+            EchoReply(error="no reply" if lost and echo.target != "10.244.0.3" else None)
+            for echo in batch
+        ]
+
+    targets = ["10.244.0.3", "10.244.1.2", "10.244.1.3"]
+    replies = known.batches([echo_to(one) for one in targets], ends, work)
+    assert [reply.error for reply in replies] == [None] * 3
+    assert asked == [targets, ["10.244.1.2", "10.244.1.3"]]
+    assert said == ["2 probes again: the kernel's neighbour table had no room for them"]
+    assert known.room < neighbours.ROOM
+
+
+def test_what_fails_while_no_table_is_full_is_not_asked_again(full: list[int]) -> None:
+    known = Neighbours(lab_of(nodes=2, pods_per_node=2), lambda words: pytest.fail(words))
+    replies = known.batches([echo_to("10.244.1.2")], ends, lambda batch: [EchoReply(error="lost")])
+    assert [reply.error for reply in replies] == ["lost"]
+
+
+def test_a_table_that_stays_full_is_in_the_error(full: list[int]) -> None:
+    known = Neighbours(lab_of(nodes=2, pods_per_node=2))
+    full += [1, 1, 1]
+    replies = known.batches([echo_to("10.244.1.2")], ends, lambda batch: [EchoReply(error="lost")])
+    assert [reply.error for reply in replies] == [
+        "lost, while the kernel's neighbour table was full"
+    ]
 
 
 def test_the_json_has_the_contracts_shape() -> None:

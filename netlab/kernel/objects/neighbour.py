@@ -136,7 +136,6 @@ def _send(
     refused: set[object] = set()
     with namespaces.inside(namespace), contextlib.closing(open_netlink()) as netlink:
         requests = []
-        fixed = _fixed(netlink) if learned else set()
         for device, items in by_device.items():
             try:
                 index = socket.if_nametoindex(device)
@@ -144,20 +143,26 @@ def _send(
                 refused.update(items)
             else:
                 requests += [
-                    ask(index, item) for item in items if (index, item.address) not in fixed
+                    ask(index, item)
+                    for item in items
+                    if not learned or _expires(netlink, index, item)
                 ]
         refused.update(error.request.subject for error in netlink.send(requests))
     return refused
 
 
-def _fixed(netlink: Netlink) -> set[tuple[int, str]]:
-    """Device and address of the entries that do not expire."""
-    fixed = set()
-    for body in netlink.dump(_QUESTION):
-        if int.from_bytes(body[8:10], sys.byteorder) & _FIXED:
-            (_, index, *_), values = _read(body)
-            fixed.add((index, values.get("NDA_DST", "")))
-    return fixed
+def _expires(netlink: Netlink, index: int, item: Neighbour) -> bool:
+    """Whether there is such an entry, which was learned.
+
+    Asked for alone: a dump looks through the entries of all namespaces of the kernel.
+    """
+    fields = {"family": family(item.address), "ifindex": index}
+    attributes = (("NDA_DST", item.address),)
+    try:
+        body = netlink.ask(request(ndmsg, rtnl.RTM_GETNEIGH, 0, fields, attributes, item))
+    except OSError:
+        return False
+    return not int.from_bytes(body[8:10], sys.byteorder) & _FIXED
 
 
 def _new(index: int, item: Neighbour) -> Request:

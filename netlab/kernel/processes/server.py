@@ -14,6 +14,11 @@ import select
 import socket
 import sys
 
+# The class in C below `socket.socket`, and its numbers as such: what Python does around them makes
+# every process that is forked to serve copy memory. Its sockets are used as others are.
+Socket = socket.SocketType
+STREAM, DGRAM, NONBLOCK = map(int, (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_NONBLOCK))
+INET, INET6, ONLY6 = int(socket.AF_INET), int(socket.AF_INET6), int(socket.IPPROTO_IPV6)
 IDLE = 10.0  # seconds a client may take to ask
 LIMIT = 8192  # bytes of a request
 
@@ -21,13 +26,18 @@ LIMIT = 8192  # bytes of a request
 class Server:
     """Listening sockets and the clients that have not asked yet."""
 
-    def __init__(self, pod: str, container: str, listeners: list[socket.socket]) -> None:
+    def __init__(self, pod: str, container: str, listeners: list[Socket]) -> None:
         self.name = f"{pod} {container}"
         self.listeners = {sock.fileno(): sock for sock in listeners}
-        self.clients: dict[int, tuple[socket.socket, tuple[str, int], bytearray]] = {}
+        self.clients: dict[int, tuple[Socket, tuple[str, int], bytearray]] = {}
         self.poll = select.epoll()
         for fd in self.listeners:
             self.poll.register(fd, select.EPOLLIN)
+
+    def close(self) -> None:
+        for sock in self.listeners.values():
+            sock.close()
+        self.poll.close()
 
     def run(self) -> None:
         while True:
@@ -45,11 +55,12 @@ class Server:
         sock = self.listeners.get(fd)
         if sock is None:
             self.read(fd)
-        elif sock.type == socket.SOCK_DGRAM:
+        elif sock.type == DGRAM:
             _, client = sock.recvfrom(LIMIT)
             sock.sendto(self.answer(client), client)
         else:
-            connection, client = sock.accept()
+            number, client = sock._accept()  # type: ignore[attr-defined, unused-ignore]
+            connection = Socket(fileno=number)
             connection.setblocking(False)
             self.clients[connection.fileno()] = (connection, client, bytearray())
             self.poll.register(connection.fileno(), select.EPOLLIN)
@@ -85,34 +96,33 @@ class Server:
             client[0].close()
 
 
-def listen(port: int, local_port: int) -> list[socket.socket]:
+def listen(port: int, local_port: int) -> list[Socket]:
     """The server's sockets in the current network namespace. Raises OSError if a port is taken.
 
     On a kernel or in a namespace without IPv6 they are of IPv4 alone.
     """
-    result = [bound(socket.SOCK_STREAM, "127.0.0.1", local_port)]
+    result = [bound(STREAM, "127.0.0.1", local_port)]
     everywhere = "0.0.0.0"
     try:
-        result.append(bound(socket.SOCK_STREAM, "::1", local_port))
+        result.append(bound(STREAM, "::1", local_port))
         everywhere = "::"
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise
-    result += [bound(kind, everywhere, port) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)]
+    result.append(bound(STREAM, everywhere, port))
+    result.append(bound(DGRAM, everywhere, port))
     return result
 
 
-def bound(kind: int, host: str, port: int) -> socket.socket:
+def bound(kind: int, host: str, port: int) -> Socket:
     """A socket bound to an address; to `::`, it serves both families."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, kind)
+    sock = Socket(INET6 if ":" in host else INET, kind | NONBLOCK)
     if host == "::":
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.setsockopt(ONLY6, socket.IPV6_V6ONLY, 0)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind((host, port))
-    if kind == socket.SOCK_STREAM:
+    if kind == STREAM:
         sock.listen(128)
-    sock.setblocking(False)
     return sock
 
 

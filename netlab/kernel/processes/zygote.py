@@ -1,19 +1,25 @@
 """The process containers are forked from: started once, lean, so that a fork is cheap.
 
-It reads one JSON line a container, numbered from 0, from standard input, and says on standard
-output which process each has become; that process itself says there if it cannot be the container.
-When all have closed standard output, every container is made, or has said why not: they make
-themselves side by side. A container is process 1 of a PID namespace, with mount and UTS namespaces
-of its own, in the network namespace of its pod. Run as a program inside the sandbox; see
-`containers.py`.
+It reads a list of containers, as `marshal` writes it, from standard input, and says on standard
+output which process each has become: `pid NUMBER PID`, by its number in the list. That process says
+`error NUMBER WORDS` there if it cannot be the container. When all have closed standard output,
+every container is made, or has said why not: they make themselves side by side.
+
+A container is process 1 of a PID namespace, with mount and UTS namespaces of its own, in the
+network namespace of its pod. What costs is memory: a fork copies the page tables, and then each
+side copies the pages that it writes, to count references too. Hence there is little here to import,
+and what a container needs is looked up and done once before. Run as a program inside the sandbox;
+see `containers.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
-import json
+import marshal
 import os
+import select
 import sys
 from typing import Any, NoReturn
 
@@ -21,6 +27,8 @@ CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x4000000, 0x20
 READ_ONLY, NOSUID_NODEV_NOEXEC, BIND = 0x1, 0xE, 0x1000
 REC_PRIVATE, MNT_DETACH, PR_SET_NAME = 0x44000, 2, 15
 SIGPIPE = 13
+AT_ONCE = 4  # containers that make themselves: more would take the processors from whoever builds
+PATIENCE = 1.0  # seconds for one of them, which may have been killed
 # Names are bind mounts in the keeper's mount namespace; this process keeps none of them in its
 # own, since every container's mount namespace is a copy of it.
 NAMES = "/proc/1/root/run/netns"
@@ -30,8 +38,14 @@ ETC = ("hosts", "hostname", "resolv.conf")
 libc = ctypes.CDLL(None, use_errno=True)
 
 
+# Looked up here, and so not by each container.
+CALLS = {
+    name: libc[name] for name in ("setns", "unshare", "sethostname", "mount", "umount2", "prctl")
+}
+
+
 def call(name: str, *arguments: Any) -> None:
-    if getattr(libc, name)(*arguments) != 0:
+    if CALLS[name](*arguments) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{name}: {os.strerror(code)}")
 
@@ -53,13 +67,18 @@ class Zygote:
         call("umount2", b"/run/netns", MNT_DETACH)
         self.own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
         self.places = {name: place for name in ETC if (place := place_of(f"/etc/{name}"))}
+        os.makedirs(FILES, exist_ok=True)
         self.written: set[str] = set()
+        self.turn, self.done = os.pipe()
+        os.write(self.done, b"." * AT_ONCE)
 
     def start(self, container: dict[str, Any]) -> int:
         """Fork one container; returns its process id in the sandbox. Raises OSError."""
         if container["namespace"] not in self.written:
             write(container["namespace"], container["files"])
             self.written.add(container["namespace"])
+        if select.select([self.turn], [], [], PATIENCE)[0]:
+            os.read(self.turn, 1)
         call("setns", self.own_pids, CLONE_NEWPID)
         unshare(CLONE_NEWPID, "pid")
         pid = os.fork()
@@ -81,10 +100,11 @@ class Zygote:
             self.mount(container["namespace"])
             call("prctl", PR_SET_NAME, container["name"][:15].encode(), 0, 0, 0)
             if container["command"]:
-                execute(container)
-            serve(container, answers)
+                self.execute(container)
+            self.serve(container, answers)
         except (OSError, MemoryError) as error:
-            say(answers, {"number": container["number"], "error": words(error)})
+            say(answers, f"error {container['number']} {words(error)}")
+            os.write(self.done, b".")
         finally:
             os._exit(1)
 
@@ -94,6 +114,28 @@ class Zygote:
         call("mount", b"sysfs", b"/sys", b"sysfs", NOSUID_NODEV_NOEXEC | READ_ONLY, None)
         for name, place in self.places.items():
             call("mount", f"{FILES}/{pod}/{name}".encode(), place, None, BIND, None)
+
+    def execute(self, container: dict[str, Any]) -> NoReturn:
+        log = os.open(container["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for fd, number in ((null, 0), (log, 1), (log, 2)):
+            os.dup2(fd, number)
+        libc.signal(SIGPIPE, 0)  # which Python ignores, and whoever it becomes would too
+        os.write(self.done, b".")
+        command = container["command"]
+        os.execvpe(command[0], command, container["environment"])
+
+    def serve(self, container: dict[str, Any], answers: int) -> None:
+        """Be the server; it listens before standard output is closed."""
+        sockets = server.listen(container["port"], container["local_port"])
+        own = server.Server(container["pod"] or container["hostname"], container["name"], sockets)
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2, answers):
+            os.dup2(null, fd)
+        os.write(self.done, b".")
+        for fd in (self.turn, self.done, self.own_pids):
+            os.close(fd)
+        own.run()
 
 
 def place_of(path: str) -> bytes:
@@ -110,52 +152,35 @@ def place_of(path: str) -> bytes:
 
 def write(pod: str, files: dict[str, str]) -> None:
     """Write a pod's files in place: containers of it that run have them mounted."""
-    os.makedirs(f"{FILES}/{pod}", exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(f"{FILES}/{pod}")
     for name, text in files.items():
         fd = os.open(f"{FILES}/{pod}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.write(fd, text.encode())
         os.close(fd)
 
 
-def execute(container: dict[str, Any]) -> NoReturn:
-    log = os.open(container["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    null = os.open(os.devnull, os.O_RDONLY)
-    for fd, number in ((null, 0), (log, 1), (log, 2)):
-        os.dup2(fd, number)
-    libc.signal(SIGPIPE, 0)  # which Python ignores, and whoever it becomes would too
-    command = container["command"]
-    os.execvpe(command[0], command, container["environment"])
-
-
-def serve(container: dict[str, Any], answers: int) -> None:
-    """Be the server; it listens before standard output is closed."""
-    sockets = server.listen(container["port"], container["local_port"])
-    own = server.Server(container["pod"] or container["hostname"], container["name"], sockets)
-    null = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2, answers):
-        os.dup2(null, fd)
-    own.run()
-
-
-def say(fd: int, answer: dict[str, Any]) -> None:
+def say(fd: int, line: str) -> None:
     """Write a line at once: others write there too."""
-    os.write(fd, json.dumps(answer).encode() + b"\n")
+    os.write(fd, f"{line}\n".encode())
 
 
 def words(error: BaseException) -> str:
+    """What is wrong, on one line."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def main() -> None:
     zygote = Zygote()
+    server.Server("", "", server.listen(0, 0)).close()  # what is done for the first time costs most
     gc.freeze()  # so that a container shares the interpreter's memory as long as it can
     gc.disable()
-    for number, line in enumerate(sys.stdin):
+    for number, container in enumerate(marshal.load(sys.stdin.buffer)):
+        container["number"] = number
         try:
-            container = json.loads(line) | {"number": number}
-            say(1, {"number": number, "pid": zygote.start(container)})
+            say(1, f"pid {number} {zygote.start(container)}")
         except (OSError, MemoryError) as error:
-            say(1, {"number": number, "error": words(error)})
+            say(1, f"error {number} {words(error)}")
 
 
 if __name__ == "__main__":

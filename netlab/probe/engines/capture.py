@@ -79,6 +79,12 @@ class Capture:
         )
 
     def drain(self) -> list[Captured]:
-        """All frames that have passed, namespace by namespace in their order."""
+        """The frames that passed since the last time, namespace by namespace in their order."""
         self.read()
-        return [frame for frames in self._frames.values() for frame in frames]
+        frames = [frame for frames in self._frames.values() for frame in frames]
+        self._frames = {name: [] for name in self._sockets}
+        return frames
+
+    @property
+    def namespaces(self) -> Iterable[str]:
+        return self._sockets

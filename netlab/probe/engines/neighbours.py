@@ -11,31 +11,48 @@ don't count, and are left alone.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from netlab.kernel import held
+from netlab.kernel import held, neighbour_tables
 from netlab.plan.attachment import Attachment
+from netlab.plan.links import Veth
 from netlab.plan.probing.lab import Host, Lab, address
 from netlab.plan.routing import Neighbour, is_ipv6
 from netlab.probe.engines.flush import Entry, flush
-from netlab.topology.resolved import of_family
+from netlab.topology.resolved import ROUTER, of_family
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 ROOM = 400  # entries of a table that one batch may leave; the rest of the limit is for others
+_LEAST_ROOM = 50
+# Seconds before what had no room is asked again; the kernel makes room of entries 5 seconds old.
+_PAUSES = (0.0, 1.0, 5.0)
 
 
 class Neighbours:
     """Knows which entries a probe between two addresses of a lab leaves behind."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, tell: Callable[[str], None] = lambda words: None) -> None:
+        self.tell = tell
+        self.room = ROOM
+        self.refusals = neighbour_tables.refusals()
         # What is left so far, in the table of IPv4 and in that of IPv6.
         self.left: dict[bool, set[Entry]] = {False: set(), True: set()}
         self.attachments = lab.attachments
         self.hosts: dict[str, Host] = {host.name: host for host in lab.hosts}
         self.uplinks = {name: lab.uplink(host).name for name, host in self.hosts.items()}
+        self.router = (
+            {
+                link.peer.namespace: link.name
+                for link in lab.plan.namespaces[ROUTER].links
+                if isinstance(link, Veth) and link.peer
+            }
+            if ROUTER in lab.plan.namespaces
+            else {}
+        )
         self.owners = {
             item.ip: namespace.name
             for namespace in lab.plan.namespaces.values()
@@ -69,22 +86,55 @@ class Neighbours:
         """Do `work` on all items, cut where the room is used up, and clean up between.
 
         `ends` tells an item's source namespace and target address. What earlier calls have left
-        counts too.
+        counts too. What fails while a table is full is no fault of the lab: it is done again.
         """
         results: list[R] = []
+        for batch in self._cut(items, ends):
+            part = list(work(batch))
+            for pause in _PAUSES:
+                failed = [index for index, one in enumerate(part) if _error(one)]
+                if not failed or not self._overflowed():
+                    break
+                self._make_room(len(failed), pause)
+                again = self._cut([batch[index] for index in failed], ends)
+                outcomes = (one for smaller in again for one in work(smaller))
+                for index, outcome in zip(failed, outcomes, strict=True):
+                    part[index] = outcome
+            else:
+                part = [_doubted(one) for one in part] if self._overflowed() else part
+            results += part
+        return results
+
+    def _cut(
+        self, items: Sequence[T], ends: Callable[[T], tuple[str, str]]
+    ) -> Iterator[Sequence[T]]:
+        """Batches for which there is room; what one leaves is flushed before the next."""
         batch: list[T] = []
         for item in items:
             source, ip = ends(item)
             table = self.left[is_ipv6(ip)]
             new = self.left_by(source, ip) - table
-            if len(table) + len(new) > ROOM:
-                results += work(batch)
+            if len(table) + len(new) > self.room:
+                if batch:
+                    yield batch
                 self._flush_all()
                 batch = []
                 new = self.left_by(source, ip)
             batch.append(item)
             table |= new
-        return results + list(work(batch))
+        if batch:
+            yield batch
+
+    def _overflowed(self) -> bool:
+        """Whether a table had no room for something since this was last asked."""
+        before, self.refusals = self.refusals, neighbour_tables.refusals()
+        return self.refusals > before
+
+    def _make_room(self, count: int, pause: float) -> None:
+        self.room = max(self.room // 2, _LEAST_ROOM)
+        self.tell(f"{count} probes again: the kernel's neighbour table had no room for them")
+        self._flush_all()
+        time.sleep(pause)
 
     @contextlib.contextmanager
     def held(self, sources: Sequence[str], targets: Sequence[str], ipv6: bool) -> Iterator[None]:
@@ -181,6 +231,11 @@ class Neighbours:
                 yield from self._link_local(host.name, device, other.name, asker)
         elif gateway := of_family(host.subnet.gateways, ipv6):
             yield Entry(host.name, device, str(gateway))
+            port = self.router[host.subnet.switch]
+            yield Entry(ROUTER, port, str(address(host, ipv6)))
+            if ipv6:
+                yield from self._link_local(host.name, device, ROUTER, port)
+                yield from self._link_local(ROUTER, port, host.name, device)
 
     def _to_node(self, pod: Attachment, ipv6: bool) -> Iterator[Entry]:
         """A pod and its gateway."""
@@ -201,6 +256,17 @@ class Neighbours:
     def _host(self, name: str) -> Host | None:
         pod = self.attachments.get(name)
         return self.hosts.get(pod.node if pod else name)
+
+
+def _error(outcome: Any) -> str | None:
+    found: str | None = getattr(outcome, "error", None)
+    return found
+
+
+def _doubted(outcome: Any) -> Any:
+    """An outcome whose error may be that of the instrument says so."""
+    words = "while the kernel's neighbour table was full"
+    return outcome._replace(error=f"{outcome.error}, {words}") if outcome.error else outcome
 
 
 def _own(pod: Attachment, ipv6: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
 
@@ -9,14 +10,14 @@ from netlab.plan.probing.actions import CapturedEcho, Echo, EchoReply, Sighting
 from netlab.probe.engines import bpf
 from netlab.probe.engines.capture import Capture, Captured
 from netlab.probe.engines.decode import decode
-from netlab.probe.engines.flush import Entry
+from netlab.probe.engines.flush import Entry, flush
 from netlab.probe.engines.icmp import send_echoes
 from netlab.probe.engines.neighbours import Neighbours
-from netlab.probe.engines.sockets import TIMEOUT
+from netlab.probe.engines.sockets import TIMEOUT, chunks
 from netlab.probe.engines.solicitations import solicitations
 
 COOKIE = b"netlab"  # a captured echo's payload: this, 2 bytes of the run, 4 of the echo's number
-_ATTEMPTS = 3  # of sending, while the capture loses frames
+_AT_A_TIME = (64, 8, 1)  # paths that are sent again, while the capture loses frames
 _ICMP_HEADER = 8
 _ECHO_REQUESTS = (8, 128)  # ICMP, ICMPv6
 
@@ -31,50 +32,84 @@ def send_captured(
 
     The hosts there first forget each other's MACs: that they find them is part of the proof.
     """
-    switches = list(switches)
-    awaited = any(echo.unresolved for echo in echoes)
-    for attempt in range(1, _ATTEMPTS + 1):
-        cookies, replies, frames, lost, dropped = _send(echoes, switches, neighbours, awaited)
-        if not dropped:
-            break
-        # What the instrument lost is no fault of the network: ask again.
-        tell(f"paths on the underlay again: {dropped} frames were lost by the capture")
-        if attempt == _ATTEMPTS:
-            lost = lost | dict.fromkeys(switches, f"the capture lost {dropped} frames")
-    found = carrying(frames, cookies)
-    asked = list(solicitations(frames)) if awaited else []
-    return [
-        Sighting(
-            reply,
-            [((item.namespace, item.device), decode(item.frame)) for item in found[number]],
-            asked,
-            lost,
-        )
-        for number, reply in enumerate(replies)
-    ]
-
-
-def _send(
-    echoes: Sequence[CapturedEcho], switches: list[str], neighbours: Neighbours, awaited: bool
-) -> tuple[dict[bytes, int], list[EchoReply], list[Captured], dict[str, str], int]:
-    """All echoes once: their cookies, the replies, what was captured, what was not and why."""
     common = COOKIE + os.urandom(2)
-    cookies = {common + number.to_bytes(4, "big"): number for number in range(len(echoes))}
+    awaited = any(echo.unresolved for echo in echoes)
     program = bpf.echoes(common, len(common) + 4, solicitations=awaited)
-    sent = [
-        Echo(echo.namespace, echo.target, cookie, echo.wanted)
-        for cookie, echo in zip(cookies, echoes, strict=True)
-    ]
-    neighbours.flush_underlay(Entry(*hop) for echo in echoes for hop in echo.unresolved)
+    neighbours.flush_underlay()
     with Capture(switches, program) as capture:
+        probing = _Probing(echoes, capture, neighbours, common)
+        probing.probe(range(len(echoes)))
+        for size in _AT_A_TIME:
+            if uncertain := sorted(probing.uncertain):
+                # What the instrument lost is no fault of the network: ask again.
+                what = f"{len(uncertain)} paths on the underlay again"
+                tell(f"{what}: {probing.dropped} frames were lost by the capture")
+                probing.dropped = 0
+                for part in chunks(uncertain, size):
+                    probing.probe(part)
+    return [probing.sightings[index] for index in range(len(echoes))]
+
+
+class _Probing:
+    """Echoes under one capture, and what was seen of each by its number.
+
+    `uncertain` are those that were sent while the capture lost frames, `dropped` is how many.
+    """
+
+    def __init__(
+        self,
+        echoes: Sequence[CapturedEcho],
+        capture: Capture,
+        neighbours: Neighbours,
+        common: bytes,
+    ) -> None:
+        self.echoes = echoes
+        self.capture = capture
+        self.neighbours = neighbours
+        self.cookies = (common + number.to_bytes(4, "big") for number in itertools.count())
+        self.sightings: dict[int, Sighting] = {}
+        self.uncertain: set[int] = set()
+        self.dropped = 0
+
+    def probe(self, indexes: Sequence[int]) -> None:
+        self.neighbours.batches(indexes, lambda index: ends(self.echoes[index]), self._look)
+
+    def _look(self, indexes: Sequence[int]) -> list[EchoReply]:
+        """Send echoes, each with a cookie of its own, and keep what is seen of them."""
+        echoes = [self.echoes[index] for index in indexes]
+        flush(Entry(*hop) for echo in echoes for hop in echo.unresolved)
+        cookies = list(itertools.islice(self.cookies, len(echoes)))
+        sent = [
+            Echo(echo.namespace, echo.target, cookie, echo.wanted)
+            for cookie, echo in zip(cookies, echoes, strict=True)
+        ]
         # A second echo of the same path would be one too many on the underlay.
-        replies = neighbours.batches(
-            sent, ends, lambda batch: send_echoes(batch, waits=(TIMEOUT,), between=capture.read)
-        )
-        return cookies, replies, capture.drain(), capture.lost, capture.dropped
+        replies = send_echoes(sent, waits=(TIMEOUT,), between=self.capture.read)
+        frames, dropped = self.capture.drain(), self.capture.dropped
+        (self.uncertain.update if dropped else self.uncertain.difference_update)(indexes)
+        self.dropped += dropped
+        self._keep(indexes, replies, cookies, frames, dropped)
+        return replies
+
+    def _keep(
+        self,
+        indexes: Sequence[int],
+        replies: Sequence[EchoReply],
+        cookies: Sequence[bytes],
+        frames: Sequence[Captured],
+        dropped: int,
+    ) -> None:
+        lost = dict(self.capture.lost)
+        if dropped:
+            lost |= dict.fromkeys(self.capture.namespaces, f"the capture lost {dropped} frames")
+        found = carrying(frames, dict(zip(cookies, indexes, strict=True)))
+        asked = list(solicitations(frames))
+        for index, reply in zip(indexes, replies, strict=True):
+            seen = [((item.namespace, item.device), decode(item.frame)) for item in found[index]]
+            self.sightings[index] = Sighting(reply, seen, asked, lost)
 
 
-def ends(echo: Echo) -> tuple[str, str]:
+def ends(echo: Echo | CapturedEcho) -> tuple[str, str]:
     return echo.namespace, echo.target
 
 
