@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from netlab import inside
-from netlab.errors import LabUnavailable
+from netlab.errors import BadInput, LabUnavailable
 from netlab.inside import Applied
 from netlab.kernel import lab as folders
 from netlab.kernel import sandbox
@@ -46,6 +46,7 @@ def up(
     *,
     name: str | None = None,
     force: bool = False,
+    rebuild: str | None = None,
     wait: float = 0,
     progress: Progress | None = None,
     **options: Any,
@@ -54,8 +55,10 @@ def up(
 
     `topology` is a name, the path of a file, or a Cluster. `options` are what `--set` takes, with
     `nodes` and `pods_per_node` among them: the parameters of the topology's function and fields of
-    Cluster. `force` builds what the dataplane refuses. `name` is the lab's, by default the
-    topology's. `progress` is called with words, and how much is done of how much (0: unknown).
+    Cluster. `force` builds what the dataplane refuses. `rebuild` is a node, pod or other target of
+    the running lab that is made anew, with the ends of its cables and its processes. `name` is the
+    lab's, by default the topology's. `progress` is called with words, and how much is done of how
+    much (0: unknown).
     Raises BadInput, Unmet where the host lacks something, LabUnavailable where another command is
     at work on that lab for longer than `wait` seconds, or it runs another topology.
 
@@ -67,7 +70,8 @@ def up(
     """
     from netlab.designing import design
 
-    return build(design(topology, options, force=force), name, progress, wait=wait)
+    wanted = design(topology, options, force=force)
+    return build(wanted, name, progress, rebuild=rebuild, wait=wait)
 
 
 def lab(name: str | None = None, *, wait: float = 0) -> Lab:
@@ -100,6 +104,7 @@ def build(
     progress: Progress | None = None,
     *,
     verify: bool = False,
+    rebuild: str | None = None,
     wait: float = 0,
     built: Callable[[Lab], None] | None = None,
 ) -> Lab:
@@ -117,13 +122,25 @@ def build(
     preflight(wanted.plan)
     folders.clear_stale()
     folder = LabFolder(name or wanted.topology)
+    if rebuild is not None and folder.state != "running":
+        raise BadInput(
+            f"The lab '{folder.name}' does not run, so that --rebuild has no effect on it",
+            "leave the option out",
+        )
     with folder.locked(create=True, wait=wait):
-        make = _remake if folder.state == "running" else _make
-        made = make(folder, wanted, progress)
+        if folder.state == "running" or rebuild is not None:
+            made = _remake(folder, wanted, progress, rebuild)
+        else:
+            made = _make(folder, wanted, progress)
         if built:
             built(made)
         if verify:
             made.report = made.probe(progress)
+            if made.report.drifted:  # what only this look saw; now that it is known, it is repaired
+                made.remake(progress)
+                if built:
+                    built(made)
+                made.report = made.probe(progress)
         elif awaited(wanted.plan):
             late = made.run_inside(lambda: inside.wait_until_ready(folder, wanted.plan), progress)
             made.late = tuple(late)
@@ -152,8 +169,13 @@ def _make(folder: LabFolder, wanted: Design, progress: Progress | None) -> Lab:
         raise
 
 
-def _remake(folder: LabFolder, wanted: Design, progress: Progress | None) -> Lab:
-    """Make a running lab equal to another plan, or to its own, touching only what differs."""
+def _remake(
+    folder: LabFolder, wanted: Design, progress: Progress | None, rebuild: str | None
+) -> Lab:
+    """Make a running lab equal to another plan, or to its own, touching only what differs.
+
+    The namespace of the target `rebuild` is made anew.
+    """
     before = Lab(folder)
     if before.plan.topology != wanted.topology:
         raise LabUnavailable(
@@ -161,7 +183,8 @@ def _remake(folder: LabFolder, wanted: Design, progress: Progress | None) -> Lab
             f"{wanted.topology}",
             "take it down first or name another with -l",
         )
-    return Lab(folder, wanted, before.remake(progress, wanted))
+    anew = [] if rebuild is None else [Lab(folder, wanted).target(rebuild).name]
+    return Lab(folder, wanted, before.remake(progress, wanted, anew))
 
 
 def _alive(name: str | None, wait: float) -> LabFolder:

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 @topology_argument()
 @topology_options
 @click.option("--no-verify", is_flag=True, help="Do not verify after building.")
+@click.option(
+    "--rebuild", metavar="NODE", help="Make a node, pod or other target of the running lab anew."
+)
 @wait_option
 @common
 @click.pass_obj
-def up(app: App, /, no_verify: bool, wait: float, **options: Any) -> int:
+def up(app: App, /, no_verify: bool, rebuild: str | None, wait: float, **options: Any) -> int:
     """Make the kernel equal to the plan, then verify; run again: repair what differs."""
     from netlab import api
     from netlab.probe.result import to_json
@@ -35,7 +38,15 @@ def up(app: App, /, no_verify: bool, wait: float, **options: Any) -> int:
             meter.clear()
             app.say(_work(lab))
 
-        lab = api.build(wanted, app.lab, meter, verify=not no_verify, wait=wait, built=built)
+        lab = api.build(
+            wanted,
+            app.lab,
+            meter,
+            verify=not no_verify,
+            rebuild=rebuild,
+            wait=wait,
+            built=built,
+        )
     for late in lab.late:
         app.say(f"netlab: {late}.")
     report, applied = lab.report, lab.applied

@@ -68,6 +68,9 @@ class Netlink:
         sock.setsockopt(nl.SOL_NETLINK, _CAP_ACK, 1)
         sock.setsockopt(nl.SOL_NETLINK, nl.NETLINK_EXT_ACK, 1)
 
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
     def close(self) -> None:
         self._socket.close()
 

@@ -11,12 +11,21 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from netlab.kernel import devices, extras, local_table, namespaces, objects, rulesets, settings
+from netlab.kernel import (
+    devices,
+    extras,
+    fresh,
+    local_table,
+    namespaces,
+    objects,
+    rulesets,
+    settings,
+)
 from netlab.kernel.devices import offloads, vxlan
-from netlab.kernel.devices.base import OFFLOADS, Names, Raw
+from netlab.kernel.devices.base import OFFLOADS, UNUSUAL, Names, Raw
 from netlab.kernel.netlink import Netlink, open_netlink, request
 from netlab.kernel.processes import Processes
 from netlab.kernel.pyroute import nsidmsg, rtnl
@@ -35,11 +44,18 @@ _ANY_MAC = "00:00:00:00:00:00"
 _read_number = Reader(nsidmsg, {"NETNSA_NSID"})
 
 
-def observe(plan: Plan, processes: Processes, *, others: bool = True) -> dict[str, Namespace]:
-    """Every namespace of the sandbox, with what it holds; without `others`, the plan's alone."""
+def observe(
+    plan: Plan, processes: Processes, look: settings.Look | None, *, others: bool = True
+) -> dict[str, Namespace]:
+    """Every namespace of the sandbox, with what it holds; without `others`, the plan's alone.
+
+    `look` is one at their settings; without, these are taken to be as planned.
+    """
     planned = {netns(name): name for name in plan.namespaces}
     present = {planned.get(file, file) for file in namespaces.existing()}
     names = [name for name in plan.namespaces if name in present]
+    if look:
+        look.begin(names)
     if others:
         names += sorted(present - set(plan.namespaces))
     canonical = rulesets.prepare(
@@ -53,24 +69,40 @@ def observe(plan: Plan, processes: Processes, *, others: bool = True) -> dict[st
         with namespaces.inside(name):
             seen[name] = _look(space, wanted, names)
             space.ruleset = rulesets.observe(wanted.ruleset, canonical)
-            space.sysctls = settings.observe(wanted.sysctls, seen[name].raws.values())
         _add_processes(space, processes)
         if not _kernel_has_ipv6():
             _adopt_ipv6(space, wanted)
     for name, space in found.items():
         space.links = list(_named(seen, name))
+        if name in plan.namespaces:
+            wanted = plan.namespaces[name]
+            configured = _configured(seen[name])
+            space.sysctls = look.found(wanted, configured) if look else wanted.sysctls
     _leave_out_macvlans(found)
     return found
 
 
+def _configured(seen: _Seen) -> Iterator[settings.Device]:
+    """The settings of a namespace's devices."""
+    for raw in seen.raws.values():
+        wanted = seen.wanted.get(raw.name)
+        planned = wanted if wanted and wanted.kind == raw.kind else None
+        numbers = settings.numbers(raw, seen.parameters)
+        yield settings.Device(raw.name, raw.values["IFLA_MTU"], numbers, planned)
+
+
 @dataclass(slots=True)
 class _Seen:
-    """A namespace's devices as dumped, their names, and where those were made that say so."""
+    """A namespace's devices as dumped, their names, and where those were made that say so.
+
+    `parameters` are those of neighbour tables by a device's index.
+    """
 
     raws: Raws
     names: Mapping[int, str]
     made_in: Mapping[int, str]
     wanted: Mapping[str, Link]
+    parameters: Mapping[int, settings.Numbers]
 
 
 def _look(space: Namespace, wanted: Namespace, names: Iterable[str]) -> _Seen:
@@ -78,19 +110,27 @@ def _look(space: Namespace, wanted: Namespace, names: Iterable[str]) -> _Seen:
     with contextlib.closing(open_netlink()) as netlink:
         raws = _links(netlink)
         by_index = {index: raw.name for index, raw in raws.items()}
-        _fill(space, netlink, raws, by_index)
+        without = _fill(space, netlink, raws, by_index)
         made_in = _made_in(netlink, raws, wanted, names)
-    _add_offloads(raws, wanted)
-    return _Seen(raws, by_index, made_in, {link.name: link for link in wanted.links})
+        parameters = settings.parameters(netlink)
+        _add_unusual(netlink, raws, wanted, without)
+    return _Seen(raws, by_index, made_in, {link.name: link for link in wanted.links}, parameters)
 
 
-def _add_offloads(raws: Raws, wanted: Namespace) -> None:
-    """Of devices whose plan says some, those; the rest is not looked at."""
-    planned = {link.name: link.offloads for link in wanted.links if link.offloads}
-    for raw in raws.values() if planned else ():
-        if names := dict(planned.get(raw.name, ())):
+def _add_unusual(netlink: Netlink, raws: Raws, wanted: Namespace, without: Collection[str]) -> None:
+    """What no field says of a device, or a plan only if it is asked to; `without` as of `judge`."""
+    planned = {link.name: link.offloads for link in wanted.links}
+    for raw in raws.values():
+        words, changed = fresh.differing(raw, offloads.features(netlink, raw.name))
+        said = planned.get(raw.name, ())
+        found = [item for item in offloads.told(changed) if item[0] not in dict(said)]
+        if said:
             with contextlib.suppress(OSError):
-                raw.values[OFFLOADS] = offloads.read(raw.name, names)
+                found += offloads.read(raw.name, dict(said))
+        raw.values[OFFLOADS] = tuple(found)
+        if raw.name in without:
+            words = (*words, local_table.NO_MULTICAST)
+        raw.values[UNUSUAL] = words
 
 
 def _named(seen: Mapping[str, _Seen], name: str) -> Iterator[AnyLink]:
@@ -123,12 +163,18 @@ def _links(netlink: Netlink) -> Raws:
     return found
 
 
-def _fill(space: Namespace, netlink: Netlink, raws: Raws, names: Mapping[int, str]) -> None:
+def _fill(
+    space: Namespace, netlink: Netlink, raws: Raws, names: Mapping[int, str]
+) -> Collection[str]:
+    """Read the objects of a namespace; returns the devices without multicast routes of IPv6."""
     up = {raw.name for raw in raws.values() if raw.up}
+    multicast = {raw.name for raw in raws.values() if local_table.has_multicast(raw)}
     for seconds in (*_WAITS, 0):
         for kind in objects.TYPES.values():
             setattr(space, kind.field, list(kind.read(netlink, names)))
-        if not local_table.judge(space, up):
+        new, there = local_table.judge(space, up)
+        without = multicast - there if space.ipv6 else set()
+        if not (new or without):
             break
         time.sleep(seconds)
     space.extras = list(extras.read(netlink, names, {raw.kind for raw in raws.values()}))
@@ -142,6 +188,7 @@ def _fill(space: Namespace, netlink: Netlink, raws: Raws, names: Mapping[int, st
         for way in space.routes
         if not (way.connected and way.destination == _LINK_LOCAL and way.link not in own)
     ]
+    return without
 
 
 def _follows(entry: FdbEntry, raw: Raw, raws: Raws) -> bool:

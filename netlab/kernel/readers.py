@@ -21,7 +21,7 @@ _DECIDED_BY = {
     "RTA_ENCAP": "RTA_ENCAP_TYPE",
 }
 # Structs and arrays that are handed out as they are.
-RAW = frozenset({"AF_INET", "IFA_CACHEINFO", "NDTA_STATS", "RTA_CACHEINFO"})
+RAW = frozenset({"AF_INET", "IFLA_INET6_CONF", "IFA_CACHEINFO", "NDTA_STATS", "RTA_CACHEINFO"})
 
 OTHERS = "others"  # where attributes are collected that a strict reader does not know
 
@@ -38,22 +38,29 @@ class Reader:
     array of nests (several next hops) is a list of such pairs.
 
     A strict reader hands out all other attributes too, as (number, bytes) under OTHERS, but for
-    `ignored`: so that nothing is overlooked that a later kernel has.
+    `ignored`: so that nothing is overlooked that a later kernel has. So it does with those in the
+    nests `within`, under OTHERS and the nest's name.
     """
 
     def __init__(
-        self, message: type, names: Collection[str], *, ignored: Collection[str] | None = None
+        self,
+        message: type,
+        names: Collection[str],
+        *,
+        ignored: Collection[str] | None = None,
+        within: Collection[str] = (),
     ) -> None:
         self._names = frozenset(names)
         self._ignored = frozenset(ignored or ())
-        self._strict = ignored is not None
+        self._rest = "" if ignored is None else OTHERS
+        self._within = {name: OTHERS + name for name in within}
         self._header, self.fields = header(message)
         self._size = (self._header.size + 3) & ~3
         self._table = self._compile(message)
 
     def __call__(self, body: bytes, start: int = 0) -> tuple[tuple[Any, ...], Values]:
         values: Values = {}
-        _read(self._table, body, start + self._size, len(body), values, self._strict)
+        _read(self._table, body, start + self._size, len(body), values, self._rest)
         return self._header.unpack_from(body, start), values
 
     def _compile(self, message: type, *, arrays: bool = True) -> _Table:
@@ -93,6 +100,7 @@ class Reader:
             "RTA_ENCAP": getattr(message, "encaps", {}),
         }[entry.name]
         tables: dict[Any, _Table] = {}
+        rest = self._within.get(entry.name, "")
 
         def enter(data: bytes, start: int, end: int, values: Values) -> None:
             which = values.get(decided_by)
@@ -102,9 +110,9 @@ class Reader:
             table = tables.get(which)
             if table is None:
                 table = tables[which] = self._compile(known[which]) if which in known else {}
-            if not table and self._strict:
-                values.setdefault(OTHERS, []).append((entry.number, data[start:end]))
-            _read(table, data, start, end, values)
+            if not table and self._rest:
+                values.setdefault(self._rest, []).append((entry.number, data[start:end]))
+            _read(table, data, start, end, values, rest)
 
         return enter
 
@@ -120,7 +128,7 @@ class Reader:
                 if length < 2:
                     break
                 values: Values = {}
-                _read(table, data, start + 2 + form.size, start + length, values, self._strict)
+                _read(table, data, start + 2 + form.size, start + length, values, self._rest)
                 found.append((form.unpack_from(data, start + 2), values))
                 start += (length + 3) & ~3
             return found
@@ -128,9 +136,7 @@ class Reader:
         return read
 
 
-def _read(
-    table: _Table, data: bytes, start: int, end: int, values: Values, strict: bool = False
-) -> None:
+def _read(table: _Table, data: bytes, start: int, end: int, values: Values, rest: str = "") -> None:
     late = None
     while start + 4 <= end:
         length, number = _HEAD.unpack_from(data, start)
@@ -145,9 +151,9 @@ def _read(
                 enter(data, start + 4, start + length, values)
                 if name in values:
                     late = name, enter
-        elif strict:
+        elif rest:
             here = number & _TYPE_MASK, data[start + 4 : start + length]
-            values.setdefault(OTHERS, []).append(here)
+            values.setdefault(rest, []).append(here)
         start += (length + 3) & ~3
     if late is not None:
         name, enter = late

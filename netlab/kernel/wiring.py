@@ -9,9 +9,10 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from netlab.kernel import devices, namespaces
+from netlab.kernel import devices, fresh, namespaces, objects
 from netlab.kernel.devices import base, offloads
 from netlab.kernel.devices.base import Device, Place
+from netlab.kernel.local_table import NO_MULTICAST, multicast_route
 from netlab.kernel.netlink import Request
 from netlab.kernel.space import Space, Spaces
 from netlab.plan.diff import Change
@@ -105,7 +106,9 @@ class Wiring:
                 device = devices.of(link)
                 try:
                     if not device.by_netlink:
-                        self._spaces.get(key[0]).made(link.name, device.make(link, key[0]))
+                        with namespaces.inside(key[0]):
+                            index = device.make(link)
+                        self._spaces.get(key[0]).made(link.name, index)
                         continue
                     place = self._place(key, space, opened)
                     now = link.up and not self._needs_gen_mode(key)
@@ -206,10 +209,33 @@ class Wiring:
             if link.name not in space.indexes:
                 continue
             fields = set(change.fields)
-            requests += self._requests(space, devices.of(link), link, fields)
+            requests += self._requests(space, devices.of(link), link, fields - {"others"})
+            if "others" in fields:
+                index = space.indexes[link.name]
+                requests += fresh.put_back(space.netlink, index, link)
+                if isinstance(change.have, Link) and NO_MULTICAST in change.have.others:
+                    route = multicast_route(link.name)
+                    requests += [
+                        kind.add(route, space.indexes) for kind in [objects.of(route)] if kind
+                    ]
+            if "offloads" in fields:
+                self._turn_back(name, change)
             configured.append(link)
         self._spaces.send(space, requests)
         self._configure(name, configured)
+
+    def _turn_back(self, name: str, change: Change) -> None:
+        """Turn offload features that somebody changed to what a new device has."""
+        assert isinstance(change.want, Link)
+        assert isinstance(change.have, Link)
+        turned = dict(change.have.offloads).keys() - dict(change.want.offloads).keys()
+        bits = {feature: offloads.names()[feature] for feature in turned}
+        try:
+            with namespaces.inside(name):
+                usual = tuple(fresh.usual_features(change.want.kind, bits))
+                offloads.ask(change.want.name, usual)
+        except OSError as error:
+            self._spaces.problems.append(f"{name}: {change.want}: {error.strerror}")
 
     def _needs_gen_mode(self, key: Key) -> bool:
         mode = self._links[key].addr_gen_mode

@@ -45,7 +45,9 @@ class Link(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower):
     `link_netns` is the namespace where the device was made, if not its own: there its parent is
     and its socket stays.
     `alias` is free text on a device (`ip link … alias`), here the name it stands for.
-    `offloads` are features that are said to be on or off (`ethtool -K`); no others are compared.
+    `offloads` are features that are said to be on or off (`ethtool -K`); of a device that was
+    looked at, also those that somebody turned. `others` is all else that a new device of the kind
+    does not have, in words: nothing in a plan.
     `addr_gen_mode` is how IPv6 makes a link-local address when the device comes up; None: the
     device has no IPv6 at all, as with an MTU below 1,280 bytes.
     """
@@ -67,6 +69,7 @@ class Link(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower):
     link_netns: str | None = None
     alias: str = ""
     offloads: tuple[tuple[str, bool], ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

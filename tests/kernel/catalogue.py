@@ -85,6 +85,17 @@ CHANGES: dict[str, Change] = {
         NODE, "ip link set flannel.1 type vxlan remote 192.168.0.2", "remote is 192.168.0.2"
     ),
     "vxlan ageing": Change(NODE, "ip link set flannel.1 type vxlan ageing 7", "ageing is 7"),
+    # ethtool, XDP
+    "offload of a node": Change(
+        NODE, "$TURN offload eth0 tx-checksum-ip-generic off", "tx-checksum-ip-generic off"
+    ),
+    "offload of a tunnel": Change(
+        NODE, "$TURN offload flannel.1 tx-checksum-ip-generic off", "tx-checksum-ip-generic off"
+    ),
+    "offload of a pod": Change(
+        POD, "$TURN offload eth0 tx-tcp-segmentation off", "tx-tcp-segmentation off"
+    ),
+    "XDP program": Change(NODE, "$TURN xdp eth0", "xdp "),
     # ip address
     "address deleted": Change(POD, "ip addr del 10.244.0.2/24 dev eth0", "address 10.244.0.2"),
     "address added": Change(NODE, "ip addr add 10.5.5.5/32 dev lo", "10.5.5.5/32"),
@@ -357,6 +368,13 @@ CHANGES: dict[str, Change] = {
         "tc qdisc add dev eth0 root handle 1: htb default 1"
         " && tc filter add dev eth0 parent 1: protocol ip u32 match ip dst 10.9.9.9 flowid 1:1",
         "filter u32 parent 1:",
+    ),
+    "filter of BPF": Change(
+        POD,
+        "tc qdisc add dev eth0 clsact"
+        " && tc filter add dev eth0 ingress bpf bytecode '1,6 0 0 0' action mirred egress redirect"
+        " dev lo",
+        "filter bpf ingress dev eth0",
     ),
     "filter of ingress": Change(
         NODE,

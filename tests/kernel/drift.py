@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import netlab
@@ -63,7 +64,7 @@ def _make(change: Change) -> str:
     command = change.command
     if any(name in command for name in ("$PORT", "$POD", "$OTHER")):
         command = f"{_PORTS}; {command}"
-    words = ["sh", "-ec", command]
+    words = ["sh", "-ec", command.replace("$TURN", f"{sys.executable} -m tests.kernel.turn")]
     if change.where:
         words = ["nsenter", f"--net={namespaces.path(change.where)}", *words]
     done = subprocess.run(words, capture_output=True, text=True, timeout=20, env=_environment())
@@ -77,7 +78,8 @@ _PORTS = (
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def _lines(difference: Diff) -> tuple[str, ...]:

@@ -90,7 +90,8 @@ def index(name: str) -> int:
 def build(*objects: Object) -> None:
     made = engine(*spaces(*objects))
     made.build()
-    assert made.difference().ok, made.difference()
+    difference = made.difference()
+    assert difference.ok, "; ".join(map(str, difference.changed)) or difference
 
 
 def become(*objects: Object) -> None:

@@ -22,7 +22,7 @@ _STATE = frozenset({"IFLA_IFNAME", "IFLA_OPERSTATE", "IFLA_LINKINFO", "IFLA_INFO
 _ATTRIBUTES = _STATE.union(
     (f"IFLA_{name}" for name in ("ADDRESS", "MTU", "TXQLEN", "MASTER", "LINK", "LINK_NETNSID")),
     (f"IFLA_{name}" for name in (*_INFO, "IFALIAS", "AF_SPEC", "INET6_ADDR_GEN_MODE")),
-    ("AF_INET", "AF_INET6"),
+    ("AF_INET", "AF_INET6", "IFLA_INET6_CONF"),
 )
 
 
@@ -42,7 +42,12 @@ _wanted = {
     setting.attribute for device in _BY_TYPE.values() for setting in (*PORT, *device.settings)
 }
 _wanted |= {name for device in _BY_TYPE.values() for name in device.attributes}
-_read = Reader(linkmsg, _ATTRIBUTES | _wanted)
+_read = Reader(
+    linkmsg,
+    _ATTRIBUTES | _wanted,
+    ignored={f"IFLA_{name}" for name in ("STATS", "STATS64", "MAP")},
+    within=("IFLA_INFO_DATA", "IFLA_INFO_SLAVE_DATA"),
+)
 _read_state = Reader(linkmsg, _STATE)
 _QUESTION = request(linkmsg, rtnl.RTM_GETLINK, 0, {}, (("IFLA_EXT_MASK", _SKIP_STATISTICS),))
 

@@ -24,7 +24,8 @@ IFF_UP, IFF_NOARP = 0x1, 0x80
 FLAGS = {"up": IFF_UP, "promisc": 0x100, "allmulti": 0x200, "multicast": 0x1000}
 ARPHRD_ETHER, ARPHRD_LOOPBACK = 1, 772
 _OPERSTATE_UP = 6
-OFFLOADS = "offloads"  # among a dumped device's values, though links' messages do not tell them
+# Among a dumped device's values, though links' messages do not tell them so.
+OFFLOADS, UNUSUAL = "offloads", "unusual"
 LOOPBACK = 1  # the index of `lo`, in every namespace
 GEN_MODES: tuple[AddrGenMode, ...] = ("eui64", "none", "stable-privacy", "random")
 IPV6_MTU = 1280  # bytes; a device with a smaller MTU has no IPv6 at all
@@ -137,8 +138,9 @@ class Device:
     given: ClassVar[frozenset[str]] = frozenset()
     whole: ClassVar[bool] = False
     attributes: ClassVar[frozenset[str]] = frozenset()
+    # How the words begin of what no field says and a living device does not let one change.
+    made_with: ClassVar[frozenset[str]] = frozenset({"num", "vxlan", "macvlan", "ipip"})
     moves: ClassVar[bool] = False  # made where its parent is, then moved: see `move`
-    own_devconf: ClassVar[frozenset[str]] = frozenset()  # settings of IPv4 that its driver sets
     makes: ClassVar[bool] = True  # whether netlab makes devices of the kind at all
     by_netlink: ClassVar[bool] = True
     configures: ClassVar[bool] = False
@@ -171,8 +173,8 @@ class Device:
             if setting.attribute in values
         }
 
-    def make(self, link: Any, namespace: str) -> int:
-        """Make a device that netlink cannot (`by_netlink`), down; returns its index."""
+    def make(self, link: Any) -> int:
+        """Make a device that netlink cannot (`by_netlink`), down, here; returns its index."""
         raise NotImplementedError
 
     def configure(self, link: Any) -> None:
@@ -180,7 +182,9 @@ class Device:
 
     def must_be_made_again(self, want: Any, have: Any, fields: Collection[str]) -> bool:
         """Whether it differs in what a living device does not let one change."""
-        return not self.fixed.isdisjoint(fields) or not _FIXED.isdisjoint(fields)
+        if not self.fixed.isdisjoint(fields) or not _FIXED.isdisjoint(fields):
+            return True
+        return any(word.partition(" ")[0] in self.made_with for word in have.others)
 
     def common(self, raw: Raw, names: Names) -> dict[str, Any]:
         """The fields that devices of all kinds have."""
@@ -200,6 +204,7 @@ class Device:
             "link_netns": names.link_netns,
             "alias": values.get("IFLA_IFALIAS", ""),
             "offloads": values.get(OFFLOADS, ()),
+            "others": values.get(UNUSUAL, ()),
         }
 
     def _gen_mode(self, values: Mapping[str, Any], names: Names) -> AddrGenMode | None:

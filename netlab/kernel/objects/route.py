@@ -26,7 +26,7 @@ from netlab.plan.routing import (
 
 _ONLINK = 0x4  # RTNH_F_ONLINK
 _CLONED = 0x200  # RTM_F_CLONED
-_KERNEL, _LOCAL = 2, 2  # RTPROT_KERNEL, RTN_LOCAL
+_KERNEL, _ANYCAST = 2, 4  # RTPROT_KERNEL, RTN_ANYCAST
 _ANY_SCOPE = 255
 _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 _SCOPES = {name: number for number, name in SCOPES.items()}
@@ -110,7 +110,7 @@ class RouteType(ObjectType):
         return asked if new else unknown.given_back(rtmsg, asked, item.others, _TOLD_IN_WORDS)
 
     def read(self, netlink: Netlink, devices: Devices) -> Iterator[Route]:
-        """All but path MTUs that were learned, and what IPv6 has in the local table for devices.
+        """All but path MTUs that were learned, and the anycast addresses that IPv6 gives routers.
 
         The kernel's other routes there are held against the addresses, by `local_table`.
         """
@@ -119,7 +119,7 @@ class RouteType(ObjectType):
             if flags & _CLONED or family_ not in _EVERYTHING:
                 continue
             kernels = table == LOCAL_TABLE and body[5] == _KERNEL
-            if kernels and family_ == socket.AF_INET6 and body[7] != _LOCAL:
+            if kernels and family_ == socket.AF_INET6 and body[7] == _ANYCAST:
                 continue
             yield _route(*_read(body), devices)
 

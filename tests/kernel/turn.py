@@ -1,0 +1,53 @@
+"""What `ethtool -K` and a loader of XDP programs do, in the current network namespace.
+
+python -m tests.kernel.turn offload DEVICE FEATURE on|off
+python -m tests.kernel.turn xdp DEVICE
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+import struct
+import sys
+
+from netlab.kernel.devices import offloads
+from netlab.kernel.extras.base import attribute
+from netlab.kernel.netlink import Request, open_netlink
+from netlab.kernel.pyroute import rtnl
+
+_BPF = {"x86_64": 321, "aarch64": 280}  # the number of bpf(2)
+_LOAD, _XDP = 5, 6  # BPF_PROG_LOAD, BPF_PROG_TYPE_XDP
+_PASS = bytes.fromhex("b7000000020000009500000000000000")  # r0 = XDP_PASS; exit
+_IFLA_XDP, _FD = 43 | 0x8000, 1
+
+
+def load() -> int:
+    """A program that lets every packet pass; returns its descriptor."""
+    program, text = ctypes.create_string_buffer(_PASS), ctypes.create_string_buffer(b"GPL")
+    pointers = ctypes.addressof(program), ctypes.addressof(text)
+    fields = struct.pack("=IIQQ", _XDP, len(_PASS) // 8, *pointers).ljust(128, b"\0")
+    attributes = ctypes.create_string_buffer(fields)
+    libc = ctypes.CDLL(None, use_errno=True)
+    found: int = libc.syscall(_BPF[os.uname().machine], _LOAD, attributes, 128)
+    if found < 0:
+        raise OSError(ctypes.get_errno(), "bpf")
+    return found
+
+
+def attach(device: str) -> None:
+    head = struct.pack("=BxHiII", 0, 0, socket.if_nametoindex(device), 0, 0)
+    program = attribute(_IFLA_XDP, attribute(_FD, struct.pack("=i", load())))
+    with contextlib.closing(open_netlink()) as netlink:
+        if refused := netlink.send([Request(rtnl.RTM_NEWLINK, 0, head + program, "XDP")]):
+            raise OSError(refused[0].code, str(refused[0]))
+
+
+if __name__ == "__main__":
+    what, device, *rest = sys.argv[1:]
+    if what == "xdp":
+        attach(device)
+    else:
+        offloads.ask(device, ((rest[0], rest[1] == "on"),))
