@@ -216,7 +216,7 @@ def test_neighbours_are_asked_for_cold_by_either_end() -> None:
     one = next(p for p in found if (p.source, p.target) == ("pod-1-1", "node-1"))
     assert one.action == ColdEcho(
         "pod-1-1",
-        "10.244.0.1",
+        "192.168.0.1",
         ("pod-1-1", "eth0"),
         ("node-1", "cni0"),
         (("pod-1-1", "eth0", "10.244.0.1"), ("node-1", "cni0", "10.244.0.2")),
@@ -231,7 +231,7 @@ def test_neighbours_are_asked_for_cold_by_either_end() -> None:
 
 def test_by_neighbour_discovery_the_link_local_addresses_are_forgotten_too() -> None:
     found = [p.action for p in probes(lab_of(**DUAL_STACK), ColdEcho) if p.action.ipv6]
-    one = next(action for action in found if action.target == "fd44::1")
+    one = next(action for action in found if action.target == "fd30::1")
     known = [(namespace, device, text[:6]) for namespace, device, text in one.forgotten]
     assert known == [
         ("pod-1-1", "eth0", "fd44::"),
@@ -248,9 +248,14 @@ def test_what_the_plan_knows_is_not_asked_for() -> None:
         for space in lab.plan.namespaces.values()
         for item in space.neighbours
     }
-    for probe in probes(lab, ColdEcho):
+    found = probes(lab, ColdEcho)
+    for probe in found:
         assert not planned & set(probe.action.forgotten)
         assert probe.action.forgotten
+    pods = {p.source: p.action for p in found if p.kind == "pod-node"}
+    assert pods["pod-1-1"].forgotten == (("pod-1-1", "eth0", "169.254.1.1"),)
+    assert pods["pod-1-1"].target == "192.168.0.1", "through what is nobody's address"
+    assert not any(p.kind == "node-pod" for p in found)
 
 
 @pytest.mark.parametrize(("nodes", "most"), [(2, 4), (3, 4), (16, 10)])

@@ -35,20 +35,24 @@ class _End(NamedTuple):
 
 
 class PodAndGateway(Scenario):
-    """Each pod finds its gateway, and the node its pod."""
+    """Each pod finds its gateway, to reach its node through it; and the node finds its pod.
+
+    The gateway itself may be nobody's address: a node may answer for it by proxy ARP.
+    """
 
     kind: ClassVar[Kind] = "pod-node"
 
     def probes(self, lab: Lab, sample: Sample) -> Iterator[Probe[Any]]:
         for ipv6 in lab.families:
             for pod in _pods(lab):
-                item = lab.attachments[pod.name]
-                for gateway in item.gateways:
-                    if is_ipv6(gateway) is ipv6:
-                        node = _End(item.node, item.bridge or item.port, gateway)
-                        own = _pod_end(pod, item, ipv6)
-                        yield from _asked("pod-node", lab, own, node)
-                        yield from _asked("node-pod", lab, node, own)
+                item, node = lab.attachments[pod.name], lab.nodes[pod.node]
+                own = _pod_end(pod, item, ipv6)
+                for text in item.gateways:
+                    if is_ipv6(text) is ipv6:
+                        gateway = _End(item.node, item.bridge or item.port, text)
+                        through = str(address(node, ipv6))
+                        yield from _asked("pod-node", lab, own, gateway, through)
+                        yield from _asked("node-pod", lab, gateway, own)
 
 
 class PodsOfABridge(Scenario):
@@ -120,10 +124,13 @@ def _beyond(lab: Lab, node: NodeSpec, beyond: Host, ipv6: bool) -> Iterator[Prob
         yield Probe("external-node", beyond.name, node.name, back, FoundAnew())
 
 
-def _asked(kind: Kind, lab: Lab, source: _End, target: _End) -> Iterator[Probe[ColdEcho]]:
+def _asked(
+    kind: Kind, lab: Lab, source: _End, target: _End, through: str = ""
+) -> Iterator[Probe[ColdEcho]]:
+    """An echo to the target, or to an address that is reached through it."""
     if forgotten := _forgotten(lab, source, target):
         ends = source.place, target.place
-        echo = ColdEcho(source.namespace, target.address, *ends, forgotten)
+        echo = ColdEcho(source.namespace, through or target.address, *ends, forgotten)
         yield Probe(kind, source.namespace, target.namespace, echo, FoundAnew())
 
 
