@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import netlab
+from netlab import inside
 from netlab.api import Lab
 from netlab.errors import NetlabError
 from netlab.kernel import namespaces
-from netlab.kernel.apply import Engine
 from netlab.kernel.processes import Processes
 from netlab.plan.diff import Diff
 from tests.kernel.catalogue import CHANGES, Change
@@ -46,9 +46,10 @@ def cycle(lab: Lab, changes: Sequence[Change]) -> Cycle:
     """Make changes, look, repair, look again."""
 
     def work() -> Cycle:
-        engine = Engine(lab.plan, Processes(lab.folder))
+        processes = Processes(lab.folder)
+        engine = inside._engine(lab.folder, lab.plan)  # as the commands have it
         started = time.monotonic()
-        refused = "; ".join(filter(None, map(_make, changes)))
+        refused = "; ".join(filter(None, (_make(change, processes) for change in changes)))
         found = _lines(engine.difference())
         try:
             engine.converge()
@@ -60,8 +61,11 @@ def cycle(lab: Lab, changes: Sequence[Change]) -> Cycle:
     return lab.run_inside(work)
 
 
-def _make(change: Change) -> str:
+def _make(change: Change, processes: Processes) -> str:
     command = change.command
+    if "$PID" in command:
+        known = processes.container("pod-1-1", "container-1")
+        command = command.replace("$PID", str(known.pid) if known else "0")
     if any(name in command for name in ("$PORT", "$POD", "$OTHER")):
         command = f"{_PORTS}; {command}"
     words = ["sh", "-ec", command.replace("$TURN", f"{sys.executable} -m tests.kernel.turn")]
