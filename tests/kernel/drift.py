@@ -36,10 +36,12 @@ class Cycle(NamedTuple):
         """What is not as it should be; empty where each change was named, and none is left."""
         if self.refused:
             return f"the change itself failed: {self.refused}"
+        if self.left:
+            return f"not repaired: {self.left}"
         lines = "\n".join(self.found)
         if unnamed := [change.words for change in changes if change.words not in lines]:
             return f"{unnamed} is not in: {lines or 'nothing differs'}"
-        return f"not repaired: {self.left}" if self.left else ""
+        return ""
 
 
 def cycle(lab: Lab, changes: Sequence[Change]) -> Cycle:
@@ -50,10 +52,11 @@ def cycle(lab: Lab, changes: Sequence[Change]) -> Cycle:
         engine = inside._engine(lab.folder, lab.plan)  # as the commands have it
         started = time.monotonic()
         refused = "; ".join(filter(None, (_make(change, processes) for change in changes)))
-        found = _lines(engine.difference())
-        try:
-            engine.converge()
-            left = _lines(engine.difference())
+        found: tuple[str, ...] = ()
+        left: tuple[str, ...] = ()
+        try:  # what it returns is what `diff` says; it ends when that says that nothing differs
+            first, _ = engine.converge()
+            found = _lines(first)
         except NetlabError as error:
             left = (str(error),)
         return Cycle(refused, found, left, time.monotonic() - started)
