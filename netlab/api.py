@@ -136,6 +136,11 @@ def build(
             built(made)
         if verify:
             made.report = made.probe(progress)
+            if made.report.drifted:  # what only this look saw; now that it is known, it is repaired
+                made.remake(progress)
+                if built:
+                    built(made)
+                made.report = made.probe(progress)
         elif awaited(wanted.plan):
             late = made.run_inside(lambda: inside.wait_until_ready(folder, wanted.plan), progress)
             made.late = tuple(late)

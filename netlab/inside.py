@@ -20,15 +20,19 @@ from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import NOT_THERE, Processes
 from netlab.kernel.processes.waiting import Late, awaited, wait
 from netlab.plan import etc
+from netlab.plan.baseline import Baselines
 from netlab.plan.diff import Diff
 from netlab.plan.processes import Container, Daemon
 from netlab.plan.types import Plan
-from netlab.state import Design
+from netlab.state import Design, encode
 from netlab.status import ContainerStatus, DaemonStatus
 
 if TYPE_CHECKING:
     from netlab.kernel.apply import Engine
     from netlab.probe.result import Check, Report
+
+
+BASELINES = "baselines.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +50,24 @@ def build(folder: LabFolder, plan: Plan, whole: Callable[[], None]) -> Applied:
     engine = _engine(folder, plan)
     engine.containers.warm_up()
     changes = engine.build()
+    folder.write(BASELINES, engine.baselines)
     seconds = time.perf_counter() - started
     whole()
     return Applied(changes, changes, seconds)
 
 
-def repair(folder: LabFolder, plan: Plan, anew: Sequence[str] = ()) -> Applied:
+def repair(
+    folder: LabFolder, plan: Plan, anew: Sequence[str] = (), *, all_settings: bool = False
+) -> Applied:
     """Make a lab equal to a plan, touching only what differs, and the namespaces `anew` anew."""
     started = time.perf_counter()
     held.clear(plan.namespaces)
     engine = _engine(folder, plan)
+    before = encode(engine.baselines)
     engine.forget(anew)
-    difference, writes = engine.converge()
+    difference, writes = engine.converge(all_settings=all_settings)
+    if encode(engine.baselines) != before:
+        folder.write(BASELINES, engine.baselines)
     changes = len(difference) - len(difference.awaited)
     return Applied(changes, writes, time.perf_counter() - started)
 
@@ -86,7 +96,7 @@ def verify(folder: LabFolder, design: Design, *, full: bool, sample: int | None)
             design.dataplane,
             design.plan,
             containers=engine.containers.namespaces(),
-            drift=lambda: _difference(engine),
+            drift=lambda all_settings: _difference(engine, all_settings),
             sample=Sample(full=full, pairs=sample),
             progress=lambda words: tell(f"probing: {words}", 0, 0),
         ),
@@ -101,16 +111,16 @@ def _late(late: Late) -> Check:
     return Check("state", late.namespace, late.process, expected, late.lacks, False)
 
 
-def diff(folder: LabFolder, plan: Plan) -> Diff:
+def diff(folder: LabFolder, plan: Plan, *, all_settings: bool = False) -> Diff:
     """The difference between kernel and plan."""
-    return _difference(_engine(folder, plan))
+    return _difference(_engine(folder, plan), all_settings)
 
 
-def _difference(engine: Engine) -> Diff:
+def _difference(engine: Engine, all_settings: bool = False) -> Diff:
     """The difference but for what another verification holds meanwhile."""
     held.clear(engine.plan.namespaces)
     before = held.moment()
-    found = engine.difference()
+    found = engine.difference(all_settings=all_settings)
     return held.without_held(found, before, held.moment())
 
 
@@ -180,4 +190,15 @@ def execute(
 def _engine(folder: LabFolder, plan: Plan) -> Engine:
     from netlab.kernel.apply import Engine
 
-    return Engine(plan, Processes(folder), lambda done, total: tell("building", done, total))
+    def stored() -> Baselines:
+        try:
+            return folder.read(BASELINES, Baselines)
+        except FileNotFoundError:  # they are made again
+            return Baselines()
+
+    return Engine(
+        plan,
+        Processes(folder),
+        lambda done, total: tell("building", done, total),
+        stored,
+    )

@@ -15,6 +15,7 @@ from netlab.inside import Applied
 from netlab.kernel import sandbox
 from netlab.kernel.enter import Completed
 from netlab.kernel.lab import KEEPER, InUse, LabFolder
+from netlab.kernel.private import contents
 from netlab.kernel.processes.waiting import Late
 from netlab.plan.diff import Diff
 from netlab.plan.types import Namespace, Plan
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from netlab.probe.result import Report
 
 PLAN, LAYOUT = "plan.json", "layout.json"
+RED = "red"  # there is a file of that name after a verification with failed checks
+DRIFT = "drift"  # and of this one after a comparison of all settings that found a difference
 Progress = Callable[[str, int, int], None]
 T = TypeVar("T")
 
@@ -146,10 +149,18 @@ class Lab:
         with self._unchanged(wait):
             return self.probe(progress, full=full, sample=sample)
 
-    def diff(self, *, wait: float = 0) -> Diff:
-        """The difference between the kernel and the plan, object by object; `wait` as `verify`."""
+    def diff(self, *, all_settings: bool = False, wait: float = 0) -> Diff:
+        """The difference between the kernel and the plan, object by object; `wait` as `verify`.
+
+        `all_settings`: all of pods in large labs too.
+        """
         with self._unchanged(wait):
-            return self.run_inside(lambda: inside.diff(self.folder, self.plan))
+            found = self.run_inside(
+                lambda: inside.diff(self.folder, self.plan, all_settings=all_settings)
+            )
+            if all_settings and not found.ok:
+                self.folder.mark(DRIFT, on=True)
+            return found
 
     def repair(self, progress: Progress | None = None, *, wait: float = 0) -> Applied:
         """Make the lab equal to its plan again, touching only what differs; `wait` as `verify`."""
@@ -162,13 +173,19 @@ class Lab:
     ) -> Applied:
         """As `repair`, for who holds the lab's lock: make it equal to another plan, or to its own.
 
-        What cannot be stored is not begun. The namespaces `anew` are made anew.
+        What cannot be stored is not begun. The namespaces `anew` are made anew. Also in large labs
+        all settings of pods are looked at where that may find something: after a verification with
+        failed checks, or a comparison of all that found a difference.
         """
         if wanted and (self.plan, self.layout) == (wanted.plan, wanted.layout):
             wanted = None
-        plan = wanted.plan if wanted else self.plan
-        with self.folder.staged(stored(wanted) if wanted else {}):
-            self.applied = self.run_inside(lambda: inside.repair(self.folder, plan, anew), progress)
+        plan, folder = wanted.plan if wanted else self.plan, self.folder
+        every = folder.has(RED) or folder.has(DRIFT)
+        with folder.staged(stored(wanted) if wanted else {}):
+            self.applied = self.run_inside(
+                lambda: inside.repair(folder, plan, anew, all_settings=every), progress
+            )
+        folder.mark(DRIFT, on=False)
         return self.applied
 
     def status(self, *, wait: float = 0) -> Status:
@@ -193,7 +210,7 @@ class Lab:
         return self._described("running", daemons, down)
 
     def _described(self, state: State, *found: Any) -> Status:
-        dataplane = self._dataplane.name if self._dataplane else str(self._reference["name"])
+        dataplane = self._dataplane.name if self._dataplane else self._reference["name"]
         return describe(self.name, state, self.layout, self.plan, dataplane, *found)
 
     def down(self, *, wait: float = 0) -> None:
@@ -260,9 +277,16 @@ class Lab:
     ) -> Report:
         """As `verify`, for who holds the lab's lock."""
         folder, wanted = self.folder, self.design
-        return self.run_inside(
+        report = self.run_inside(
             lambda: inside.verify(folder, wanted, full=full, sample=sample), progress
         )
+        folder.mark(RED, on=not report.ok)
+        return report
+
+    @property
+    def checks_failed(self) -> bool:
+        """Whether checks failed in the last verification."""
+        return self.folder.has(RED)
 
     def run_inside(self, work: Callable[[], T], progress: Progress | None = None) -> T:
         """Do work in a process inside the sandbox; returns what it returns."""
@@ -314,7 +338,12 @@ class Target:
         if process is not None and process not in known:
             raise unknown(f"{kind} of {self.name}", process, known)
         log = self.lab.folder.log(self.name, process or known[0])
-        return log.read_text(errors="replace") if log.exists() else ""
+        try:
+            return contents(log).decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+        except (OSError, ValueError):
+            raise BadInput(f"The log {log} is no file that can be read.") from None
 
     def _run(
         self, command: Sequence[str], container: str | None, *, catch: bool, stdin: str | None

@@ -171,7 +171,7 @@ class FakeEngine(Engine):
         self.kernel = kernel
         kernel.plan = plan
 
-    def difference(self) -> Diff:
+    def difference(self, *, all_settings: bool = False) -> Diff:
         return diff(self.plan.namespaces, self.kernel.spaces)
 
     def _apply(self, difference: Diff) -> list[str]:

@@ -97,10 +97,11 @@ MAKING = (
     *_shaping("up", *SMALL, "--no-verify"),
     Case("--no-verify", ("up", *SMALL), ("--no-verify",)),
 )
-# What needs a test of its own: a file that is written, a lock that another command has, a lab
-# that runs.
+# What needs a test of its own: a file that is written, a lab of many pods, a lock that another
+# command has, a lab that runs.
 OTHERWISE = {
     ("verify", "--junit"),
+    ("diff", "--all-settings"),
     ("up", "--rebuild"),
     *((command, "--wait") for command in ("up", "verify", "diff", "status", "down")),
 }

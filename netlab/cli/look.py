@@ -82,15 +82,21 @@ def _writable(path: Path) -> Iterator[None]:
 
 
 @click.command()
+@click.option("--all-settings", is_flag=True, help="All settings of pods, in large labs too.")
 @wait_option
 @common
 @click.pass_obj
-def diff(app: App, wait: float) -> int:
+def diff(app: App, all_settings: bool, wait: float) -> int:
     """Kernel against plan, object by object; what daemons wrote is shown apart."""
     from netlab.api import lab
     from netlab.plan.document import diff_document
     from netlab.report.tables import diff_table
 
-    difference = lab(app.lab, wait=wait).diff(wait=wait)
-    app.show(diff_document(difference), lambda: diff_table(difference))
+    compared = lab(app.lab, wait=wait)
+    difference = compared.diff(all_settings=all_settings, wait=wait)
+    failed = compared.checks_failed
+    app.show(
+        diff_document(difference, checks_failed=failed),
+        lambda: diff_table(difference, checks_failed=failed),
+    )
     return 0 if difference.ok else 1

@@ -7,15 +7,17 @@ neighbours and routes, rulesets, processes. Each namespace gets its share of a s
 from __future__ import annotations
 
 import errno
+import functools
 import gc
 import resource
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from netlab.errors import NetlabError, Unmet
 from netlab.kernel import namespaces, objects, observe, rulesets, settings
+from netlab.kernel.apart import Apart
 from netlab.kernel.devices import base
 from netlab.kernel.netlink import GONE, Netlink, Request
 from netlab.kernel.processes import Processes
@@ -23,7 +25,9 @@ from netlab.kernel.rulesets import RulesetError, nft
 from netlab.kernel.space import Space, Spaces
 from netlab.kernel.wiring import Wiring
 from netlab.kernel.work import Share, Task, Work, sort
+from netlab.plan.baseline import Baselines, of_device
 from netlab.plan.diff import Diff, Item, diff
+from netlab.plan.exceptions import EXCEPTIONS
 from netlab.plan.names import netns
 from netlab.plan.routing import DEFAULT_RULES, Address, Extra, Sysctl
 from netlab.plan.types import Object, Plan
@@ -38,12 +42,22 @@ class ApplyError(NetlabError):
 
 
 class Engine:
-    """Applies diffs of one plan, and counts what it did."""
+    """Applies diffs of one plan, and counts what it did.
 
-    def __init__(self, plan: Plan, containers: Processes, progress: Progress | None = None) -> None:
+    `stored` gives the baselines that are stored with the plan; `baselines` are those and more.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        containers: Processes,
+        progress: Progress | None = None,
+        stored: Callable[[], Baselines] = Baselines,
+    ) -> None:
         self.plan = plan
         self.containers = containers
         self._progress = progress or (lambda done, total: None)
+        self._stored = stored
         self._spaces = Spaces()
         self._writes = 0  # other than by netlink: settings, rulesets, processes
         gc.freeze()  # a plan's many values stay until the end, so nobody need look for their ends
@@ -65,24 +79,24 @@ class Engine:
             raise ApplyError(f"The kernel refused a part of the lab: {problems[0]}{more}.")
         return len(difference)
 
-    def converge(self) -> tuple[Diff, int]:
+    def converge(self, *, all_settings: bool = False) -> tuple[Diff, int]:
         """Repair what differs; returns the first difference and the number of writes.
 
         What the kernel refuses in one round may go in the next: a device that was made again has
         lost what the first difference saw on it.
         """
         before = Netlink.writes + self._writes
-        first = remaining = self._settled()
+        first = remaining = self._settled(all_settings)
         problems: list[str] = []
         if not remaining.repaired and self._free_names(remaining):
-            remaining = self._settled()
+            remaining = self._settled(all_settings)
         for _ in range(ROUNDS):
             if remaining.repaired:
                 return first, Netlink.writes + self._writes - before
             problems = self._apply(remaining)
             if any({"mtu", "metrics"} & set(change.fields) for change in remaining.changed):
                 self._forget_path_mtus()
-            remaining = self._settled()
+            remaining = self._settled(all_settings)
         if not remaining.repaired:
             left = [*remaining.missing, *remaining.unexpected, *remaining.changed]
             why = f" ({problems[0]})" if problems else ""
@@ -95,14 +109,28 @@ class Engine:
             self.containers.stop(name)
             namespaces.remove(name)
 
-    def difference(self) -> Diff:
-        return diff(self.plan.namespaces, observe.observe(self.plan, self.containers))
+    def difference(self, *, all_settings: bool = False) -> Diff:
+        """Kernel against plan; `all_settings`: those of all pods, however many there are."""
+        self.baselines = self._completed()
+        look = settings.Look(self.plan, self.baselines, every=all_settings)
+        result = diff(self.plan.namespaces, observe.observe(self.plan, self.containers, look))
+        result.not_compared = [*look.left_out(), *EXCEPTIONS]
+        return result
+
+    @functools.cached_property
+    def baselines(self) -> Baselines:
+        return self._stored()
+
+    def _completed(self, anew: Collection[str] = ()) -> Baselines:
+        """The baselines with those that lack, and new ones of namespaces that are made anew."""
+        settings.scratch.complete(self.baselines, self.plan, anew)
+        return self.baselines
 
     def awaited(self) -> list[Item]:
         """What daemons must bring and have not yet; only namespaces with daemons are looked at."""
         spaces = {name: space for name, space in self.plan.namespaces.items() if space.daemons}
         part = Plan(self.plan.topology, (), spaces)
-        return diff(spaces, observe.observe(part, self.containers, others=False)).awaited
+        return diff(spaces, observe.observe(part, self.containers, None, others=False)).awaited
 
     def _free_names(self, difference: Diff) -> bool:
         """Take away names that lead to the namespace of another one, whose plan it is nearer to.
@@ -124,11 +152,11 @@ class Engine:
         self._writes += len(wrong)
         return bool(wrong)
 
-    def _settled(self) -> Diff:
+    def _settled(self, all_settings: bool) -> Diff:
         """The difference, once no address is tentative that will be usable by itself."""
         deadline = time.monotonic() + _DETECTION_SECONDS
         while True:
-            difference = self.difference()
+            difference = self.difference(all_settings=all_settings)
             tentative = [
                 change
                 for change in difference.changed
@@ -150,9 +178,12 @@ class Engine:
     def _apply(self, difference: Diff) -> list[str]:
         """Make one difference good; returns what was refused, in words."""
         work = sort(difference)
+        completed = Apart(lambda: self._completed(work.new)) if work.new else None
         try:
             self._take_away(work)
             self._make(work)
+            if completed:
+                self.baselines = completed.result()
             return self._spaces.problems
         finally:
             self._spaces.close()
@@ -187,11 +218,13 @@ class Engine:
                 space.indexes.pop(link.name, None)
 
     def _put_back(self, space: Space, altered: Iterable[Sysctl]) -> Iterator[Request]:
-        """Give devices' settings that somebody altered the values that they inherit."""
-        planned = self.plan.namespaces[space.name].sysctls
-        for item in altered:
-            usual = Sysctl(item.path, settings.inherited(item.path, planned))
-            yield from _device_settings(space, [usual])
+        """Give settings that somebody altered the values that they have in a new namespace."""
+        planned, baseline = self.plan.namespaces[space.name], self.baselines.get(space.name)
+        found = [settings.usual(planned, baseline, item.path) for item in altered]
+        usual = [item for item in found if item]
+        requests = list(_device_settings(space, usual))
+        self._write(space.name, [item for item in usual if not settings.by_netlink(item.path)])
+        yield from requests
 
     def _make(self, work: Work) -> None:
         for name in work.new:
@@ -199,7 +232,7 @@ class Engine:
             self._spaces.create(name)
         self._start(work, commands=False)
         for name, task in work.tasks.items():
-            self._write(name, [s for s in task.sysctls if not settings.of_device(s.path)])
+            self._write(name, [s for s in task.sysctls if not of_device(s.path)])
         wiring = Wiring(self.plan, self._spaces)
         wiring.create({name: task.add.links for name, task in work.tasks.items()})
         for name, task in work.tasks.items():
@@ -224,7 +257,7 @@ class Engine:
                 requests += kind.change(change.want, change.have, space.indexes)
         requests += _device_settings(space, task.sysctls)
         self._spaces.send(space, requests, tolerate={errno.EEXIST})
-        rest = [item for item in task.sysctls if settings.of_device(item.path)]
+        rest = [item for item in task.sysctls if of_device(item.path)]
         self._write(name, [item for item in rest if not settings.by_netlink(item.path)])
         self._load(name, task)
 
@@ -261,10 +294,10 @@ class Engine:
             return
         with namespaces.inside(name):
             for item in wanted:
-                if settings.read(item) == item:
-                    continue
-                self._writes += 1
                 try:
+                    if settings.stands(item):
+                        continue
+                    self._writes += 1
                     settings.write(item)
                 except OSError as error:
                     self._spaces.problems.append(f"{name}: {item}: {error.strerror}")
@@ -305,6 +338,6 @@ def _has(space: Space, item: Object) -> bool:
 
 def _device_settings(space: Space, wanted: Iterable[Sysctl]) -> Iterator[Request]:
     for item in wanted:
-        where = settings.by_netlink(item.path)
-        if where and where[0] in space.indexes:
-            yield settings.set_by_netlink(space.indexes[where[0]], where[1], item)
+        where = settings.split(item.path)
+        if where and where[1] in space.indexes and settings.by_netlink(item.path):
+            yield settings.set_by_netlink(space.indexes[where[1]], item)

@@ -100,7 +100,7 @@ class LabFolder:
         """`running`, `partial` while or after an `up` that was not whole, or `stale`."""
         if self.keeper is None:
             return "stale"
-        return "running" if os.path.exists(self.folder / "whole") else "partial"
+        return "running" if self.has("whole") else "partial"
 
     def was_made(self) -> bool:
         """Whether it had a keeper, which may have ended since."""
@@ -170,8 +170,18 @@ class LabFolder:
         return Path(LAB, "daemons", namespace, daemon)
 
     def mark_whole(self) -> None:
+        self.mark("whole", on=True)
+
+    def mark(self, name: str, *, on: bool) -> None:
+        """Have an empty file of that name, or have it not. Raises Unmet."""
         with _usable():
-            (self.folder / "whole").touch()
+            if on:
+                (self.folder / name).touch()
+            else:
+                (self.folder / name).unlink(missing_ok=True)
+
+    def has(self, name: str) -> bool:
+        return os.path.exists(self.folder / name)
 
     @contextlib.contextmanager
     def locked(

@@ -20,8 +20,8 @@ HOME = ""  # stands for the sandbox's own namespace among names
 
 
 @functools.cache
-def _home() -> int:
-    """The namespace this process started to work in; opened before the first unshare."""
+def home() -> int:
+    """A descriptor of the namespace this process started in; opened before the first unshare."""
     return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
@@ -44,7 +44,7 @@ def shared() -> list[list[str]]:
 
     `ip netns` never makes two names for one.
     """
-    own = os.fstat(_home())
+    own = os.fstat(home())
     names: dict[tuple[int, int], list[str]] = {(own.st_dev, own.st_ino): [HOME]}
     for file in existing():
         found = os.stat(f"{FOLDER}/{file}")
@@ -59,7 +59,7 @@ def open_namespace(name: str) -> int:
 @contextlib.contextmanager
 def inside(name: str) -> Iterator[None]:
     """Run the block inside the named namespace; raises FileNotFoundError if there is none."""
-    home = _home()
+    back = home()
     fd = open_namespace(name)
     try:
         setns(fd, CLONE_NEWNET)
@@ -68,14 +68,14 @@ def inside(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        setns(home, CLONE_NEWNET)
+        setns(back, CLONE_NEWNET)
 
 
 @contextlib.contextmanager
 def at_home() -> Iterator[None]:
     """Run the block in the sandbox's own namespace, wherever the caller is at work."""
     here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    setns(_home(), CLONE_NEWNET)
+    setns(home(), CLONE_NEWNET)
     try:
         yield
     finally:
@@ -105,7 +105,7 @@ def open_socket(namespace: str, family: int, kind: int, protocol: int = 0) -> so
 
 def create(name: str) -> socket.socket:
     """Make and name a network namespace; returns a route netlink socket in it."""
-    home = _home()
+    back = home()
     target = path(name)
     os.close(os.open(target, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o444))
     unshare(CLONE_NEWNET)
@@ -113,7 +113,7 @@ def create(name: str) -> socket.socket:
         mount("/proc/self/ns/net", target, flags=MS_BIND)
         return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     finally:
-        setns(home, CLONE_NEWNET)
+        setns(back, CLONE_NEWNET)
 
 
 def remove(name: str) -> None:

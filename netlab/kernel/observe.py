@@ -44,11 +44,18 @@ _ANY_MAC = "00:00:00:00:00:00"
 _read_number = Reader(nsidmsg, {"NETNSA_NSID"})
 
 
-def observe(plan: Plan, processes: Processes, *, others: bool = True) -> dict[str, Namespace]:
-    """Every namespace of the sandbox, with what it holds; without `others`, the plan's alone."""
+def observe(
+    plan: Plan, processes: Processes, look: settings.Look | None, *, others: bool = True
+) -> dict[str, Namespace]:
+    """Every namespace of the sandbox, with what it holds; without `others`, the plan's alone.
+
+    `look` is one at their settings; without, these are taken to be as planned.
+    """
     planned = {netns(name): name for name in plan.namespaces}
     present = {planned.get(file, file) for file in namespaces.existing()}
     names = [name for name in plan.namespaces if name in present]
+    if look:
+        look.begin(names)
     if others:
         names += sorted(present - set(plan.namespaces))
     canonical = rulesets.prepare(
@@ -60,37 +67,56 @@ def observe(plan: Plan, processes: Processes, *, others: bool = True) -> dict[st
         wanted = plan.namespaces.get(name) or Namespace(name, "pod")
         space = found[name] = Namespace(name, wanted.role, wanted.ipv6, rules=[])
         with namespaces.inside(name):
-            seen[name] = _look(space, wanted, names)
+            seen[name] = _look(space, wanted, names, look)
             space.ruleset = rulesets.observe(wanted.ruleset, canonical)
-            space.sysctls = settings.observe(wanted.sysctls, seen[name].raws.values())
         _add_processes(space, processes)
         if not _kernel_has_ipv6():
             _adopt_ipv6(space, wanted)
     for name, space in found.items():
         space.links = list(_named(seen, name))
+        if name in plan.namespaces:
+            wanted = plan.namespaces[name]
+            configured = _configured(seen[name])
+            space.sysctls = look.found(wanted, configured) if look else wanted.sysctls
     _leave_out_macvlans(found)
     return found
 
 
+def _configured(seen: _Seen) -> Iterator[settings.Device]:
+    """The settings of a namespace's devices."""
+    for raw in seen.raws.values():
+        wanted = seen.wanted.get(raw.name)
+        planned = wanted if wanted and wanted.kind == raw.kind else None
+        numbers = settings.numbers(raw, seen.parameters)
+        yield settings.Device(raw.name, raw.values["IFLA_MTU"], numbers, planned)
+
+
 @dataclass(slots=True)
 class _Seen:
-    """A namespace's devices as dumped, their names, and where those were made that say so."""
+    """A namespace's devices as dumped, their names, and where those were made that say so.
+
+    `parameters` are those of neighbour tables by a device's index.
+    """
 
     raws: Raws
     names: Mapping[int, str]
     made_in: Mapping[int, str]
     wanted: Mapping[str, Link]
+    parameters: Mapping[int, settings.Numbers]
 
 
-def _look(space: Namespace, wanted: Namespace, names: Iterable[str]) -> _Seen:
+def _look(
+    space: Namespace, wanted: Namespace, names: Iterable[str], look: settings.Look | None
+) -> _Seen:
     """Read what netlink tells of the current namespace."""
     with contextlib.closing(open_netlink()) as netlink:
         raws = _links(netlink)
         by_index = {index: raw.name for index, raw in raws.items()}
         without = _fill(space, netlink, raws, by_index)
         made_in = _made_in(netlink, raws, wanted, names)
+        parameters = look.parameters(netlink, space.name) if look else {}
         _add_unusual(netlink, raws, wanted, without)
-    return _Seen(raws, by_index, made_in, {link.name: link for link in wanted.links})
+    return _Seen(raws, by_index, made_in, {link.name: link for link in wanted.links}, parameters)
 
 
 def _add_unusual(netlink: Netlink, raws: Raws, wanted: Namespace, without: Collection[str]) -> None:

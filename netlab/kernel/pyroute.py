@@ -44,6 +44,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import (  # noqa: E402
     ifinfveth,
 )
 from pyroute2.netlink.rtnl.ndmsg import ndmsg  # noqa: E402
+from pyroute2.netlink.rtnl.ndtmsg import ndtmsg as neighbour_tables  # noqa: E402
 from pyroute2.netlink.rtnl.nsidmsg import nsidmsg  # noqa: E402
 from pyroute2.netlink.rtnl.rtmsg import (  # noqa: E402
     LWTUNNEL_ENCAP_IP,
@@ -52,17 +53,64 @@ from pyroute2.netlink.rtnl.rtmsg import (  # noqa: E402
     rtmsg,
 )
 
-# What pyroute2 names otherwise than /proc/sys/net/ipv4/conf does.
-_PROC_NAMES = {"arpfilter": "arp_filter", "src_vmark": "src_valid_mark"}
-# Nobody sets the first of these; of the others a loopback device has values of its own.
-_NOT_COMPARED = {"mc_forwarding", "noxfrm", "nopolicy"}
+# What pyroute2 names otherwise than /proc/sys/net/ipv4/conf does, and what it does not know yet.
+_PROC_NAMES = {
+    "arpfilter": "arp_filter",
+    "src_vmark": "src_valid_mark",
+    "noxfrm": "disable_xfrm",
+    "nopolicy": "disable_policy",
+}
+_NEWER = (
+    "ignore_routes_with_linkdown",
+    "drop_unicast_in_l2_multicast",
+    "drop_gratuitous_arp",
+    "bc_forwarding",
+    "arp_evict_nocarrier",
+)
 # Settings of /proc/sys/net/ipv4/conf/DEVICE by their number (linux/ip.h, IPV4_DEVCONF_*); the
 # kernel dumps them as an array, in which number n is at place n - 1.
 DEVCONF: dict[str, int] = {
     _PROC_NAMES.get(name, name): number
-    for number, name in enumerate(ifinfmsg.af_spec_inet.inet.field_names)
-    if number and name not in _NOT_COMPARED
+    for number, name in enumerate((*ifinfmsg.af_spec_inet.inet.field_names, *_NEWER))
+    if number
 }
+# The same for /proc/sys/net/ipv6/conf/DEVICE, in the order of the array (linux/ipv6.h, DEVCONF_*).
+DEVCONF6: tuple[str, ...] = (
+    *(
+        name.replace("temp_preferred_lft", "temp_prefered_lft")  # as the kernel spells it
+        for name in ifinfmsg.af_spec_inet.inet6.ipv6_devconf.field_names
+    ),
+    "mldv1_unsolicited_report_interval",
+    "mldv2_unsolicited_report_interval",
+    "suppress_frag_ndisc",
+    "accept_ra_from_local",
+    "use_optimistic",
+    "accept_ra_mtu",
+    "stable_secret",
+    "use_oif_addrs_only",
+    "accept_ra_min_hop_limit",
+    "ignore_routes_with_linkdown",
+    "drop_unicast_in_l2_multicast",
+    "drop_unsolicited_na",
+    "keep_addr_on_down",
+    "router_solicitation_max_interval",
+    "seg6_enabled",
+    "seg6_require_hmac",
+    "enhanced_dad",
+    "addr_gen_mode",
+    "disable_policy",
+    "accept_ra_rt_info_min_plen",
+    "ndisc_tclass",
+    "rpl_seg_enabled",
+    "ra_defrtr_metric",
+    "ioam6_enabled",
+    "ioam6_id",
+    "ioam6_id_wide",
+    "ndisc_evict_nocarrier",
+    "accept_untracked_na",
+    "accept_ra_min_lft",
+    "force_forwarding",
+)
 
 
 def devconf(setting: str) -> str:
@@ -91,6 +139,21 @@ class linkmsg(ifinfmsg):  # type: ignore[misc]  # pyroute2 ships no types
                     (0, "IPV4_DEVCONF_UNSPEC", "none"),
                     *((number, devconf(name), "uint32") for name, number in DEVCONF.items()),
                 )
+
+
+class ndtmsg(neighbour_tables):  # type: ignore[misc]
+    """Neighbour tables, with what pyroute2 lacks of a device's parameters (linux/neighbour.h)."""
+
+    nla_map = tuple(
+        (number, *pair) for number, pair in enumerate(neighbour_tables.nla_map)
+    )  # numbered, so that `parms` means the class here
+
+    class parms(nla):  # type: ignore[misc]
+        nla_map = (
+            *((number, *pair) for number, pair in enumerate(neighbour_tables.parms.nla_map)),
+            (17, "NDTPA_MCAST_REPROBES", "uint32"),
+            (19, "NDTPA_INTERVAL_PROBE_TIME_MS", "uint64"),
+        )
 
 
 class ip_encap_info(nla):  # type: ignore[misc]
@@ -134,6 +197,7 @@ rtmsg.encaps[LWTUNNEL_ENCAP_IP6] = ip6_encap_info
 
 __all__ = [
     "DEVCONF",
+    "DEVCONF6",
     "LWTUNNEL_ENCAP_IP",
     "LWTUNNEL_ENCAP_IP6",
     "ctrlmsg",
@@ -145,6 +209,7 @@ __all__ = [
     "ip_encap_info",
     "linkmsg",
     "ndmsg",
+    "ndtmsg",
     "netlink",
     "nh",
     "nla",

@@ -21,7 +21,7 @@ _DECIDED_BY = {
     "RTA_ENCAP": "RTA_ENCAP_TYPE",
 }
 # Structs and arrays that are handed out as they are.
-RAW = frozenset({"AF_INET", "IFA_CACHEINFO", "NDTA_STATS", "RTA_CACHEINFO"})
+RAW = frozenset({"AF_INET", "IFLA_INET6_CONF", "IFA_CACHEINFO", "NDTA_STATS", "RTA_CACHEINFO"})
 
 OTHERS = "others"  # where attributes are collected that a strict reader does not know
 

@@ -106,7 +106,9 @@ class Wiring:
                 device = devices.of(link)
                 try:
                     if not device.by_netlink:
-                        self._spaces.get(key[0]).made(link.name, device.make(link, key[0]))
+                        with namespaces.inside(key[0]):
+                            index = device.make(link)
+                        self._spaces.get(key[0]).made(link.name, index)
                         continue
                     place = self._place(key, space, opened)
                     now = link.up and not self._needs_gen_mode(key)

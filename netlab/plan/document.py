@@ -29,11 +29,11 @@ def _namespace(space: Namespace) -> Json:
     return data
 
 
-def diff_document(diff: Diff) -> Json:
+def diff_document(diff: Diff, *, checks_failed: bool = False) -> Json:
     """Every entry has `namespace`, `kind` and, in words, `object`, and the states that there are.
 
     `want` and `have` are an object's fields; of a whole namespace there is nothing more to say.
-    `not_compared` has `what` and `why`.
+    `not_compared` has `what` and `why`; `checks_failed` is whether the last verification was red.
     """
     return {
         "ok": diff.ok,
@@ -42,6 +42,7 @@ def diff_document(diff: Diff) -> Json:
         "changed": [_change(change) for change in diff.changed],
         "foreign": [_item(item, "have") for item in diff.foreign],
         "not_compared": msgspec.to_builtins(diff.not_compared),
+        "checks_failed": checks_failed,
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from netlab.plan.exceptions import NotCompared
 from netlab.plan.probing.check import Check, Kind
 
 __all__ = ["Check", "Kind", "Report", "to_json"]
@@ -15,13 +16,17 @@ __all__ = ["Check", "Kind", "Report", "to_json"]
 class Report:
     """All checks of one `verify`; `seconds` is how long it took; `places` are the pods' nodes.
 
-    `skipped` are the kinds that this lab was not asked for, each with the reason.
+    `skipped` are the kinds that this lab was not asked for, each with the reason. `not_compared`,
+    where checks failed although nothing differs: what the comparison left out. `drifted`: it was
+    made once more as checks failed, and now something differed.
     """
 
     seconds: float
     checks: tuple[Check, ...]
     places: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[tuple[Kind, str], ...] = ()
+    not_compared: tuple[NotCompared, ...] = ()
+    drifted: bool = False
 
     @property
     def ok(self) -> bool:
@@ -44,6 +49,7 @@ def to_json(report: Report) -> dict[str, Any]:
             "failed": failed,
         },
         "skipped": [{"kind": kind, "reason": reason} for kind, reason in report.skipped],
+        "not_compared": [{"what": item.what, "why": item.why} for item in report.not_compared],
         "checks": [
             {
                 "kind": check.kind,

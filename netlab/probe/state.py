@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from netlab.errors import NetlabError
 from netlab.plan.diff import Change, Diff, Item
+from netlab.plan.exceptions import NotCompared
 from netlab.plan.probing.check import Check
 
+_EXPECTED = "the kernel equals the plan"
 
-def state(drift: Callable[[], Diff]) -> Iterator[Check]:
+
+class Compared(NamedTuple):
+    """The checks of a comparison, and what it left out."""
+
+    checks: list[Check]
+    left_out: tuple[NotCompared, ...]
+
+    @property
+    def equal(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+
+def state(drift: Callable[[], Diff]) -> Compared:
     """One check where the kernel equals the plan, else one failed check for each difference."""
-    expected = "the kernel equals the plan"
     try:
         found = drift()
     except (NetlabError, OSError) as error:
-        yield Check("state", "kernel", "plan", expected, f"not comparable: {error}", False)
-        return
+        words = f"not comparable: {error}"
+        return Compared([Check("state", "kernel", "plan", _EXPECTED, words, False)], ())
+    return Compared(list(_checks(found)), tuple(found.not_compared))
+
+
+def _checks(found: Diff) -> Iterator[Check]:
     if found.ok:
-        yield Check("state", "kernel", "plan", expected, expected, True)
+        yield Check("state", "kernel", "plan", _EXPECTED, _EXPECTED, True)
     for item in found.missing:
         yield _difference("missing", item)
     for item in found.unexpected:

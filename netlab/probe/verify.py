@@ -23,8 +23,10 @@ from netlab.probe.mesh import mesh, too_many
 from netlab.probe.result import Report
 from netlab.probe.runner import Progress, Runner
 from netlab.probe.scenarios import registry
-from netlab.probe.state import state
+from netlab.probe.state import Compared, state
 from netlab.topology.resolved import Layout
+
+Drift = Callable[[bool], Diff]
 
 
 def verify(
@@ -33,14 +35,15 @@ def verify(
     plan: Plan,
     *,
     containers: ContainerNamespaces,
-    drift: Callable[[], Diff] | None = None,
+    drift: Drift | None = None,
     sample: Sample | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Probe every expectation. Never raises for what the lab lacks: that is a failed check.
 
     `containers` has, for each (pod, container) that runs, the inodes of its `net`, `pid`, `mnt`
-    and `uts` namespaces. `drift` compares the kernel with the plan. `progress` is told, in a few
+    and `uts` namespaces. `drift` compares the kernel with the plan, all settings of pods too where
+    it is told so: that is if checks fail while nothing else differs. `progress` is told, in a few
     words, what is probed next.
     """
     began = time.monotonic()
@@ -49,10 +52,8 @@ def verify(
     whole = too_many(layout, sample)
     lab = Lab(layout, dataplane, plan)
     neighbours = Neighbours(lab, tell)
+    compared = _compare(drift, tell, all_settings=False)
     checks: list[Check] = []
-    if drift:
-        tell("kernel against plan")
-        checks += state(drift)
     fitting, skipped = [], []
     for scenario in (*registry(), *dataplane.scenarios(layout)):
         reason = scenario.applies(lab)
@@ -70,5 +71,21 @@ def verify(
         tell("all pairs of pods")
         checks += mesh(lab, neighbours)
     await_closing()
-    places = {pod.name: pod.node for pod in layout.pods}
-    return Report(time.monotonic() - began, tuple(checks), places, tuple(skipped))
+    unexplained = compared.equal and not all(check.ok for check in checks)
+    if unexplained:
+        compared = _compare(drift, tell, all_settings=True)
+    return Report(
+        time.monotonic() - began,
+        (*compared.checks, *checks),
+        {pod.name: pod.node for pod in layout.pods},
+        tuple(skipped),
+        compared.left_out if unexplained and compared.equal else (),
+        drifted=unexplained and not compared.equal,
+    )
+
+
+def _compare(drift: Drift | None, tell: Progress, *, all_settings: bool) -> Compared:
+    if drift is None:
+        return Compared([], ())
+    tell("kernel against plan")
+    return state(lambda: drift(all_settings))

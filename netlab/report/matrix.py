@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from netlab.probe.result import Check, Report
 from netlab.report.reach import reachability
-from netlab.report.text import blocks, bold, green, red, section
+from netlab.report.text import blocks, bold, green, left_out, red, section
 from netlab.topology.resolved import EXTERNAL
 
 _FAILURES = 40  # failed checks that are written out
@@ -24,6 +24,7 @@ def matrix(report: Report, style: bool = False, width: int = 80) -> str:
             _evidence(report, style),
             _skipped(report, style),
             _failures(report.failed, style),
+            left_out(report.not_compared, style),
             _summary(report, style),
         )
     )

@@ -13,15 +13,18 @@ from netlab.plan.names import netns
 from netlab.plan.rulesets import Ruleset
 from netlab.plan.shell.rulesets import lines
 from netlab.plan.types import FIELDS, Namespace, Object, Plan
-from netlab.report.text import blocks, count, facts, section, table
+from netlab.report.text import blocks, count, facts, left_out, section, table
 from netlab.topology.addresses import AddressPlan
 from netlab.topology.ipcalc import Calculation
 
 _LISTED_NAMESPACES = 30  # a longer list of objects nobody reads
 
 
-def diff_table(diff: Diff) -> str:
-    """What differs between kernel and plan, a line for each object; apart, what daemons wrote."""
+def diff_table(diff: Diff, *, checks_failed: bool = False) -> str:
+    """What differs between kernel and plan, a line for each object; apart, what daemons wrote.
+
+    Where nothing does, and `checks_failed` in the last verification, also what was not compared.
+    """
     rows = [("missing", item.namespace, _named(item)) for item in diff.missing]
     rows += [("unexpected", item.namespace, _named(item)) for item in diff.unexpected]
     rows += [
@@ -39,6 +42,7 @@ def diff_table(diff: Diff) -> str:
         (
             "The kernel equals the plan." if diff.ok else differences,
             section("What daemons wrote", foreign) if diff.foreign else "",
+            left_out(diff.not_compared) if diff.ok and checks_failed else "",
         )
     )
 

@@ -7,6 +7,8 @@ from itertools import zip_longest
 
 import click
 
+from netlab.plan.exceptions import NotCompared
+
 GAP = "  "
 Paint = Callable[[str], str]
 
@@ -43,6 +45,13 @@ def facts(pairs: Iterable[tuple[str, object]]) -> str:
 
 def section(title: str, body: str, *, style: bool = False) -> str:
     return f"{bold(title, style)}\n{body}"
+
+
+def left_out(items: Iterable[NotCompared], style: bool = False) -> str:
+    """What a comparison left out, where checks failed although it found nothing."""
+    title = "Checks failed while nothing differs between kernel and plan. Not compared:"
+    lines = "\n".join(map(str, items))
+    return section(title, lines, style=style) if lines else ""
 
 
 def blocks(parts: Iterable[str]) -> str:

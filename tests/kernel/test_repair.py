@@ -145,7 +145,7 @@ BREAKS = {
         "pod-1-1",
         "echo 1 > /proc/sys/net/ipv4/ip_forward",
         "unexpected",
-        "forwarding=1",
+        "net/ipv4/ip_forward=1",
     ),
     "rules in a pod": ("pod-1-1", "nft add table inet mine", "unexpected", "inet mine"),
     "qdisc": (

@@ -66,7 +66,7 @@ def requests() -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "up", lambda: base.bring_up(21, "")
     yield "wireguard-peers", lambda: wireguard.described(peers, 33)
     arp = Sysctl("net/ipv4/conf/eth0/arp_notify", "1")
-    yield "setting", lambda: settings.set_by_netlink(21, "arp_notify", arp)
+    yield "setting", lambda: settings.set_by_netlink(21, arp)
 
 
 REQUESTS = dict(requests())

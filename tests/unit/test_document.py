@@ -181,6 +181,7 @@ def test_no_difference_is_ok_and_empty() -> None:
         "changed": [],
         "foreign": [],
         "not_compared": [],
+        "checks_failed": False,
     }
 
 

@@ -429,6 +429,7 @@ def test_the_json_has_the_contracts_shape() -> None:
         "seconds": 0.123,
         "summary": {"checks": 2, "passed": 1, "failed": 1},
         "skipped": [{"kind": "hairpin", "reason": "why not"}],
+        "not_compared": [],
         "checks": [
             {
                 "kind": "wire",

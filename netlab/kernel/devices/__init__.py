@@ -22,7 +22,7 @@ _STATE = frozenset({"IFLA_IFNAME", "IFLA_OPERSTATE", "IFLA_LINKINFO", "IFLA_INFO
 _ATTRIBUTES = _STATE.union(
     (f"IFLA_{name}" for name in ("ADDRESS", "MTU", "TXQLEN", "MASTER", "LINK", "LINK_NETNSID")),
     (f"IFLA_{name}" for name in (*_INFO, "IFALIAS", "AF_SPEC", "INET6_ADDR_GEN_MODE")),
-    ("AF_INET", "AF_INET6"),
+    ("AF_INET", "AF_INET6", "IFLA_INET6_CONF"),
 )
 
 

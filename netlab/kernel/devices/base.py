@@ -141,7 +141,6 @@ class Device:
     # How the words begin of what no field says and a living device does not let one change.
     made_with: ClassVar[frozenset[str]] = frozenset({"num", "vxlan", "macvlan", "ipip"})
     moves: ClassVar[bool] = False  # made where its parent is, then moved: see `move`
-    own_devconf: ClassVar[frozenset[str]] = frozenset()  # settings of IPv4 that its driver sets
     makes: ClassVar[bool] = True  # whether netlab makes devices of the kind at all
     by_netlink: ClassVar[bool] = True
     configures: ClassVar[bool] = False
@@ -174,8 +173,8 @@ class Device:
             if setting.attribute in values
         }
 
-    def make(self, link: Any, namespace: str) -> int:
-        """Make a device that netlink cannot (`by_netlink`), down; returns its index."""
+    def make(self, link: Any) -> int:
+        """Make a device that netlink cannot (`by_netlink`), down, here; returns its index."""
         raise NotImplementedError
 
     def configure(self, link: Any) -> None:

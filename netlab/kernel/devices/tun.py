@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from typing import Any, ClassVar
 
-from netlab.kernel import namespaces
 from netlab.kernel.devices.base import Device, Place, Setting
 from netlab.kernel.pyroute import linkmsg, rtnl
 from netlab.plan.links import Tun
@@ -38,9 +37,8 @@ class TunDevice(Device):
         message.encode()
         return message
 
-    def make(self, link: Tun, namespace: str) -> int:
+    def make(self, link: Tun) -> int:
         from pyroute2.netlink.rtnl.ifinfmsg.tuntap import manage_tun
 
-        with namespaces.inside(namespace):
-            manage_tun(self.described(link))
-            return socket.if_nametoindex(link.name)
+        manage_tun(self.described(link))
+        return socket.if_nametoindex(link.name)

@@ -27,7 +27,6 @@ class WireguardDevice(Device):
     kind: ClassVar[str] = "wireguard"
     link = Wireguard
     configures: ClassVar[bool] = True
-    own_devconf: ClassVar[frozenset[str]] = frozenset({"send_redirects"})
 
     def configure(self, link: Wireguard) -> None:
         """All in one message, which replaces the peers there were."""

@@ -1,0 +1,64 @@
+"""Work in a process of its own, while this one goes on with something else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from netlab.kernel import answers, namespaces
+from netlab.kernel.syscalls import die_with_parent
+
+T = TypeVar("T")
+
+
+class Apart(Generic[T]):
+    """A piece of work begun in a forked process. What it tells (`answers.tell`) nobody hears.
+
+    If the process ends without an answer, whoever killed it, the work is done here and then.
+    """
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._answer, sending = os.pipe()
+        parent = os.getpid()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                die_with_parent(parent)
+                _close_others(sending)
+                answers.answer(sending, work)
+            finally:
+                os._exit(0)
+        os.close(sending)
+
+    def result(self) -> T:
+        """Wait for the answer; raises what the work raises."""
+        try:
+            outcome = answers.receive(self._answer, _ignore)
+        finally:
+            os.close(self._answer)
+            os.waitpid(self._pid, 0)
+        if outcome is None:
+            return self._work()
+        if outcome.error:
+            raise outcome.error
+        found: T = outcome.value
+        return found
+
+
+def _close_others(own: int) -> None:
+    """Close all but the standard streams and what is needed here.
+
+    A pipe to a third process would stay open, which may be waiting for its end.
+    """
+    kept = {own, namespaces.home()}
+    for name in os.listdir("/proc/self/fd"):
+        if (fd := int(name)) > 2 and fd not in kept:
+            with contextlib.suppress(OSError):  # the listing's own
+                os.close(fd)
+
+
+def _ignore(*_words: Any) -> None:
+    """Nobody listens."""
