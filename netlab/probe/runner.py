@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from netlab.plan.probing.actions import (
@@ -71,7 +72,8 @@ class Runner:
             for item in self.batches[CapturedEcho]
             if item.namespace in self.neighbours.hosts
         ]
-        replies = self.neighbours.batches([*warming, *echoes], ends, send_echoes)
+        send = partial(send_echoes, tell=self.progress)
+        replies = self.neighbours.batches([*warming, *echoes], ends, send)
         return replies[len(warming) :]
 
     def _cold(self, echoes: list[ColdEcho]) -> list[Any]:
@@ -86,7 +88,8 @@ class Runner:
 
     def _packets(self, packets: list[GsoPacket]) -> list[Any]:
         between = self.neighbours.batches
-        return between(packets, lambda item: (item.namespace, item.target), send_packets)
+        send = partial(send_packets, tell=self.progress)
+        return between(packets, lambda item: (item.namespace, item.target), send)
 
     def _frames(self, frames: list[HairpinFrame]) -> list[Any]:
         return list(send_frames(frames))

@@ -26,7 +26,7 @@ from netlab.plan.probing.actions import (
     Refusal,
     Request,
 )
-from netlab.probe.engines import icmp4, icmp6, requests
+from netlab.probe.engines import gso, icmp, icmp4, icmp6, requests
 from netlab.probe.engines.capture import Capture
 from netlab.probe.engines.flush import Entry, flush
 from netlab.probe.engines.gso import send_packets
@@ -109,6 +109,42 @@ def test_answers_are_in_the_order_of_the_requests() -> None:
         ports = [one, two, silent] * 30
         answers = send_requests([request(port) for port in ports], timeout=0.5)
     assert [answer.body for answer in answers] == ["one", "two", ""] * 30
+
+
+def test_answers_that_come_late_one_by_one_are_waited_for() -> None:
+    """A busy machine answers late, but goes on answering: patience ends when nothing comes."""
+    turn = threading.Lock()
+
+    def slow(connection: socket.socket) -> None:
+        with turn:
+            connection.recv(1024)
+            time.sleep(0.15)
+            connection.sendall(b"late\n")
+
+    with server(slow) as port:
+        answers = send_requests([request(port)] * 5, timeout=0.4)
+    assert [answer.body for answer in answers] == ["late"] * 5
+
+
+def test_replies_that_find_no_room_are_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket with room for a few, which is not read until a hundred echoes are sent."""
+    original, sent = icmp._Sender.receive, threading.Event()
+
+    def receive(sender: icmp._Sender) -> bool:
+        if sender.awaited == 100:
+            sent.set()
+        return sent.is_set() and original(sender)
+
+    def narrow(opened: socket.socket) -> None:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+
+    monkeypatch.setattr(icmp._Sender, "receive", receive)
+    monkeypatch.setattr(icmp4, "widen", narrow)
+    said: list[str] = []
+    replies = send_echoes([Echo("here", "127.0.0.1")] * 100, waits=(0.1,), tell=said.append)
+    assert {reply.error for reply in replies} == {None}
+    assert len(said) == 1
+    assert "replies found no room" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -307,6 +343,23 @@ def test_what_gets_past_the_sender_is_refused_by_the_router(
     packets = [GsoPacket("near", "eth0", macs, near, far, size) for size in sizes]
     refused = Delivery(refused_by=router, mtu=1400)
     assert send_packets(packets) == [Delivery(arrived=True), refused, refused, refused]
+
+
+@pytest.mark.usefixtures("line")
+@FAMILIES
+def test_an_answer_that_found_no_room_is_asked_for_again(
+    near: str, far: str, router: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, lost = gso._Station.receive, [1]
+    monkeypatch.setattr(gso._Station, "receive", lambda one: not lost and original(one))
+    monkeypatch.setattr(gso, "dropped", lambda _socket: lost.pop())
+    packet = GsoPacket(
+        "near", "eth0", (mac("near", "eth0"), mac("router", "left")), near, far, 1500
+    )
+    said: list[str] = []
+    found = send_packets([packet], timeout=0.2, tell=said.append)
+    assert found == [Delivery(refused_by=router, mtu=1400)]
+    assert said == ["1 packets again: a socket had no room for their answers"]
 
 
 @pytest.mark.usefixtures("line")

@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 
 from netlab.plan.probing.actions import Call, Heard
+from netlab.probe.engines.polling import Patience
 from netlab.probe.engines.sockets import Unavailable, chunks, descriptors, in_words, open_in
 
 # Seconds until a datagram is sent again; a kernel repeats its SYN after one second by itself.
@@ -27,7 +28,7 @@ Service = tuple[str, str, str]  # namespace, address and protocol
 
 
 def make_calls(calls: Sequence[Call], timeout: float = TIMEOUT) -> list[Heard]:
-    """Make all calls and return what came of each, waiting at most `timeout` seconds in all."""
+    """Make all calls and return what came of each, waiting till nothing comes for `timeout`."""
     heard: list[Heard] = []
     for part in chunks(calls, min(_AT_ONCE, descriptors() // 4)):
         with contextlib.closing(_Exchange(part)) as exchange:
@@ -78,7 +79,7 @@ class _Exchange:
 
     def wait(self, timeout: float) -> None:
         """Serve and read what comes until all is settled or the time is over."""
-        deadline = time.monotonic() + timeout
+        patience = Patience(timeout)
         if not self.waiting:
             return
         listeners = {
@@ -89,7 +90,7 @@ class _Exchange:
         with select.epoll() as poll:
             for number in (*listeners, *self.waiting):
                 poll.register(number, select.EPOLLIN)
-            while self.waiting and (left := deadline - time.monotonic()) > 0:
+            while self.waiting and (left := patience.left) > 0:
                 ready = poll.poll(min(left, _AGAIN))
                 for number, _ in ready:
                     if number in listeners:
@@ -97,6 +98,7 @@ class _Exchange:
                     elif number in self.waiting:
                         caller = self.waiting[number]
                         self._settle(caller, caller.answer())
+                        patience.came()
                 if not ready:
                     for caller in self.waiting.values():
                         caller.call_again()

@@ -20,10 +20,13 @@ from netlab.probe.engines import ip
 from netlab.probe.engines.polling import until
 from netlab.probe.engines.sockets import (
     TIMEOUT,
+    Tell,
     Unavailable,
     checksum,
     close_aside,
+    dropped,
     in_words,
+    nobody,
     open_packet,
 )
 
@@ -33,14 +36,39 @@ _NEEDS_CHECKSUM = 1
 _DISCARD_PORT = 9  # nothing of a lab listens there
 _FIRST_PORT = 40000
 _SEGMENTS = 2
+_ATTEMPTS = 3  # of sending what a socket had no room for
 _ACK = 0x10
 
 
-def send_packets(packets: Sequence[GsoPacket], timeout: float = TIMEOUT) -> list[Delivery]:
-    """Send all packets and return what became of each, waiting at most `timeout` seconds in all."""
+def send_packets(
+    packets: Sequence[GsoPacket], timeout: float = TIMEOUT, tell: Tell = nobody
+) -> list[Delivery]:
+    """Send all packets and return what became of each, waiting together for what does not come.
+
+    Where a socket had no room for answers, what it lacks is sent again, and `tell` is told.
+    """
     outcomes: list[Delivery | None] = [None] * len(packets)
+    left: Sequence[int] = range(len(packets))
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            tell(f"{len(left)} packets again: a socket had no room for their answers")
+        left = _send(packets, left, outcomes, timeout)
+        if not left:
+            break
+    lost = Delivery(error=f"no answer in {timeout:.1f} s")
+    return [outcome or lost for outcome in outcomes]
+
+
+def _send(
+    packets: Sequence[GsoPacket],
+    indexes: Sequence[int],
+    outcomes: list[Delivery | None],
+    timeout: float,
+) -> list[int]:
+    """Send some of the packets once; returns those that lack an answer for want of room."""
     by_device: dict[tuple[str, str, bool], dict[int, int]] = {}  # source ports to indexes
-    for index, packet in enumerate(packets):
+    for index in indexes:
+        packet = packets[index]
         ports = by_device.setdefault((packet.namespace, packet.device, packet.ipv6), {})
         ports[_FIRST_PORT + len(ports)] = index
     stations: dict[int, _Station] = {}
@@ -58,10 +86,14 @@ def send_packets(packets: Sequence[GsoPacket], timeout: float = TIMEOUT) -> list
     try:
         late = [number for number, station in stations.items() if not station.receive()]
         until(late, lambda number: stations[number].receive(), timeout)
+        return [
+            index
+            for station in stations.values()
+            for index in station.ports.values()
+            if outcomes[index] is None and dropped(station.socket)
+        ]
     finally:
         close_aside(station.socket for station in stations.values())
-    lost = Delivery(error=f"no answer in {timeout:.1f} s")
-    return [outcome or lost for outcome in outcomes]
 
 
 class _Station:

@@ -18,7 +18,16 @@ from types import ModuleType
 from netlab.kernel import path_mtu
 from netlab.plan.probing.actions import Echo, EchoReply
 from netlab.probe.engines import icmp4, icmp6
-from netlab.probe.engines.sockets import Unavailable, chunks, descriptors, in_words
+from netlab.probe.engines.polling import Patience
+from netlab.probe.engines.sockets import (
+    Tell,
+    Unavailable,
+    chunks,
+    descriptors,
+    dropped,
+    in_words,
+    nobody,
+)
 
 # Seconds after which an echo is asked again; the last is the end. A device that has just come up
 # may take a second until the kernel's link watch lets it send.
@@ -27,6 +36,7 @@ PATIENCE = (0.5, 0.7, 0.8, 1.0)
 # the slowest of those took, but at least and at most so long.
 UNEXPECTED = (0.05, 0.3)
 _TIMES = 20
+_ATTEMPTS = 3  # of asking again for what the sockets lost
 
 Source = tuple[str, bool]  # a namespace, and whether its socket is of IPv6
 
@@ -35,12 +45,14 @@ def send_echoes(
     echoes: Sequence[Echo],
     waits: Sequence[float] = PATIENCE,
     between: Callable[[], None] = lambda: None,
+    tell: Tell | None = nobody,
 ) -> list[EchoReply]:
     """Send all echoes and return their outcomes in the same order.
 
     Waiting is for all at once: each of `waits` (seconds), after which what is lost and wanted is
     asked again, except after the last; and less (UNEXPECTED) where nothing lacks that is wanted.
-    `between` is called each time that a source has sent its echoes.
+    `between` is called each time that a source has sent its echoes. Where a socket had no room for
+    replies, what it lacks is asked again, and `tell` is told; with None nothing is.
     """
     outcomes: list[EchoReply | None] = [None] * len(echoes)
     by_source: dict[Source, list[int]] = {}
@@ -48,7 +60,7 @@ def send_echoes(
         by_source.setdefault((item.namespace, item.ipv6), []).append(index)
     for group in chunks(list(by_source), descriptors()):
         own = {source: by_source[source] for source in group}
-        _Round(echoes, outcomes, waits).run(own, between)
+        _Round(echoes, outcomes, waits, tell).run(own, between)
     return [outcome or EchoReply(error="not sent") for outcome in outcomes]
 
 
@@ -56,11 +68,16 @@ class _Round:
     """The echoes of as many sources as may have a socket open at once."""
 
     def __init__(
-        self, echoes: Sequence[Echo], outcomes: list[EchoReply | None], waits: Sequence[float]
+        self,
+        echoes: Sequence[Echo],
+        outcomes: list[EchoReply | None],
+        waits: Sequence[float],
+        tell: Tell | None,
     ) -> None:
         self.echoes = echoes
         self.outcomes = outcomes
         self.waits = waits
+        self.tell = tell
         self.waited = 0.0
         self.doubts: dict[int, str] = {}  # errors that may pass, by index
         self.identifier = int.from_bytes(os.urandom(2), "big")
@@ -76,6 +93,10 @@ class _Round:
                 if number and not self._ask_again():
                     break
                 self._wait(seconds)
+            for _ in range(_ATTEMPTS if self.tell else 0):
+                if not self._ask_for_lost():
+                    break
+                self._wait(self.waits[-1])
         finally:
             for sender in self.senders.values():
                 sender.socket.close()
@@ -97,24 +118,25 @@ class _Round:
         sender.send(indexes)
 
     def _wait(self, seconds: float) -> None:
-        """Read what comes until nothing is awaited or the time is over."""
+        """Read what comes until nothing is awaited or nothing has come for so long."""
         late = {number: sender for number, sender in self.senders.items() if sender.awaited}
         wanted = any(
             self.echoes[index].wanted for sender in late.values() for index in sender.unanswered()
         )
         seconds = seconds if wanted else min(seconds, self._unexpected())
         self.waited += seconds if late else 0
-        deadline = time.monotonic() + seconds
+        patience = Patience(seconds)
         with select.epoll() as poll:
             for number in late:
                 poll.register(number, select.EPOLLIN)
             while late:
-                left = deadline - time.monotonic()
+                left = patience.left
                 ready = poll.poll(left) if left > 0 else []
                 if not ready:
                     return
                 for number, _ in ready:
-                    late[number].receive()
+                    if late[number].receive():
+                        patience.came()
                     if not late[number].awaited:
                         poll.unregister(number)
                         del late[number]
@@ -124,6 +146,17 @@ class _Round:
         least, most = UNEXPECTED
         slowest = max((reply.seconds for reply in self.outcomes if reply), default=0.0)
         return min(max(least, _TIMES * slowest), most) if slowest else most
+
+    def _ask_for_lost(self) -> bool:
+        """Send once more what sockets lack that had no room; false when that is nothing."""
+        lost = {sender: sender.lost() for sender in self.senders.values() if sender.awaited}
+        again = {sender: sender.unanswered() for sender, count in lost.items() if count}
+        if again and self.tell:
+            count = sum(map(len, again.values()))
+            self.tell(f"{count} echoes again: {sum(lost.values())} replies found no room")
+        for sender, indexes in again.items():
+            sender.send(indexes)
+        return bool(again)
 
     def _ask_again(self) -> bool:
         """Send once more what is lost and wanted; false when that is nothing."""
@@ -146,6 +179,12 @@ class _Sender:
         self.sent: dict[int, tuple[int, float]] = {}  # identifier and sequence: index and time
         self.awaited = 0
         self.next_key = round_.identifier << 16
+        self.dropped = 0  # replies that found no room
+
+    def lost(self) -> int:
+        """How many replies found no room since this was last asked."""
+        before, self.dropped = self.dropped, dropped(self.socket)
+        return self.dropped - before
 
     def send(self, indexes: Sequence[int]) -> None:
         """Send echoes, reading the reply of each right after it where it is there already."""
@@ -183,15 +222,16 @@ class _Sender:
             return still
         return None
 
-    def receive(self) -> None:
-        """Read what has come, and settle the echoes it answers."""
+    def receive(self) -> bool:
+        """Read what has come, and settle the echoes it answers; whether it was for any."""
+        before = self.awaited
         buffer, sent, outcomes = self.round.buffer, self.sent, self.round.outcomes
         receive = self.family.receive
         while self.awaited:
             try:
                 answer = receive(self.socket, buffer)
             except BlockingIOError:
-                return
+                break
             except OSError:
                 continue  # an error the kernel noted on the socket; the echo it is of times out
             now = time.monotonic()
@@ -206,6 +246,7 @@ class _Sender:
                 continue
             outcomes[index] = EchoReply(now - entry[1], ttl, error)
             self.awaited -= 1
+        return self.awaited < before
 
     def _may_pass(self, index: int, error: str) -> bool:
         """Whether to go on asking: the error may be the end of an ARP request from before."""

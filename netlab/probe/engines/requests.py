@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from netlab.plan.probing.actions import Application, Request, Response
+from netlab.probe.engines.polling import Patience
 from netlab.probe.engines.sockets import TIMEOUT, Unavailable, descriptors, in_words, open_in
 
 # Requests under way at once. Many, as those that get no answer are to wait for it together.
@@ -27,7 +28,7 @@ _WORDS_TO_SAY: dict[Application, bytes] = {
 def send_requests(requests: Sequence[Request], timeout: float = TIMEOUT) -> list[Response]:
     """Ask everything and return the responses in the same order.
 
-    A request has `timeout` seconds from when it is sent; those that get no answer wait together.
+    Those that get no answer wait together, until nothing has come for `timeout` seconds.
     """
     responses: list[Response] = [Response()] * len(requests)
     waiting = iter(enumerate(requests))
@@ -35,8 +36,9 @@ def send_requests(requests: Sequence[Request], timeout: float = TIMEOUT) -> list
     under_way: dict[int, _Exchange] = {}
     with select.epoll() as poll:
         try:
-            while _start(waiting, limit, under_way, poll, responses, timeout) or under_way:
-                _advance(under_way, poll, responses)
+            patience = Patience(timeout)
+            while _start(waiting, limit, under_way, poll, responses, patience) or under_way:
+                _advance(under_way, poll, responses, patience)
         finally:
             for exchange in under_way.values():
                 exchange.socket.close()
@@ -105,7 +107,7 @@ def _start(
     under_way: dict[int, _Exchange],
     poll: select.epoll,
     responses: list[Response],
-    timeout: float,
+    patience: Patience,
 ) -> bool:
     """Begin requests until `limit` are under way; false when there is none left to begin."""
     while len(under_way) < limit:
@@ -114,7 +116,7 @@ def _start(
             return False
         index, request = item
         try:
-            exchange = _Exchange(index, request, timeout)
+            exchange = _Exchange(index, request, patience.seconds)
         except Unavailable as error:
             responses[index] = Response(error=str(error))
             continue
@@ -125,6 +127,7 @@ def _start(
             continue
         under_way[exchange.socket.fileno()] = exchange
         poll.register(exchange.socket.fileno(), _interest(exchange))
+        patience.came()
     return True
 
 
@@ -141,25 +144,26 @@ def _interest(exchange: _Exchange) -> int:
 
 
 def _advance(
-    under_way: dict[int, _Exchange], poll: select.epoll, responses: list[Response]
+    under_way: dict[int, _Exchange],
+    poll: select.epoll,
+    responses: list[Response],
+    patience: Patience,
 ) -> None:
-    """Wait for the next event or the first deadline, and finish what can be finished."""
+    """Wait for the next event or the end of patience, and finish what can be finished."""
     if not under_way:
         return
-    first = next(iter(under_way.values()))  # begun first, so over first
-    left = first.began + first.timeout - time.monotonic()
-    for number, _ in poll.poll(max(left, 0)):
+    for number, _ in poll.poll(max(patience.left, 0)):
         exchange = under_way[number]
         asked = exchange.asked
         answer = exchange.step()
         if answer is not None:
             _finish(number, answer, under_way, responses)
+            patience.came()
         elif exchange.asked != asked:
             poll.modify(number, _interest(exchange))
-    now = time.monotonic()
+    if patience.left > 0:
+        return
     for number, exchange in list(under_way.items()):
-        if exchange.began + exchange.timeout > now:
-            break
         _finish(number, exchange.expired(), under_way, responses)
 
 

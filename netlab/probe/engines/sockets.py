@@ -10,7 +10,7 @@ import resource
 import socket
 import struct
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from netlab.errors import NetlabError
@@ -22,9 +22,13 @@ T = TypeVar("T")
 _SPARE_DESCRIPTORS = 128  # for what else the process has open
 _MANY_DESCRIPTORS = 100_000
 _SIOCGSKNS = 0x894C  # linux/sockios.h: a descriptor of the socket's network namespace
+_SO_MEMINFO = 55
+_MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h: SK_MEMINFO_*, the drops last
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
 _BUFFER = 8 << 20  # bytes; a source may have many probes under way at once
+
+Tell = Callable[[str], None]  # is told in words what the instruments lost
 
 _closing: list[threading.Thread] = []
 
@@ -42,6 +46,10 @@ _WORDS = {
     errno.EPERM: "dropped by a rule",
     errno.EINVAL: "no usable route",
 }
+
+
+def nobody(words: str) -> None:
+    """Is told nothing."""
 
 
 class Unavailable(Exception):
@@ -94,6 +102,12 @@ def widen(opened: socket.socket) -> None:
     for option in (_SO_RCVBUFFORCE, _SO_SNDBUFFORCE):
         with contextlib.suppress(OSError):
             opened.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+
+
+def dropped(opened: socket.socket) -> int:
+    """How many packets found no room in a socket since it was opened."""
+    counts = opened.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+    return int(_MEMINFO.unpack(counts)[-1])
 
 
 def namespace_inode(namespace: str) -> int:

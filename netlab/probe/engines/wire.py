@@ -84,7 +84,7 @@ class _Probing:
             for cookie, echo in zip(cookies, echoes, strict=True)
         ]
         # A second echo of the same path would be one too many on the underlay.
-        replies = send_echoes(sent, waits=(TIMEOUT,), between=self.capture.read)
+        replies = send_echoes(sent, waits=(TIMEOUT,), between=self.capture.read, tell=None)
         frames, dropped = self.capture.drain(), self.capture.dropped
         (self.uncertain.update if dropped else self.uncertain.difference_update)(indexes)
         self.dropped += dropped
