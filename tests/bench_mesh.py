@@ -14,7 +14,7 @@ import time
 
 import netlab
 
-LABS = {"1x253": (1, 253), "10x100": (10, 100), "2x500": (2, 500)}
+LABS = {"1x253": (1, 253), "10x100": (10, 100), "4x250": (4, 250)}
 
 
 def measure(nodes: int, pods: int) -> tuple[str, int]:
