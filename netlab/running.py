@@ -15,6 +15,7 @@ from netlab.inside import Applied
 from netlab.kernel import sandbox
 from netlab.kernel.enter import Completed
 from netlab.kernel.lab import KEEPER, InUse, LabFolder
+from netlab.kernel.private import contents
 from netlab.kernel.processes.waiting import Late
 from netlab.plan.diff import Diff
 from netlab.plan.types import Namespace, Plan
@@ -209,7 +210,7 @@ class Lab:
         return self._described("running", daemons, down)
 
     def _described(self, state: State, *found: Any) -> Status:
-        dataplane = self._dataplane.name if self._dataplane else str(self._reference["name"])
+        dataplane = self._dataplane.name if self._dataplane else self._reference["name"]
         return describe(self.name, state, self.layout, self.plan, dataplane, *found)
 
     def down(self, *, wait: float = 0) -> None:
@@ -337,7 +338,12 @@ class Target:
         if process is not None and process not in known:
             raise unknown(f"{kind} of {self.name}", process, known)
         log = self.lab.folder.log(self.name, process or known[0])
-        return log.read_text(errors="replace") if log.exists() else ""
+        try:
+            return contents(log).decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+        except (OSError, ValueError):
+            raise BadInput(f"The log {log} is no file that can be read.") from None
 
     def _run(
         self, command: Sequence[str], container: str | None, *, catch: bool, stdin: str | None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from netlab.plan.types import Plan
+from netlab.plan.types import Plan, Reference
 from netlab.topology.resolved import Ip, Layout, Network
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ class Design:
 
 
 class LayoutFile(msgspec.Struct):
-    """A layout and its dataplane. `dataplane` is what `netlab.dataplane.reference` makes of one."""
+    """A layout and its dataplane."""
 
     layout: Layout
-    dataplane: dict[str, Any]
+    dataplane: Reference
 
 
 def encode(value: Any) -> bytes:
@@ -51,9 +51,9 @@ def decode(document: bytes, kind: type[T]) -> T:
     return msgspec.json.decode(document, type=kind, dec_hook=_parse)
 
 
-def as_stored(value: dict[str, Any]) -> dict[str, Any]:
+def as_stored(value: Reference) -> Reference:
     """Plain values as they come back from a file: JSON has no tuples."""
-    return decode(encode(value), dict[str, Any])
+    return decode(encode(value), Reference)
 
 
 def _parse(_kind: type[Any], text: str) -> Ip | Network:

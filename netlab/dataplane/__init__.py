@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from netlab.errors import BadInput, shown, unknown
 from netlab.plan.compile import compile_plan
 from netlab.plan.dataplane import Dataplane
+from netlab.plan.types import Reference
 from netlab.topology import loader
 from netlab.topology.check import fit
 from netlab.topology.convert import convert
@@ -238,7 +239,7 @@ def _file_of(kind: type[Dataplane]) -> Path | None:
     return Path(file) if file else None
 
 
-def reference(dataplane: Dataplane) -> dict[str, Any]:
+def reference(dataplane: Dataplane) -> Reference:
     """How another process finds the same dataplane: `resolve` is the inverse. Raises BadInput."""
     options = {
         field.name: getattr(dataplane, field.name) for field in dataclasses.fields(dataplane)
@@ -254,12 +255,12 @@ def reference(dataplane: Dataplane) -> dict[str, Any]:
     return {
         "name": dataplane.name,
         "options": options,
-        "file": file and str(file.absolute()),
+        "file": str(file.absolute()) if file else None,
         "class": kind.__name__,
     }
 
 
-def resolve(data: Mapping[str, Any]) -> Dataplane:
+def resolve(data: Reference) -> Dataplane:
     """The dataplane that `reference` told of, from the registry or its topology's file.
 
     Raises BadInput where there is no such one any more.
@@ -269,7 +270,7 @@ def resolve(data: Mapping[str, Any]) -> Dataplane:
     if kind is None:
         raise unknown("dataplane", name, registry())
     try:
-        return kind(**_tuples(data["options"]))
+        return _checked(kind(**_tuples(data["options"])))
     except TypeError as error:
         raise BadInput(f"The dataplane {name} is not what it was: {error}.") from error
 

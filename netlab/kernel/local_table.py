@@ -67,7 +67,7 @@ def judge(space: Namespace, up: Collection[str]) -> tuple[bool, set[str]]:
     for route in space.routes:
         if route.table == LOCAL_TABLE and route.connected:
             way = (route.type, route.destination, route.link)
-            if route == multicast_route(route.link):
+            if route.type == "multicast" and route == multicast_route(route.link):
                 multicast.add(route.link)
                 continue
             if _is_plain(route) and (way in owners or _is_link_local(route)):

@@ -67,7 +67,7 @@ def observe(
         wanted = plan.namespaces.get(name) or Namespace(name, "pod")
         space = found[name] = Namespace(name, wanted.role, wanted.ipv6, rules=[])
         with namespaces.inside(name):
-            seen[name] = _look(space, wanted, names)
+            seen[name] = _look(space, wanted, names, look)
             space.ruleset = rulesets.observe(wanted.ruleset, canonical)
         _add_processes(space, processes)
         if not _kernel_has_ipv6():
@@ -105,14 +105,16 @@ class _Seen:
     parameters: Mapping[int, settings.Numbers]
 
 
-def _look(space: Namespace, wanted: Namespace, names: Iterable[str]) -> _Seen:
+def _look(
+    space: Namespace, wanted: Namespace, names: Iterable[str], look: settings.Look | None
+) -> _Seen:
     """Read what netlink tells of the current namespace."""
     with contextlib.closing(open_netlink()) as netlink:
         raws = _links(netlink)
         by_index = {index: raw.name for index, raw in raws.items()}
         without = _fill(space, netlink, raws, by_index)
         made_in = _made_in(netlink, raws, wanted, names)
-        parameters = settings.parameters(netlink)
+        parameters = look.parameters(netlink, space.name) if look else {}
         _add_unusual(netlink, raws, wanted, without)
     return _Seen(raws, by_index, made_in, {link.name: link for link in wanted.links}, parameters)
 

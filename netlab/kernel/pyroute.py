@@ -76,7 +76,10 @@ DEVCONF: dict[str, int] = {
 }
 # The same for /proc/sys/net/ipv6/conf/DEVICE, in the order of the array (linux/ipv6.h, DEVCONF_*).
 DEVCONF6: tuple[str, ...] = (
-    *ifinfmsg.af_spec_inet.inet6.ipv6_devconf.field_names,
+    *(
+        name.replace("temp_preferred_lft", "temp_prefered_lft")  # as the kernel spells it
+        for name in ifinfmsg.af_spec_inet.inet6.ipv6_devconf.field_names
+    ),
     "mldv1_unsolicited_report_interval",
     "mldv2_unsolicited_report_interval",
     "suppress_frag_ndisc",

@@ -6,7 +6,6 @@ the dataplane's file to say.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 
@@ -15,8 +14,9 @@ import msgspec
 from netlab.errors import BadInput, shown
 from netlab.plan import underlay
 from netlab.plan.dataplane import Dataplane
+from netlab.plan.limits import refuse_impossible
 from netlab.plan.links import LOOPBACK, Link
-from netlab.plan.names import DEVICE_NAME_MAX, host_name
+from netlab.plan.names import host_name
 from netlab.plan.processes import Container, Daemon, Ready
 from netlab.plan.routing import (
     LOCALHOST,
@@ -46,7 +46,6 @@ _LISTS: tuple[tuple[type, str], ...] = (
     (Daemon, "daemons"),
     (Container, "containers"),
 )
-BRIDGE_PORTS_MAX = 1023  # BR_MAX_PORTS (net/bridge/br_private.h) less number 0
 IPV6_MTU_MIN = 1280  # bytes; a device with less has no IPv6 at all (net/ipv6/addrconf.c)
 
 
@@ -74,8 +73,7 @@ def compile_plan(
         _by_the_kernel(space)
     plan.requires = _requires(plan, dataplane)
     for space in plan.namespaces.values():
-        _refuse_bad_devices(space)
-        _refuse_too_many_ports(space)
+        refuse_impossible(space)
     return plan
 
 
@@ -171,28 +169,3 @@ def _requires(plan: Plan, dataplane: Dataplane) -> tuple[str, ...]:
     found = [kind for kind in kinds if kind not in ("loopback", "other")]
     found += [name for space in spaces for item in space.ruleset for name in item.requires]
     return tuple(dict.fromkeys([*found, *dataplane.requires]))
-
-
-def _refuse_bad_devices(space: Namespace) -> None:
-    """Hashes may collide, and a dataplane gives names of its own."""
-    seen: set[str] = set()
-    for link in space.links:
-        if link.name in seen:
-            raise BadInput(f"Two devices in {space.name} would be named {shown(link.name)}.")
-        seen.add(link.name)
-        if len(link.name) > DEVICE_NAME_MAX:
-            raise BadInput(
-                f"The device name {shown(link.name)} in {space.name} has {len(link.name)} "
-                f"characters; the kernel allows {DEVICE_NAME_MAX}."
-            )
-
-
-def _refuse_too_many_ports(space: Namespace) -> None:
-    ports = Counter(link.master for link in space.links if link.bridge_port)
-    for bridge, count in ports.items():
-        if count > BRIDGE_PORTS_MAX:
-            raise BadInput(
-                f"The bridge {bridge} in {space.name} would have {count} ports; the kernel allows "
-                f"{BRIDGE_PORTS_MAX}",
-                "use more subnets" if space.role == "switch" else "use more nodes",
-            )

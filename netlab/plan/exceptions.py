@@ -30,4 +30,13 @@ UNTOLD = NotCompared(
     "ra_honor_pio_life, ra_honor_pio_pflag, regen_min_advance and ioam6_id_wide of single devices",
     "the kernel does not tell them with a device; they concern router advertisements and IOAM only",
 )
-EXCEPTIONS = (SHOWN, SECRET, UNTOLD)
+LEARNED = NotCompared(
+    "neighbours and forwarding entries that expire, groups that ports joined, path MTUs, and XFRM "
+    "states that the kernel asks a daemon to complete",
+    "they are learned from packets, and learned again",
+)
+FOLLOWING = NotCompared(
+    "counters, timers, carriers and roles in a spanning tree, of devices and their ports",
+    "they follow from what is compared",
+)
+EXCEPTIONS = (SHOWN, SECRET, UNTOLD, LEARNED, FOLLOWING)

@@ -5,7 +5,7 @@ All values are fully specified (a MAC is never left to chance), so that equality
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
@@ -37,6 +37,10 @@ Object = (
     | Ruleset
     | Daemon
     | Container
+)
+# How another process finds a dataplane: what `netlab.dataplane.reference` makes of one.
+Reference = TypedDict(
+    "Reference", {"name": str, "options": dict[str, Any], "file": str | None, "class": str}
 )
 
 

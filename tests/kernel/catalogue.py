@@ -431,17 +431,54 @@ CHANGES: dict[str, Change] = {
     # sysctl
     "sysctl ip_forward": Change(NODE, "sysctl -qw net.ipv4.ip_forward=0", "ip_forward"),
     "sysctl forwarding": Change(
-        NODE, "sysctl -qw net.ipv4.conf.cni0.forwarding=0", "conf/cni0/forwarding=0"
+        NODE, "sysctl -qw net.ipv4.conf.cni0.forwarding=0", "conf/cni0/forwarding"
     ),
     "sysctl proxy_arp": Change(
-        NODE, "sysctl -qw net.ipv4.conf.cni0.proxy_arp=1", "conf/cni0/proxy_arp=1"
+        NODE, "sysctl -qw net.ipv4.conf.cni0.proxy_arp=1", "conf/cni0/proxy_arp"
     ),
-    "sysctl forwarding of a pod": Change(POD, "sysctl -qw net.ipv4.ip_forward=1", "forwarding=1"),
+    "sysctl forwarding of a pod": Change(POD, "sysctl -qw net.ipv4.ip_forward=1", "ip_forward"),
     "sysctl rp_filter": Change(
-        NODE, "sysctl -qw net.ipv4.conf.eth0.rp_filter=1", "conf/eth0/rp_filter=1"
+        NODE, "sysctl -qw net.ipv4.conf.eth0.rp_filter=1", "conf/eth0/rp_filter"
+    ),
+    "sysctl rp_filter of all": Change(
+        NODE, "sysctl -qw net.ipv4.conf.all.rp_filter=1", "conf/all/rp_filter"
     ),
     "sysctl arp_ignore": Change(
-        NODE, "sysctl -qw net.ipv4.conf.eth0.arp_ignore=8", "conf/eth0/arp_ignore=8"
+        NODE, "sysctl -qw net.ipv4.conf.eth0.arp_ignore=8", "conf/eth0/arp_ignore"
+    ),
+    "sysctl arp_ignore of all": Change(
+        POD, "sysctl -qw net.ipv4.conf.all.arp_ignore=8", "conf/all/arp_ignore"
+    ),
+    "sysctl arp_filter": Change(
+        NODE, "sysctl -qw net.ipv4.conf.all.arp_filter=1", "conf/all/arp_filter"
     ),
     "sysctl arp_notify": Change(POD, "sysctl -qw net.ipv4.conf.eth0.arp_notify=0", "arp_notify"),
+    "sysctl route_localnet": Change(
+        NODE, "sysctl -qw net.ipv4.conf.all.route_localnet=1", "route_localnet"
+    ),
+    "sysctl send_redirects": Change(
+        NODE, "sysctl -qw net.ipv4.conf.all.send_redirects=0", "send_redirects"
+    ),
+    "sysctl ip_default_ttl": Change(NODE, "sysctl -qw net.ipv4.ip_default_ttl=3", "ip_default_ttl"),
+    "sysctl ports": Change(
+        POD, "sysctl -qw net.ipv4.ip_local_port_range='2000 2010'", "ip_local_port_range"
+    ),
+    "sysctl echo": Change(
+        POD, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1", "icmp_echo_ignore_all"
+    ),
+    "sysctl disable_ipv6": Change(
+        POD, "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1", "conf/eth0/disable_ipv6"
+    ),
+    "sysctl hop_limit": Change(
+        NODE, "sysctl -qw net.ipv6.conf.eth0.hop_limit=3", "conf/eth0/hop_limit"
+    ),
+    "sysctl of neighbours": Change(
+        NODE, "sysctl -qw net.ipv4.neigh.eth0.retrans_time_ms=77", "neigh/eth0/retrans_time_ms"
+    ),
+    "sysctl of connections": Change(
+        NODE, "sysctl -qw net.netfilter.nf_conntrack_tcp_be_liberal=1", "be_liberal"
+    ),
+    # kill
+    "container killed": Change(POD, "kill -9 $PID; sleep 0.1", "container container-1"),
+    "container stopped": Change(POD, "kill -STOP $PID; sleep 0.1", "container container-1"),
 }

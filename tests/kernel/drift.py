@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import netlab
+from netlab import inside
 from netlab.api import Lab
 from netlab.errors import NetlabError
 from netlab.kernel import namespaces
-from netlab.kernel.apply import Engine
 from netlab.kernel.processes import Processes
 from netlab.plan.diff import Diff
 from tests.kernel.catalogue import CHANGES, Change
@@ -36,23 +36,27 @@ class Cycle(NamedTuple):
         """What is not as it should be; empty where each change was named, and none is left."""
         if self.refused:
             return f"the change itself failed: {self.refused}"
+        if self.left:
+            return f"not repaired: {self.left}"
         lines = "\n".join(self.found)
         if unnamed := [change.words for change in changes if change.words not in lines]:
             return f"{unnamed} is not in: {lines or 'nothing differs'}"
-        return f"not repaired: {self.left}" if self.left else ""
+        return ""
 
 
 def cycle(lab: Lab, changes: Sequence[Change]) -> Cycle:
     """Make changes, look, repair, look again."""
 
     def work() -> Cycle:
-        engine = Engine(lab.plan, Processes(lab.folder))
+        processes = Processes(lab.folder)
+        engine = inside._engine(lab.folder, lab.plan)  # as the commands have it
         started = time.monotonic()
-        refused = "; ".join(filter(None, map(_make, changes)))
-        found = _lines(engine.difference())
-        try:
-            engine.converge()
-            left = _lines(engine.difference())
+        refused = "; ".join(filter(None, (_make(change, processes) for change in changes)))
+        found: tuple[str, ...] = ()
+        left: tuple[str, ...] = ()
+        try:  # what it returns is what `diff` says; it ends when that says that nothing differs
+            first, _ = engine.converge()
+            found = _lines(first)
         except NetlabError as error:
             left = (str(error),)
         return Cycle(refused, found, left, time.monotonic() - started)
@@ -60,8 +64,11 @@ def cycle(lab: Lab, changes: Sequence[Change]) -> Cycle:
     return lab.run_inside(work)
 
 
-def _make(change: Change) -> str:
+def _make(change: Change, processes: Processes) -> str:
     command = change.command
+    if "$PID" in command:
+        known = processes.container("pod-1-1", "container-1")
+        command = command.replace("$PID", str(known.pid) if known else "0")
     if any(name in command for name in ("$PORT", "$POD", "$OTHER")):
         command = f"{_PORTS}; {command}"
     words = ["sh", "-ec", command.replace("$TURN", f"{sys.executable} -m tests.kernel.turn")]

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 import netlab
+from netlab.kernel.pyroute import DEVCONF, DEVCONF6
 from netlab.kernel.settings import SMALL
+from netlab.kernel.settings.of_devices import PARAMETERS
 from netlab.plan.routing import Sysctl
 from netlab.running import Lab
 from tests.kernel.conftest import Netlab, remove, untouched
@@ -144,15 +146,29 @@ def test_of_a_large_lab_s_pods_a_short_list_is_compared_and_the_rest_said(large:
     assert large.diff(all_settings=True).ok
 
 
-def test_failed_checks_bring_a_closer_look_and_then_up_repairs(large: Lab) -> None:
-    """A pod whose sockets may use no memory; that is not on the short list."""
+def test_failed_checks_bring_a_closer_look_and_then_one_up_repairs(large: Lab) -> None:
+    """A pod that may send no echo reply, by settings that are not on the short list."""
     pod = large.layout.pods[0].name
+    for key, value in (("msgs_burst", "0"), ("msgs_per_sec", "0"), ("ratemask", "1")):
+        alter(large, pod, f"net/ipv4/icmp_{key}", value)
+    assert drift(large) == []
+    report = large.verify(sample=1)
+    assert report.drifted
+    assert any(f"icmp_{key}" in check.target for check in report.failed for key in ("ratemask",))
+    assert large.checks_failed
     large.repair()
-    assert large.verify(sample=1).ok
-    alter(large, pod, "net/ipv4/ip_unprivileged_port_start", "0")
-    alter(large, pod, "net/ipv4/tcp_retries2", "3")
-    assert not large.checks_failed
+    assert large.diff(all_settings=True).ok
 
 
-def test_failed_checks_while_nothing_differs_come_with_what_was_not_compared(large: Lab) -> None:
-    """A full table of connections is nobody's setting."""
+def test_every_file_of_a_device_is_told_or_stated(lab: Lab) -> None:
+    """What netlink tells of a device are the files of /proc, but for those that nobody tells."""
+    untold = {"ra_honor_pio_life", "ra_honor_pio_pflag", "regen_min_advance"}
+    twice = {"base_reachable_time", "retrans_time", "unres_qlen"}
+    for folder, told in (
+        ("ipv4/conf", set(DEVCONF)),
+        ("ipv6/conf", set(DEVCONF6) | untold),
+        ("ipv4/neigh", set(PARAMETERS) | twice),
+        ("ipv6/neigh", set(PARAMETERS) | twice),
+    ):
+        done = lab.target("node-1").run("ls", f"/proc/sys/net/{folder}/eth0")
+        assert set(done.stdout.split()) == told, folder

@@ -198,3 +198,19 @@ def test_a_lab_is_the_same_by_another_path(netlab: Netlab, tmp_path: Path) -> No
     assert netlab.ok("status")["state"] == "running"
     assert by_link.ok("down")["removed"] == ["flannel-vxlan"]
     by_link.state.unlink()
+
+
+def test_a_named_pipe_is_no_log(netlab: Netlab, tmp_path: Path) -> None:
+    topology = tmp_path / "says.yaml"
+    topology.write_text(
+        "nodes: [{pods: [{name: a, containers: [\n"
+        "  {name: c, command: [sh, -c, echo hi; sleep 99]}]}]}]"
+    )
+    netlab.ok("up", str(topology), "--no-verify")
+    assert netlab.run("logs", "a").out == "hi\n"
+    log = netlab.state / "says" / "logs" / "a.c.log"
+    log.unlink()
+    os.mkfifo(log)
+    found = netlab.run("logs", "a", timeout=20)
+    assert (found.code, found.out) == (2, "")
+    assert found.err == f"netlab: The log {log} is no file that can be read.\n"

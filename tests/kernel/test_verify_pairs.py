@@ -170,3 +170,27 @@ def test_what_is_broken_is_red_and_nothing_else(found: dict[str, Future[Any]], n
     assert {kind for kind, *_ in failed - case.failed} <= case.also, failed - case.failed
     assert any(case.words in c["observed"] for c in checks), checks
     assert repaired.json["ok"], [c for c in repaired.json["verify"]["checks"] if not c["ok"]]
+
+
+def test_the_same_is_asked_by_ipv6(netlab: Netlab) -> None:
+    """Three nodes, each broken in its own way for IPv6 alone."""
+    assert netlab.ok("up", "flannel-dual-stack", "--no-verify")
+    for node, command in (
+        ("node-1", f"ip6tables {ESTABLISHED}"),
+        ("node-1", "ip6tables -A INPUT -i cni0 -p tcp -j DROP"),
+        ("node-2", "ip6tables -A INPUT -i cni0 -p icmpv6 --icmpv6-type 135 -j DROP"),
+        ("node-3", "nft insert rule ip6 flannel-ipv6 postrtg ip6 daddr fd30::1 return"),
+    ):
+        netlab.inside(node, command)
+    report = netlab.run("--json", "verify")
+    assert report.code == 1
+    checks = [c for c in report.json["checks"] if not c["ok"] and c["kind"] != "state"]
+    assert {c["family"] for c in checks} == {6}
+    failed = {(c["kind"], c["from"], c["to"], c["protocol"]) for c in checks}
+    closed = every("pod-node", pods(1), ["node-1"], "tcp")
+    silent = every("pod-node", pods(2), ["node-2"], "ndp")
+    seen = every("pod-node", pods(3), ["node-1"], "tcp", "udp")
+    assert closed | silent | seen <= failed
+    assert all({source, target} & {*pods(2)} for _, source, target, _ in failed - closed - seen)
+    words = {c["observed"] for c in checks if c["from"] == "pod-3-1" and c["to"] == "node-1"}
+    assert words == {"TCP: seen as fd44:0:0:2::2", "UDP: seen as fd44:0:0:2::2"}

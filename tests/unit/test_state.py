@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from netlab import Cluster, Container, Node, Pod
+from netlab import BadInput, Cluster, Container, Node, Pod
 from netlab.dataplane import make, reference, resolve
 from netlab.plan.processes import Daemon, File, Owner, Ready
 from netlab.plan.routing import route
-from netlab.plan.types import Namespace, Plan
+from netlab.plan.types import Namespace, Plan, Reference
 from netlab.state import LayoutFile, as_stored, decode, encode
 from netlab.topology.layout import lay_out
 from tests.unit.plans import namespaces, plan_of
 from tests.unit.test_layout import clusters
+
+ANY = Reference(name="any", options={}, file=None, **{"class": "Any"})
 
 
 @given(namespaces())
@@ -26,14 +28,14 @@ def test_any_plan_comes_back_equal(spaces: dict[str, Namespace]) -> None:
 
 @given(clusters())
 def test_any_layout_comes_back_equal(cluster: Cluster) -> None:
-    stored = LayoutFile(lay_out(cluster), {"name": "any"})
+    stored = LayoutFile(lay_out(cluster), ANY)
     assert decode(encode(stored), LayoutFile) == stored
 
 
 def test_a_layout_keeps_commands_and_order() -> None:
     pods = [Pod("web", (Container("a", ("sleep", "9")), Container("b")))]
     layout = lay_out(Cluster(nodes=[Node("z", pods), Node("a")], external=False))
-    back = decode(encode(LayoutFile(layout, {})), LayoutFile).layout
+    back = decode(encode(LayoutFile(layout, ANY)), LayoutFile).layout
     assert back == layout
     assert [node.name for node in back.nodes] == ["z", "a"]
     assert back.pods[0] is back.nodes[0].pods[0]
@@ -68,8 +70,24 @@ def test_anything_else_is_a_value_error(text: str) -> None:
             decode(text.encode(errors="surrogateescape"), kind)
 
 
+@pytest.mark.parametrize(
+    "damage", [{}, {"name": 5}, {"options": []}, {"file": 1}, {"class": None}, {"name": None}]
+)
+def test_a_dataplane_of_the_wrong_type_is_a_value_error(damage: dict[str, Any]) -> None:
+    document: dict[str, Any] = json.loads(encode(LayoutFile(lay_out(Cluster(nodes=1)), ANY)))
+    document["dataplane"] = document["dataplane"] | damage if damage else {}
+    with pytest.raises(ValueError, match=r"dataplane"):
+        decode(encode(document), LayoutFile)
+
+
+def test_a_dataplanes_option_of_the_wrong_type_is_one_sentence() -> None:
+    told = as_stored(reference(make("flannel-vxlan"))) | {"options": {"vni": "a"}}
+    with pytest.raises(BadInput, match=r"flannel.Vxlan.vni is 'a', not a whole number"):
+        resolve(told)
+
+
 def test_an_address_that_is_none_is_named_with_its_spot() -> None:
-    document: dict[str, Any] = json.loads(encode(LayoutFile(lay_out(Cluster(nodes=1)), {})))
+    document: dict[str, Any] = json.loads(encode(LayoutFile(lay_out(Cluster(nodes=1)), ANY)))
     document["layout"]["nodes"][0]["addresses"] = ["192.168.0.999"]
     with pytest.raises(ValueError, match=r"192\.168\.0\.999.*nodes\[0\]\.addresses|addresses"):
         decode(encode(document), LayoutFile)

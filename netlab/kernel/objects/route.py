@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -114,6 +115,7 @@ class RouteType(ObjectType):
 
         The kernel's other routes there are held against the addresses, by `local_table`.
         """
+        names = tuple(devices.items())
         for body in netlink.dump(_QUESTION):
             family_, table, flags = body[0], body[4], int.from_bytes(body[8:12], sys.byteorder)
             if flags & _CLONED or family_ not in _EVERYTHING:
@@ -121,7 +123,7 @@ class RouteType(ObjectType):
             kernels = table == LOCAL_TABLE and body[5] == _KERNEL
             if kernels and family_ == socket.AF_INET6 and body[7] == _ANYCAST:
                 continue
-            yield _route(*_read(body), devices)
+            yield _known(body, names) if family_ == socket.AF_INET else _route(body, devices)
 
 
 _QUESTION = request(rtmsg, rtnl.RTM_GETROUTE, 0, {"family": socket.AF_UNSPEC})
@@ -190,7 +192,13 @@ def _metrics(item: Route) -> Attributes | None:
     return tuple(found) or None
 
 
-def _route(fields: tuple[Any, ...], values: dict[str, Any], devices: Devices) -> Route:
+@functools.lru_cache(maxsize=1024)  # pods have the same routes; those of IPv6 tell of their use
+def _known(body: bytes, devices: tuple[tuple[int, str], ...]) -> Route:
+    return _route(body, dict(devices))
+
+
+def _route(body: bytes, devices: Devices) -> Route:
+    fields, values = _read(body)
     family_, length, source_length, tos, table, protocol, scope, kind, flags = fields
     several = values.get("RTA_MULTIPATH")
     if several:

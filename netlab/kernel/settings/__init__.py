@@ -7,11 +7,13 @@ Those of devices are read by netlink (`of_devices`), those of whole namespaces f
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from netlab.kernel.apart import Apart
 from netlab.kernel.devices import base
+from netlab.kernel.netlink import Netlink
 from netlab.kernel.settings import files, of_devices, scratch
 from netlab.kernel.settings.copies import without_copies
 from netlab.kernel.settings.files import OF_PODS, Found, Question, write
@@ -19,7 +21,6 @@ from netlab.kernel.settings.of_devices import (
     Numbers,
     by_netlink,
     numbers,
-    parameters,
     set_by_netlink,
     split,
 )
@@ -35,7 +36,6 @@ __all__ = [
     "Numbers",
     "by_netlink",
     "numbers",
-    "parameters",
     "scratch",
     "set_by_netlink",
     "split",
@@ -78,8 +78,21 @@ class Look:
         untold = {item.path: item.value for item in space.sysctls if not _told(item.path)}
         if not expected.items() >= untold.items():
             expected = expected | untold
-        whole = space.role != "pod" or self._every
+        whole = self._whole(space)
         return Question(space.name, expected, untold if whole else (*OF_PODS, *untold), whole)
+
+    def _whole(self, space: Namespace) -> bool:
+        return space.role != "pod" or self._every
+
+    def parameters(self, netlink: Netlink, name: str) -> dict[int, Numbers]:
+        """Those of a namespace's devices in neighbour tables, where they are compared.
+
+        To dump them the kernel goes through those of all namespaces: 2 ms where there are 1,000.
+        """
+        space = self._plan.namespaces.get(name)
+        if space and (self._whole(space) or any("/neigh/" in item.path for item in space.sysctls)):
+            return of_devices.parameters(netlink)
+        return {}
 
     @functools.cached_property
     def _files(self) -> dict[str, Found]:
@@ -91,7 +104,7 @@ class Look:
         planned = {item.path for item in space.sysctls}
         by_name = {device.name: device for device in devices}
         found = [there for item in space.sysctls if (there := _as_found(item, other, by_name))]
-        if came := [path for path in other if path not in planned | baseline.files.keys()]:
+        if came := other.keys() - planned - baseline.files.keys():
             scratch.supplement(baseline, came)
         altered = [
             Sysctl(path, text)
@@ -110,10 +123,12 @@ class Look:
         if pods and not self._every:
             result.append(
                 NotCompared(
-                    f"of pods all files of /proc/sys/net but {len(OF_PODS)}",
+                    f"of pods all files of /proc/sys/net but {len(OF_PODS)}, and neighbour tables",
                     f"the lab has more than {SMALL} namespaces; --all-settings compares them",
                 )
             )
+        if not _kernel_has_ipv6():
+            result.append(NotCompared("all of IPv6", "this kernel has none"))
         unread = {path: why for found in self._files.values() for path, why in found.unread.items()}
         result += [NotCompared(path, f"it cannot be read ({why})") for path, why in unread.items()]
         lacking = {
@@ -126,6 +141,11 @@ class Look:
             for name in sorted(lacking)
         ]
         return result
+
+
+@functools.cache
+def _kernel_has_ipv6() -> bool:
+    return os.path.exists("/proc/sys/net/ipv6")
 
 
 def _told(path: str) -> bool:
