@@ -91,7 +91,7 @@ class Unmet(NetlabError):
     ...     netlab.up(netlab.Cluster(nodes=[netlab.Node(pods=pods)]))
     ... except netlab.Unmet as error:
     ...     error.remedy
-    'install it or name another'
+    'install it, give its whole path or name another'
     """
 
     exit_code = 3

@@ -189,7 +189,7 @@ def fails(what: str) -> Any:
         ("bug", KeyError, "bug"),
         ("odd", RuntimeError, "Odd: odd"),
         ("unpicklable", Exception, "pickle"),
-        ("gone", LabUnavailable, "went away"),
+        ("gone", NetlabError, "ended with code 3; try again"),
     ],
 )
 def test_what_is_raised_inside_arrives_outside(

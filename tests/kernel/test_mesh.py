@@ -197,6 +197,19 @@ def test_one_pair_that_is_broken_is_named(lab: Lab, monkeypatch: pytest.MonkeyPa
     assert not failures(ask(lab, monkeypatch))
 
 
+def test_broken_arp_is_seen_though_the_mesh_does_not_ask(lab: Lab) -> None:
+    """By the checks that begin with the neighbours unknown."""
+    run(lab, "pod-1-2", "sysctl", "-w", "net.ipv4.conf.all.arp_ignore=8")
+    report = lab.verify(full=True)
+    assert {(check.source, check.target) for check in report.failed} >= {
+        ("pod-1-1", "pod-1-2"),
+        ("node-1", "pod-1-2"),
+    }
+    assert len(cells(report.checks)) == 4 * 2 * 2
+    assert all(check.ok for check in report.checks if check.observed.startswith("echo replies of"))
+    assert lab.repair().changes == 1
+
+
 def test_what_has_no_answer_at_once_is_asked_again(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,10 +9,13 @@ from netlab.kernel.apart import Apart
 from netlab.kernel.settings.copies import without_copies
 from netlab.kernel.settings.files import OF_PODS
 from netlab.plan.baseline import Baseline, Baselines
+from netlab.plan.diff import Diff
+from netlab.plan.document import diff_document
 from netlab.plan.exceptions import EXCEPTIONS, NotCompared
 from netlab.plan.routing import Sysctl
 from netlab.probe.result import Report
 from netlab.report.matrix import matrix
+from netlab.report.tables import diff_table
 
 
 def paths(found: dict[str, str | None], *altered: tuple[str, str]) -> list[str]:
@@ -75,6 +78,15 @@ def test_work_apart_holds_no_pipe_of_others() -> None:
     assert os.read(reading, 1) == b""
     os.close(reading)
     assert len(apart.result()) == 1 << 20
+
+
+def test_a_comparison_after_failed_checks_says_what_it_left_out() -> None:
+    equal = Diff(not_compared=[NotCompared("the weather", "nobody asked")])
+    assert "the weather: nobody asked" in diff_table(equal, checks_failed=True)
+    assert diff_table(equal) == "The kernel equals the plan."
+    document = diff_document(equal, checks_failed=True)
+    assert document["not_compared"] == [{"what": "the weather", "why": "nobody asked"}]
+    assert document["checks_failed"]
 
 
 def test_failed_checks_without_a_difference_come_with_what_was_left_out() -> None:

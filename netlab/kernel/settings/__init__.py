@@ -104,7 +104,7 @@ class Look:
         planned = {item.path for item in space.sysctls}
         by_name = {device.name: device for device in devices}
         found = [there for item in space.sysctls if (there := _as_found(item, other, by_name))]
-        if came := [path for path in other if path not in planned | baseline.files.keys()]:
+        if came := other.keys() - planned - baseline.files.keys():
             scratch.supplement(baseline, came)
         altered = [
             Sysctl(path, text)
