@@ -13,6 +13,7 @@ from netlab.plan.routing import Extra
 _DELETE, _GET = 105, 106  # RTM_DELNEXTHOP, RTM_GETNEXTHOP (linux/rtnetlink.h)
 _HEADER = struct.Struct("=BBBxI")  # struct nhmsg: family, scope, protocol, flags
 _ID, _GROUP, _GROUP_TYPE, _BLACKHOLE, _OIF, _GATEWAY = 1, 2, 3, 4, 5, 6  # linux/nexthop.h
+_OP_FLAGS = 14  # NHA_OP_FLAGS, which ask for counters
 _MEMBER = struct.Struct("=IBBH")  # struct nexthop_grp
 _QUESTION = Request(_GET, 0, _HEADER.pack(0, 0, 0, 0), "nexthop objects")
 
@@ -31,6 +32,7 @@ def read(netlink: Netlink, names: Mapping[int, str]) -> Iterator[Extra]:
 def _words(values: dict[int, bytes], names: Mapping[int, str]) -> Iterator[str]:
     if members := values.pop(_GROUP, b""):
         values.pop(_GROUP_TYPE, None)
+        values.pop(_OP_FLAGS, None)
         yield "group " + "/".join(str(member) for member, *_ in _MEMBER.iter_unpack(members))
     if gateway := values.pop(_GATEWAY, b""):
         family = socket.AF_INET if len(gateway) == 4 else socket.AF_INET6
