@@ -12,7 +12,7 @@ import gc
 import resource
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from netlab.errors import NetlabError, Unmet
@@ -33,6 +33,7 @@ from netlab.plan.routing import DEFAULT_RULES, Address, Extra, Sysctl
 from netlab.plan.types import Object, Plan
 
 ROUNDS = 4  # a repair can uncover another: a device made again has lost its routes
+_AT_ONCE = 64  # new namespaces whose containers start while the next are made
 _DETECTION_SECONDS = 4.0  # duplicate address detection takes up to 2
 Progress = Callable[[int, int], None]
 
@@ -227,10 +228,14 @@ class Engine:
         yield from requests
 
     def _make(self, work: Work) -> None:
-        for name in work.new:
-            self.containers.stop(name)
-            self._spaces.create(name)
-        self._start(work, commands=False)
+        for at in range(0, len(work.new), _AT_ONCE):
+            names = work.new[at : at + _AT_ONCE]
+            for name in names:
+                self.containers.stop(name)
+                self._spaces.create(name)
+            self._start(work, names, commands=False)
+        made = set(work.new)
+        self._start(work, [name for name in work.tasks if name not in made], commands=False)
         for name, task in work.tasks.items():
             self._write(name, [s for s in task.sysctls if not of_device(s.path)])
         wiring = Wiring(self.plan, self._spaces)
@@ -245,7 +250,7 @@ class Engine:
             [name for name, task in work.tasks.items() if task.add.links],
             {name: task.links for name, task in work.tasks.items() if task.links},
         )
-        self._start(work, commands=True)
+        self._start(work, list(work.tasks), commands=True)
 
     def _fill(self, name: str, task: Task) -> None:
         """Addresses, neighbours, FDB entries, routes, rules, devices' settings and rulesets."""
@@ -302,7 +307,7 @@ class Engine:
                 except OSError as error:
                     self._spaces.problems.append(f"{name}: {item}: {error.strerror}")
 
-    def _start(self, work: Work, *, commands: bool) -> None:
+    def _start(self, work: Work, names: Sequence[str], *, commands: bool) -> None:
         """The default containers need no more than their namespace, so they start meanwhile.
 
         One with a command of its own starts when its network is ready, as kubelet does it.
@@ -311,8 +316,9 @@ class Engine:
             self._spaces.problems += self.containers.finish()
         wanted = [
             (name, item)
-            for name, task in work.tasks.items()
-            for item in task.add.processes
+            for name in names
+            if name in work.tasks
+            for item in work.tasks[name].add.processes
             if bool(item.command) == commands
         ]
         self._writes += len(wanted)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from netlab.errors import NetlabError, Unmet, shown
 from netlab.kernel import limits
@@ -28,6 +29,7 @@ class Processes:
         self._containers = Containers(folder)
         self._daemons = Daemons(folder)
         self._worker: threading.Thread | None = None
+        self._wanted: queue.SimpleQueue[Sequence[tuple[str, Process]] | None] = queue.SimpleQueue()
         self._problems: list[str] = []
         self._failure: NetlabError | None = None
 
@@ -43,17 +45,22 @@ class Processes:
         """Start processes, each given with its namespace, while the caller does something else.
 
         A container whose command is None is started as it is; what runs a program is to be begun
-        when its network is there. Raises Unmet when there is no room for logs.
+        when its network is there. More may be begun before all are finished. Raises Unmet when
+        there is no room for logs.
         """
         if wanted:
             if any(process.command for _, process in wanted):
                 self._folder.make_logs()
-            self._worker = threading.Thread(target=self._start, args=(list(wanted),))
-            self._worker.start()
+            if self._worker is None:
+                self._wanted = queue.SimpleQueue()
+                self._worker = threading.Thread(target=self._start, daemon=True)
+                self._worker.start()
+            self._wanted.put(wanted)
 
     def finish(self) -> list[str]:
         """Wait for what `begin` began; returns what failed, in words. Raises Unmet for a limit."""
         if self._worker:
+            self._wanted.put(None)
             self._worker.join()
             self._worker = None
         problems, self._problems = self._problems, []
@@ -61,12 +68,16 @@ class Processes:
             raise self._failure
         return problems
 
-    def _start(self, wanted: Sequence[tuple[str, Process]]) -> None:
-        containers = [(name, item) for name, item in wanted if isinstance(item, Container)]
-        daemons = [(name, item) for name, item in wanted if isinstance(item, Daemon)]
+    def _start(self) -> None:
+        daemons: list[tuple[str, Daemon]] = []
+
+        def containers() -> Iterator[list[tuple[str, Container]]]:
+            for wanted in iter(self._wanted.get, None):
+                daemons.extend((name, item) for name, item in wanted if isinstance(item, Daemon))
+                yield [(name, item) for name, item in wanted if isinstance(item, Container)]
+
         try:
-            if containers:
-                self._problems += self._containers.start(containers)
+            self._problems += self._containers.start(containers())
             if daemons:
                 self._problems += self._daemons.start(daemons)
         except NetlabError as error:

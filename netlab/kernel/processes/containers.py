@@ -12,8 +12,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,47 @@ class Known(msgspec.Struct, frozen=True):
         return self.alive and start_of(self.pid, without="ZXTt") is not None
 
 
+class _Answers:
+    """What came of the containers that a zygote was asked for, by their numbers.
+
+    Of each the process and its start, or an error. They are read while more is asked for.
+    """
+
+    def __init__(self, zygote: subprocess.Popen[bytes]) -> None:
+        self.processes: dict[int, tuple[int, int | None]] = {}
+        self.errors: dict[int, str] = {}
+        self._zygote = zygote
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def ask(self, orders: list[dict[str, Any]]) -> None:
+        assert self._zygote.stdin
+        with contextlib.suppress(BrokenPipeError):  # that it ended shows in `close`
+            self._zygote.stdin.write(marshal.dumps(orders))
+            self._zygote.stdin.flush()
+
+    def _read(self) -> None:
+        """Until the zygote and every container have closed it: all are made, or cannot be."""
+        assert self._zygote.stdout
+        for line in self._zygote.stdout:
+            what, number, words = line.decode(errors="replace").rstrip("\n").split(" ", 2)
+            if what == "pid":
+                self.processes[int(number)] = int(words), start_of(int(words))
+            else:
+                self.errors[int(number)] = words
+
+    def close(self) -> str:
+        """Wait for all; returns in words what has happened to those of whom nothing is known."""
+        assert self._zygote.stdin
+        assert self._zygote.stderr
+        with self._zygote:
+            with contextlib.suppress(BrokenPipeError):
+                self._zygote.stdin.close()
+            self._reader.join()
+            last = self._zygote.stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
+        return f"it ended while it was made{last and f' ({last})'}"
+
+
 class Containers:
     """The containers of one lab, seen from inside its sandbox."""
 
@@ -73,36 +115,39 @@ class Containers:
                     start_new_session=True,  # Ctrl-C is for the command, which ends this one
                 )
 
-    def start(self, wanted: Sequence[tuple[str, Container]]) -> list[str]:
-        """Start containers, each given with its namespace; returns what failed, in words."""
-        self.warm_up()
-        process, self._process = self._process, None
-        assert process is not None
-        # All at once: one by one, each would wait for its turn in this busy process.
-        orders = [self._order(space, container) for space, container in wanted]
-        output, failure = process.communicate(marshal.dumps(orders))
-        last = failure.decode(errors="replace").strip().rpartition("\n")[2]
-        ended = f"it ended while it was made{last and f' ({last})'}"
-        pids: dict[int, int] = {}
-        errors: dict[int, str] = {}
-        for line in output.decode().splitlines():
-            what, which, words = line.split(" ", 2)
-            if what == "pid":
-                pids[int(which)] = int(words)
-            else:
-                errors[int(which)] = words
+    def start(self, parts: Iterable[Sequence[tuple[str, Container]]]) -> list[str]:
+        """Start containers, each given with its namespace; returns what failed, in words.
+
+        They are started while more of them are still to come. What is known of others is left alone
+        until all have come.
+        """
+        wanted: list[tuple[str, Container]] = []
+        answers: _Answers | None = None
+        for part in filter(None, parts):
+            answers = answers or self._ask()
+            wanted += part
+            answers.ask([self._order(*one) for one in part])
+        if answers is None:
+            return []
+        ended = answers.close()
         problems = []
         for number, (namespace, container) in enumerate(wanted):
-            pid = pids.get(number)
-            start = start_of(pid) if pid else None
-            if number in errors:
-                problems.append(f"{namespace}: {container}: {errors[number]}")
-            elif pid is None or (start is None and not container.command):
+            pid, start = answers.processes.get(number, (0, None))
+            if number in answers.errors:
+                problems.append(f"{namespace}: {container}: {answers.errors[number]}")
+            elif not pid or (start is None and not container.command):
                 problems.append(f"{namespace}: {container}: {ended}")
             else:
                 self._known.setdefault(namespace, {})[container.name] = Known(pid, start, container)
         self._folder.write(FILE, self._known)
         return problems
+
+    def _ask(self) -> _Answers:
+        """The zygote, which is asked once for all."""
+        self.warm_up()
+        process, self._process = self._process, None
+        assert process
+        return _Answers(process)
 
     def _order(self, space: str, container: Container) -> dict[str, Any]:
         """What the zygote has to know of a container."""
@@ -183,9 +228,8 @@ def _environment() -> dict[str, str]:
     But for the one by which an interpreter may have to find its own library.
     """
     given = {"LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", "")}
-    return {"PATH": etc.PATH, "HOME": "/root"} | {
-        name: text for name, text in given.items() if text
-    }
+    own = {"PATH": etc.PATH, "HOME": "/root"}
+    return own | {name: text for name, text in given.items() if text}
 
 
 def _forgotten(namespace: str, name: str) -> list[int]:

@@ -1,7 +1,7 @@
 """The process containers are forked from: started once, lean, so that a fork is cheap.
 
-It reads a list of containers, as `marshal` writes it, from standard input, and says on standard
-output which process each has become: `pid NUMBER PID`, by its number in the list. That process says
+It reads lists of containers, as `marshal` writes them, from standard input, and says on standard
+output which process each has become: `pid NUMBER PID`, as they are counted. That process says
 `error NUMBER WORDS` there if it cannot be the container. When all have closed standard output,
 every container is made, or has said why not: they make themselves side by side.
 
@@ -17,10 +17,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import itertools
 import marshal
 import os
 import select
 import sys
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x4000000, 0x20000000, 0x40000000
@@ -28,7 +30,7 @@ READ_ONLY, NOSUID_NODEV_NOEXEC, BIND = 0x1, 0xE, 0x1000
 REC_PRIVATE, MNT_DETACH, PR_SET_NAME = 0x44000, 2, 15
 SIGPIPE = 13
 AT_ONCE = 4  # containers that make themselves: more would take the processors from whoever builds
-PATIENCE = 1.0  # seconds for one of them, which may have been killed
+PATIENCE = 1000  # milliseconds for one of them, which may have been killed
 # Names are bind mounts in the keeper's mount namespace; this process keeps none of them in its
 # own, since every container's mount namespace is a copy of it.
 NAMES = "/proc/1/root/run/netns"
@@ -68,16 +70,14 @@ class Zygote:
         self.own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
         self.places = {name: place for name in ETC if (place := place_of(f"/etc/{name}"))}
         os.makedirs(FILES, exist_ok=True)
-        self.written: set[str] = set()
         self.turn, self.done = os.pipe()
         os.write(self.done, b"." * AT_ONCE)
+        self.turns = select.poll()
+        self.turns.register(self.turn, select.POLLIN)
 
     def start(self, container: dict[str, Any]) -> int:
         """Fork one container; returns its process id in the sandbox. Raises OSError."""
-        if container["namespace"] not in self.written:
-            write(container["namespace"], container["files"])
-            self.written.add(container["namespace"])
-        if select.select([self.turn], [], [], PATIENCE)[0]:
+        if self.turns.poll(PATIENCE):
             os.read(self.turn, 1)
         call("setns", self.own_pids, CLONE_NEWPID)
         unshare(CLONE_NEWPID, "pid")
@@ -160,6 +160,15 @@ def write(pod: str, files: dict[str, str]) -> None:
         os.close(fd)
 
 
+def wanted() -> Iterator[list[dict[str, Any]]]:
+    """The containers, as they come; the files of their pods are there."""
+    with contextlib.suppress(EOFError):
+        while containers := marshal.load(sys.stdin.buffer):
+            for pod, files in {one["namespace"]: one["files"] for one in containers}.items():
+                write(pod, files)
+            yield containers
+
+
 def say(fd: int, line: str) -> None:
     """Write a line at once: others write there too."""
     os.write(fd, f"{line}\n".encode())
@@ -175,7 +184,7 @@ def main() -> None:
     server.Server("", "", server.listen(0, 0)).close()  # what is done for the first time costs most
     gc.freeze()  # so that a container shares the interpreter's memory as long as it can
     gc.disable()
-    for number, container in enumerate(marshal.load(sys.stdin.buffer)):
+    for number, container in enumerate(itertools.chain.from_iterable(wanted())):
         container["number"] = number
         try:
             say(1, f"pid {number} {zygote.start(container)}")
