@@ -45,7 +45,7 @@ def measure(dataplane: str, options: dict[str, Any], times: int) -> tuple[str, i
     said: list[str] = []
 
     def listen(words: str, _done: int, _total: int) -> None:
-        if "again" in words:
+        if " again: " in words:
             said.append(words)
 
     reports = []
