@@ -18,8 +18,11 @@ from netlab.report.matrix import matrix
 from netlab.report.tables import diff_table
 
 
-def paths(found: dict[str, str | None], *altered: tuple[str, str]) -> list[str]:
-    return [item.path for item in without_copies([Sysctl(*pair) for pair in altered], found)]
+def paths(
+    found: dict[str, str | None], *altered: tuple[str, str], wireguards: tuple[str, ...] = ()
+) -> list[str]:
+    drift = [Sysctl(*pair) for pair in altered]
+    return [item.path for item in without_copies(drift, found, wireguards)]
 
 
 def test_there_are_few_exceptions_and_few_files_of_pods() -> None:
@@ -33,6 +36,14 @@ def test_a_copy_is_no_drift_of_its_own() -> None:
     assert paths({forwarding: "1"}, (forwarding, "1"), (device, "1")) == [forwarding]
     assert paths({forwarding: "1"}, (forwarding, "1"), (device, "2")) == [forwarding, device]
     assert paths({}, (device, "1")) == [device]
+
+
+def test_what_wireguard_writes_is_no_drift_where_there_is_one() -> None:
+    conf = "net/ipv4/conf"
+    mine, other, of_all = (f"{conf}/{name}/send_redirects" for name in ("wg0", "eth0", "all"))
+    written = ((mine, "0"), (other, "0"), (of_all, "0"))
+    assert paths({}, *written, wireguards=("wg0",)) == [other]
+    assert paths({}, *written) == [mine, other, of_all]
 
 
 def test_forwarding_of_a_namespace_turns_redirects_off() -> None:

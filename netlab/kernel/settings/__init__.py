@@ -113,8 +113,13 @@ class Look:
         ]
         for device in by_name.values():
             altered += _altered(device, baseline)
-        drift = without_copies([item for item in altered if item.path not in planned], other)
-        return [*found, *drift]
+        drift = [item for item in altered if item.path not in planned]
+        wireguards = [
+            device.name
+            for device in by_name.values()
+            if device.planned and device.planned.kind == "wireguard"
+        ]
+        return [*found, *without_copies(drift, other, wireguards)]
 
     def left_out(self) -> list[NotCompared]:
         """What of settings this look did not compare, and why."""

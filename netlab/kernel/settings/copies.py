@@ -6,7 +6,7 @@ back sets them too, and what then remains shows at the next look.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from netlab.plan.routing import Sysctl
 
@@ -18,11 +18,22 @@ _OF_ALL = frozenset(
     f"net/ipv6/conf/all/{key}"
     for key in ("forwarding", "disable_ipv6", "disable_policy", "ignore_routes_with_linkdown")
 )
+# A WireGuard device that comes up puts it to 0, for itself and for all
+# (drivers/net/wireguard/device.c: wg_open), which no device of a baseline does.
+_OF_WIREGUARD = "send_redirects"
 
 
-def without_copies(altered: Iterable[Sysctl], found: Mapping[str, str | None]) -> Iterator[Sysctl]:
-    """The settings that are no copies of those `found` not to be as they should."""
+def without_copies(
+    altered: Iterable[Sysctl], found: Mapping[str, str | None], wireguards: Collection[str]
+) -> Iterator[Sysctl]:
+    """The settings that are no copies of those `found` not to be as they should.
+
+    `wireguards` are the names of the namespace's WireGuard devices, which write some as well.
+    """
+    written = [f"net/ipv4/conf/{name}/{_OF_WIREGUARD}" for name in ("all", *wireguards)]
     for item in altered:
+        if wireguards and item.path in written and item.value == "0":
+            continue
         causes = [cause for cause in _causes(item.path) if cause != item.path]
         copied = any(found.get(cause) == item.value for cause in causes)
         if not copied and not (item.path == _TURNED and _FORWARDING in found):
