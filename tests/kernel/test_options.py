@@ -102,14 +102,14 @@ def test_status_is_not_red_while_up_removes_nodes(netlab: Netlab) -> None:
     """What is about to be another lab is looked at again; nothing of the old one is called down."""
     size = ("up", "flannel-host-gw", "--set", "containers=1", "--no-verify", "--pods-per-node")
     netlab.ok(*size, "20")
-    change = netlab.start(*size, "1")
     seen = []
-    while change.poll() is None:
-        found = netlab.run("--json", "status")
-        seen.append(found.code)
-        assert found.code in (0, 4), found.out
-        assert found.json["state"] == ("running" if found.code == 0 else "partial")
-    change.communicate()
+    with netlab.start(*size, "1") as change:
+        while change.poll() is None:
+            found = netlab.run("--json", "status")
+            seen.append(found.code)
+            assert found.code in (0, 4), found.out
+            assert found.json["state"] == ("running" if found.code == 0 else "partial")
+        change.communicate()
     assert change.returncode == 0
     assert seen
     assert netlab.ok("status")["health"]["ok"]

@@ -21,8 +21,8 @@ def again(lab: Netlab, *options: str) -> object:
 
 
 def identity(lab: Netlab, target: str) -> str:
-    """The namespace's number in the kernel."""
-    return sandbox(lab, f"stat -Lc %i /run/netns/{target}").strip()
+    """The namespace's number in the kernel, which a later one may get, and when it was made."""
+    return sandbox(lab, f"stat -Lc '%i %z' /run/netns/{target}").strip()
 
 
 @pytest.mark.parametrize("target", ["node-1", "pod-1-1", "underlay", "external"])

@@ -227,11 +227,11 @@ def test_verify_while_up_reshapes_is_never_red(netlab: Netlab) -> None:
     """It waits for nobody: it sees a whole lab, of before or of after, or says it is in use."""
     netlab.ok(*UP)
     for nodes in ("5", "2", "3"):
-        reshape = netlab.start(*UP, "--nodes", nodes)
-        while reshape.poll() is None:
-            done = netlab.run("verify")
-            assert done.code in (0, 4), done.out
-        out, err = reshape.communicate()
+        with netlab.start(*UP, "--nodes", nodes) as reshape:
+            while reshape.poll() is None:
+                done = netlab.run("verify")
+                assert done.code in (0, 4), done.out
+            out, err = reshape.communicate()
         assert reshape.returncode in (0, 4), (out, err)
 
 
@@ -248,12 +248,12 @@ def test_a_lab_that_is_looked_at_is_not_changed(netlab: Netlab) -> None:
 def test_a_verify_ends_with_its_lab(netlab: Netlab) -> None:
     netlab.ok("up", "flannel-vxlan", "--nodes", "8", "--pods-per-node", "12", "--no-verify")
     inode = (netlab.state / "flannel-vxlan").stat().st_ino
-    process = netlab.start("verify", "--full")
-    deadline = time.monotonic() + 10
-    while f":{inode} " not in Path("/proc/locks").read_text():
-        assert time.monotonic() < deadline
-    os.kill(keeper(netlab, "flannel-vxlan"), signal.SIGKILL)
-    _, err = process.communicate(timeout=10)
+    with netlab.start("verify", "--full") as process:
+        deadline = time.monotonic() + 10
+        while f":{inode} " not in Path("/proc/locks").read_text():
+            assert time.monotonic() < deadline
+        os.kill(keeper(netlab, "flannel-vxlan"), signal.SIGKILL)
+        _, err = process.communicate(timeout=10)
     assert process.returncode == 4
     assert "gone" in sentence(err)
 

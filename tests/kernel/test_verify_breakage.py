@@ -281,9 +281,10 @@ def test_a_stopped_container_gives_no_answer(lab: Netlab) -> None:
 def test_verifying_drops_no_packet(lab: Netlab) -> None:
     """Machines of the underlay are made to forget each other while others use it."""
     ping = lab.start("--json", "exec", "node-1", "--", "ping", "-q", "-i0.002", "-w4", "10.244.1.2")
-    while ping.poll() is None:
-        assert lab.ok("verify")["ok"]
-    assert " 0% packet loss" in ping.communicate()[0]
+    with ping:
+        while ping.poll() is None:
+            assert lab.ok("verify")["ok"]
+        assert " 0% packet loss" in ping.communicate()[0]
 
 
 def test_every_hop_and_kind_is_in_the_report(lab: Netlab) -> None:
