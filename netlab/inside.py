@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from netlab.errors import LabUnavailable
 from netlab.kernel import enter, held
 from netlab.kernel.answers import tell
+from netlab.kernel.apart import Apart
 from netlab.kernel.enter import Completed
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import NOT_THERE, Processes
@@ -89,6 +90,8 @@ def verify(folder: LabFolder, design: Design, *, full: bool, sample: int | None)
 
     late = wait_until_ready(folder, design.plan)
     engine = _engine(folder, design.plan)
+    held.clear(design.plan.namespaces)
+    compared = Apart(lambda: _difference(engine))  # while this process waits for replies
     report = guarded(
         design.dataplane,
         lambda: probe(
@@ -96,7 +99,7 @@ def verify(folder: LabFolder, design: Design, *, full: bool, sample: int | None)
             design.dataplane,
             design.plan,
             containers=engine.containers.namespaces(),
-            drift=lambda all_settings: _difference(engine, all_settings),
+            drift=lambda every: _difference(engine, every) if every else compared.result(),
             sample=Sample(full=full, pairs=sample),
             progress=lambda words: tell(f"probing: {words}", 0, 0),
         ),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from netlab.kernel import answers, namespaces
+from netlab.kernel import answers
 from netlab.kernel.syscalls import die_with_parent
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ class Apart(Generic[T]):
         if self._pid == 0:
             try:
                 die_with_parent(parent)
-                _close_others(sending)
+                _close_pipes(sending)
                 answers.answer(sending, work)
             finally:
                 os._exit(0)
@@ -48,16 +49,16 @@ class Apart(Generic[T]):
         return found
 
 
-def _close_others(own: int) -> None:
-    """Close all but the standard streams and what is needed here.
+def _close_pipes(own: int) -> None:
+    """Close all pipes but the standard streams and the one to answer by.
 
-    A pipe to a third process would stay open, which may be waiting for its end.
+    One to a third process would stay open, which may be waiting for its end.
     """
-    kept = {own, namespaces.home()}
     for name in os.listdir("/proc/self/fd"):
-        if (fd := int(name)) > 2 and fd not in kept:
+        if (fd := int(name)) > 2 and fd != own:
             with contextlib.suppress(OSError):  # the listing's own
-                os.close(fd)
+                if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                    os.close(fd)
 
 
 def _ignore(*_words: Any) -> None:

@@ -43,8 +43,8 @@ def verify(
 
     `containers` has, for each (pod, container) that runs, the inodes of its `net`, `pid`, `mnt`
     and `uts` namespaces. `drift` compares the kernel with the plan, all settings of pods too where
-    it is told so: that is if checks fail while nothing else differs. `progress` is told, in a few
-    words, what is probed next.
+    it is told so: that is if checks fail while nothing else differs; what it says without may have
+    been looked at since the start. `progress` is told, in a few words, what is probed next.
     """
     began = time.monotonic()
     tell = progress or (lambda words: None)
@@ -52,7 +52,6 @@ def verify(
     whole = too_many(layout, sample)
     lab = Lab(layout, dataplane, plan)
     neighbours = Neighbours(lab, tell)
-    compared = _compare(drift, tell, all_settings=False)
     checks: list[Check] = []
     fitting, skipped = [], []
     for scenario in (*registry(), *dataplane.scenarios(layout)):
@@ -67,6 +66,7 @@ def verify(
         for probe in scenario.probes(lab, Sample() if whole else sample)
     ]
     checks += Runner(lab, neighbours, containers, tell).run(probes)
+    compared = _compare(drift, tell, all_settings=False)
     if whole:
         tell("all pairs of pods")
         checks += mesh(lab, neighbours)
