@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 from netlab.kernel import namespaces
 from netlab.kernel.atoms import entries
+from netlab.kernel.attributes import attribute, attributes
 from netlab.kernel.devices import dump, of_kind, offloads
 from netlab.kernel.devices.base import ARPHRD_ETHER, LOOPBACK, Device, Place, Raw, create
-from netlab.kernel.extras.base import attribute, attributes
+from netlab.kernel.devices.sample import PARENT, alone
 from netlab.kernel.netlink import Netlink, Request, open_netlink
 from netlab.kernel.pyroute import linkmsg, rtnl
 from netlab.kernel.readers import OTHERS
-from netlab.plan.links import Bridge, Ipip, Link, Macvlan, Veth
+from netlab.plan.links import Bridge, Veth
 
 _DATA, _PORT = "IFLA_INFO_DATA", "IFLA_INFO_SLAVE_DATA"
 _LINKINFO, _KIND, _KIND_DATA, _PORT_KIND, _PORT_DATA = 18, 1, 2, 4, 5  # IFLA_LINKINFO, IFLA_INFO_*
@@ -51,7 +52,7 @@ _LATER = {
     "vxlan": {31: "localbypass", 32: "label policy"},
 }
 _COST = 3  # IFLA_BRPORT_COST, which follows from the speed
-_PARENT, _FIRST = "parent", 16
+_FIRST = 16  # the index of a device that the new one needs
 
 Key = tuple[str, int]  # "", "port" or a kind, and the number of an attribute there
 
@@ -71,8 +72,7 @@ def differing(raw: Raw, features: offloads.Features) -> tuple[tuple[str, ...], o
     new = _fresh(raw.kind)
     if new is None:
         return (), offloads.NONE
-    others = tuple(tuple(raw.values.get(OTHERS + nest, ())) for nest in ("", _DATA, _PORT))
-    words = _words(raw.kind, raw.type == ARPHRD_ETHER, others)
+    words = _words(raw.kind, raw.type == ARPHRD_ETHER, _others(raw))
     changed = (features.asked ^ new.features.asked) & features.there & new.features.there
     return words, offloads.Features(changed, features.asked)
 
@@ -197,9 +197,9 @@ def _fresh(kind: str) -> Fresh | None:
 
 def _make(netlink: Netlink, device: Device) -> int:
     """Make a device with what it needs; a veth as a bridge's port. Returns its index."""
-    bare = _bare(device.link)
-    parent = Veth(name=_PARENT, peer=None) if device.kind == "macvlan" else Bridge(name=_PARENT)
-    indexes = {_PARENT: _FIRST}
+    bare = alone(device.link, "fresh")
+    parent = alone(Veth if device.kind == "macvlan" else Bridge, PARENT)
+    indexes = {PARENT: _FIRST}
     master = _FIRST if device.kind == "veth" else None
     place = Place(_FIRST + 1, indexes, master)
     needed = [create(of_kind(parent.kind), parent, Place(_FIRST, {}), up=False)]
@@ -208,13 +208,3 @@ def _make(netlink: Netlink, device: Device) -> int:
     netlink.send([*needed, create(device, bare, place, up=False)])
     Netlink.writes = written  # nothing of the lab's was written
     return _FIRST + 1
-
-
-def _bare(kind: type[Link]) -> Link:
-    if kind is Veth:
-        return Veth(name="fresh", peer=None)
-    if kind is Macvlan:
-        return Macvlan(name="fresh", device=_PARENT)
-    if kind is Ipip:  # without ends it would be the fallback tunnel, which may be there
-        return Ipip(name="fresh", external=True)
-    return kind(name="fresh")

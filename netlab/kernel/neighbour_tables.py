@@ -10,10 +10,11 @@ import socket
 import struct
 
 from netlab.kernel.netlink import open_netlink, request
-from netlab.kernel.pyroute import rtnl
+from netlab.kernel.pyroute import ndtmsg, rtnl
 from netlab.kernel.readers import Reader
 
 _FULL_AT = 80  # bytes into struct ndt_stats (linux/neighbour.h): ndts_table_fulls
+_read = Reader(ndtmsg, {"NDTA_STATS"})
 
 
 def refusals() -> int:
@@ -21,10 +22,7 @@ def refusals() -> int:
 
     The packet that needed the entry was dropped then, and whoever sent it not told.
     """
-    from pyroute2.netlink.rtnl.ndtmsg import ndtmsg
-
-    read = Reader(ndtmsg, {"NDTA_STATS"})
     question = request(ndtmsg, rtnl.RTM_GETNEIGHTBL, 0, {"family": socket.AF_UNSPEC})
     with contextlib.closing(open_netlink()) as netlink:
-        found = [read(body)[1].get("NDTA_STATS") for body in netlink.dump(question)]
+        found = [_read(body)[1].get("NDTA_STATS") for body in netlink.dump(question)]
     return sum(struct.unpack_from("=Q", stats, _FULL_AT)[0] for stats in found if stats)

@@ -7,11 +7,11 @@ back as they are, so that it can be removed.
 from __future__ import annotations
 
 import functools
-import struct
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from netlab.kernel.atoms import entries
+from netlab.kernel.attributes import attribute
 from netlab.kernel.netlink import Request
 from netlab.kernel.readers import OTHERS
 
@@ -46,10 +46,8 @@ def given_back(message: type, item: Request, told: str, but: Collection[str] = (
     for name, value in zip(pieces[::2], pieces[1::2], strict=True):
         if name in but:
             continue
-        data = bytes.fromhex(value[2:])
         number = numbers[name] if name in numbers else int(name.rpartition("-")[2])
-        parts.append(struct.pack("=HH", 4 + len(data), number) + data)
-        parts.append(bytes(-len(data) % 4))
+        parts.append(attribute(number, bytes.fromhex(value[2:])))
     return item._replace(body=b"".join(parts))
 
 

@@ -13,8 +13,8 @@ import socket
 import struct
 import sys
 
+from netlab.kernel.attributes import attribute
 from netlab.kernel.devices import offloads
-from netlab.kernel.extras.base import attribute
 from netlab.kernel.netlink import Request, open_netlink
 from netlab.kernel.pyroute import rtnl
 

@@ -10,7 +10,8 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping
 
-from netlab.kernel.extras.base import attribute, attributes, extra
+from netlab.kernel.attributes import attribute, attributes
+from netlab.kernel.extras.base import extra
 from netlab.kernel.netlink import Netlink, Request
 from netlab.plan.routing import Extra
 

@@ -6,7 +6,8 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping
 
-from netlab.kernel.extras.base import attribute, attributes, extra, unnamed
+from netlab.kernel.attributes import attribute, attributes
+from netlab.kernel.extras.base import extra, unnamed
 from netlab.kernel.netlink import Netlink, Request
 from netlab.plan.routing import Extra
 

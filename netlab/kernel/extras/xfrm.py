@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from netlab.kernel import namespaces
-from netlab.kernel.extras.base import attribute, attributes, extra
+from netlab.kernel.attributes import attribute, attributes
+from netlab.kernel.extras.base import extra
 from netlab.kernel.netlink import Netlink, Request, open_netlink
 from netlab.plan.routing import Extra
 

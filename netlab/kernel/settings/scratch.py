@@ -9,15 +9,15 @@ from typing import Any
 
 from netlab.kernel import devices, namespaces
 from netlab.kernel.devices import base
+from netlab.kernel.devices.sample import PARENT, alone
 from netlab.kernel.netlink import Netlink, Request, open_netlink
 from netlab.kernel.settings import files, of_devices
 from netlab.plan.baseline import Baseline, Baselines, samples, wide, written
-from netlab.plan.links import Ipip, Link, Macvlan, Tun, Veth
+from netlab.plan.links import Link, Macvlan, Tun, Veth
 from netlab.plan.routing import Sysctl
 from netlab.plan.types import Namespace, Plan
 
 _FIRST_INDEX = 16  # of the parent, before the samples
-_PARENT = "parent"
 
 
 def complete(known: Baselines, plan: Plan, anew: Collection[str] = ()) -> bool:
@@ -80,7 +80,7 @@ def _make(netlink: Netlink, wanted: Mapping[str, Link]) -> dict[str, int]:
     `loopback` is there by itself.
     """
     indexes: dict[str, int] = {}
-    requests = [_request(Veth(name=_PARENT, peer=None), _FIRST_INDEX)]
+    requests = [_request(alone(Veth, PARENT), _FIRST_INDEX)]
     for index, (name, link) in enumerate(wanted.items(), _FIRST_INDEX + 1):
         device, bare = devices.of(link), _bare(link, f"sample{index}")
         if not device.makes:
@@ -97,19 +97,11 @@ def _make(netlink: Netlink, wanted: Mapping[str, Link]) -> dict[str, int]:
 
 
 def _request(link: Link, index: int) -> Request:
-    place = base.Place(index, {_PARENT: _FIRST_INDEX})
+    place = base.Place(index, {PARENT: _FIRST_INDEX})
     return base.create(devices.of(link), link, place, up=False)
 
 
 def _bare(link: Link, name: str) -> Link:
     """A device of the sample, without others that it would need."""
-    match link:
-        case Veth():
-            return Veth(name=name, peer=None)
-        case Macvlan():
-            return Macvlan(name=name, device=_PARENT, mode=link.mode)
-        case Tun():
-            return Tun(name=name, mode=link.mode)
-        case Ipip():  # without ends it would be the fallback tunnel, which may be there
-            return Ipip(name=name, external=True)
-    return type(link)(name=name)
+    fields = {"mode": link.mode} if isinstance(link, Macvlan | Tun) else {}
+    return alone(type(link), name, **fields)

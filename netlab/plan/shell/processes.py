@@ -38,13 +38,18 @@ def containers(spaces: Iterable[Namespace]) -> Iterator[str]:
 
 
 def _until_ready(space: str, item: Container, ready: Ready, own: list[str]) -> Iterator[str]:
-    start = f"until_ready {space} {item.name} {max(int(ready.seconds * 10), 1)}"
+    start = f"until_ready {space} {item.name} {_tries(ready)}"
     if ready.tcp:
         yield f"{start} reachable {space} tcp {ready.tcp:04X} 0A  # port {ready.tcp}"
     if ready.udp:
         yield f"{start} reachable {space} udp {ready.udp:04X} ..  # port {ready.udp}"
     if ready.command:
         yield " ".join([start, "inside", *own, *map(shlex.quote, ready.command)])
+
+
+def _tries(ready: Ready) -> int:
+    """How often a process is asked, ten times a second."""
+    return max(int(ready.seconds * 10), 1)
 
 
 def _command(item: Container) -> list[str]:
@@ -94,8 +99,7 @@ def _file(file: File, folder: str) -> Iterator[str]:
 
 
 def _ready(space: str, item: Daemon, ready: Ready, folder: str) -> Iterator[str]:
-    tries = max(int(ready.seconds * 10), 1)
-    start = f"ready {space} {item.name} {tries}"
+    start = f"ready {space} {item.name} {_tries(ready)}"
     if ready.tcp:
         yield f"{start} bound tcp {ready.tcp:04X}  # port {ready.tcp}"
     if ready.udp:
