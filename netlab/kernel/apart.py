@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Generic, TypeVar
 
 from netlab.kernel import answers
@@ -17,10 +17,11 @@ T = TypeVar("T")
 class Apart(Generic[T]):
     """A piece of work begun in a forked process. What it tells (`answers.tell`) nobody hears.
 
-    If the process ends without an answer, whoever killed it, the work is done here and then.
+    If the process ends without an answer, whoever killed it, the work is done here and then. Of
+    pipes it has its own and those to `keep`.
     """
 
-    def __init__(self, work: Callable[[], T]) -> None:
+    def __init__(self, work: Callable[[], T], keep: Collection[int] = ()) -> None:
         self._work = work
         self._answer, sending = os.pipe()
         parent = os.getpid()
@@ -28,7 +29,7 @@ class Apart(Generic[T]):
         if self._pid == 0:
             try:
                 die_with_parent(parent)
-                _close_pipes(sending)
+                _close_pipes({sending, *keep})
                 answers.answer(sending, work)
             finally:
                 os._exit(0)
@@ -49,13 +50,13 @@ class Apart(Generic[T]):
         return found
 
 
-def _close_pipes(own: int) -> None:
-    """Close all pipes but the standard streams and the one to answer by.
+def _close_pipes(own: Collection[int]) -> None:
+    """Close all pipes but the standard streams and the process's own.
 
     One to a third process would stay open, which may be waiting for its end.
     """
     for name in os.listdir("/proc/self/fd"):
-        if (fd := int(name)) > 2 and fd != own:
+        if (fd := int(name)) > 2 and fd not in own:
             with contextlib.suppress(OSError):  # the listing's own
                 if stat.S_ISFIFO(os.fstat(fd).st_mode):
                     os.close(fd)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from netlab.errors import NetlabError, Unmet
 from netlab.kernel import namespaces, objects, observe, rulesets, settings
-from netlab.kernel.apart import Apart
+from netlab.kernel.ahead import Ahead
 from netlab.kernel.devices import base
 from netlab.kernel.netlink import GONE, Netlink, Request
 from netlab.kernel.processes import Processes
@@ -34,6 +34,7 @@ from netlab.plan.types import Object, Plan
 
 ROUNDS = 4  # a repair can uncover another: a device made again has lost its routes
 _AT_ONCE = 64  # new namespaces whose containers start while the next are made
+_GARBAGE = 100_000  # new objects; what observing makes is kept, so looking for it finds little
 _DETECTION_SECONDS = 4.0  # duplicate address detection takes up to 2
 Progress = Callable[[int, int], None]
 
@@ -62,6 +63,7 @@ class Engine:
         self._spaces = Spaces()
         self._writes = 0  # other than by netlink: settings, rulesets, processes
         gc.freeze()  # a plan's many values stay until the end, so nobody need look for their ends
+        gc.set_threshold(_GARBAGE)
         nft.keep_room()
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -179,12 +181,15 @@ class Engine:
     def _apply(self, difference: Diff) -> list[str]:
         """Make one difference good; returns what was refused, in words."""
         work = sort(difference)
-        completed = Apart(lambda: self._completed(work.new)) if work.new else None
         try:
             self._take_away(work)
+            if work.new:
+                spaces = self.plan.namespaces
+                work.new.sort(key=lambda name: spaces[name].role == "pod")  # wired from the others
+                new = self._spaces.new = Ahead(work.new, lambda: self._completed(work.new))
             self._make(work)
-            if completed:
-                self.baselines = completed.result()
+            if work.new:
+                self.baselines = new.result()
             return self._spaces.problems
         finally:
             self._spaces.close()
@@ -193,6 +198,8 @@ class Engine:
         for name in work.gone:
             self.containers.stop(name)
             namespaces.remove(name)
+        for name in work.new:
+            self.containers.stop(name)
         for name, task in work.tasks.items():
             if name not in work.new:
                 self._remove(name, task.remove)
@@ -229,11 +236,7 @@ class Engine:
 
     def _make(self, work: Work) -> None:
         for at in range(0, len(work.new), _AT_ONCE):
-            names = work.new[at : at + _AT_ONCE]
-            for name in names:
-                self.containers.stop(name)
-                self._spaces.create(name)
-            self._start(work, names, commands=False)
+            self._start(work, work.new[at : at + _AT_ONCE], commands=False)
         made = set(work.new)
         self._start(work, [name for name in work.tasks if name not in made], commands=False)
         for name, task in work.tasks.items():
@@ -297,6 +300,7 @@ class Engine:
         wanted = list(wanted)
         if not wanted:
             return
+        self._spaces.send(self._spaces.get(name), [])
         with namespaces.inside(name):
             for item in wanted:
                 try:

@@ -103,15 +103,19 @@ def open_socket(namespace: str, family: int, kind: int, protocol: int = 0) -> so
         return socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
 
 
-def create(name: str) -> socket.socket:
-    """Make and name a network namespace; returns a route netlink socket in it."""
+def create(name: str) -> None:
+    """Make and name a network namespace; the name is taken from whoever has it."""
     back = home()
     target = path(name)
-    os.close(os.open(target, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o444))
+    make = os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC
+    try:
+        os.close(os.open(target, make, 0o444))
+    except FileExistsError:
+        remove(name)
+        os.close(os.open(target, make, 0o444))
     unshare(CLONE_NEWNET)
     try:
         mount("/proc/self/ns/net", target, flags=MS_BIND)
-        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     finally:
         setns(back, CLONE_NEWNET)
 

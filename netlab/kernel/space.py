@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterable
+from typing import Any
 
 from netlab.kernel import devices, namespaces
+from netlab.kernel.ahead import Ahead
 from netlab.kernel.devices.base import LOOPBACK, bring_up
 from netlab.kernel.netlink import Netlink, NetlinkError, Request
 
@@ -14,15 +16,18 @@ FIRST_INDEX = 16  # above the fallback tunnel devices that some kernels put into
 
 
 class Space:
-    """Made with the socket of a namespace that is new, or without, to learn what is there."""
+    """One that is `fresh` has nothing but a loopback device, which comes up with its first send."""
 
-    def __init__(self, name: str, sock: socket.socket | None = None) -> None:
+    def __init__(self, name: str, *, fresh: bool) -> None:
         self.name = name
-        self.fresh = sock is not None
-        self.netlink = Netlink(sock or namespaces.open_socket(name, socket.AF_NETLINK, 3))
+        self.fresh = fresh
+        self.netlink = Netlink(namespaces.open_socket(name, socket.AF_NETLINK, socket.SOCK_RAW))
         self.indexes: dict[str, int] = {"lo": LOOPBACK}
+        self.queued: list[Request] = []  # sent with the next requests, before them
         self._next = FIRST_INDEX
-        if not self.fresh:
+        if self.fresh:
+            self.queued.append(bring_up(LOOPBACK, "lo"))
+        else:
             known = devices.dump(self.netlink)
             self.indexes |= {raw.name: index for index, raw in known.items()}
             self._next = max([FIRST_INDEX - 1, *known]) + 1
@@ -44,21 +49,22 @@ class Spaces:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
+        self.new: Ahead[Any] | None = None  # those that are being made
         self._open: dict[str, Space] = {}
 
     def get(self, name: str) -> Space:
         space = self._open.get(name)
         if space is None:
-            space = self._open[name] = Space(name)
+            fresh = self.new is not None and name in self.new
+            if self.new and fresh:
+                self.new.wait(name)
+            space = self._open[name] = Space(name, fresh=fresh)
         return space
 
-    def create(self, name: str) -> None:
-        """Make the namespace anew, with its loopback device up."""
-        namespaces.remove(name)
-        space = self._open[name] = Space(name, namespaces.create(name))
-        self.send(space, [bring_up(LOOPBACK, "lo")])
-
     def send(self, space: Space, requests: list[Request], *, tolerate: Iterable[int] = ()) -> None:
+        """Send what is queued, then these."""
+        if space.queued:
+            requests, space.queued = space.queued + requests, []
         if requests:
             self._note(space, space.netlink.send(requests), tolerate)
 
@@ -79,4 +85,5 @@ class Spaces:
         for space in self._open.values():
             space.netlink.close()
         self._open = {}
+        self.new = None
         self.problems = []

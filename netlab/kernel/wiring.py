@@ -106,9 +106,9 @@ class Wiring:
                 device = devices.of(link)
                 try:
                     if not device.by_netlink:
+                        own = self._spaces.get(key[0])
                         with namespaces.inside(key[0]):
-                            index = device.make(link)
-                        self._spaces.get(key[0]).made(link.name, index)
+                            own.made(link.name, device.make(link))
                         continue
                     place = self._place(key, space, opened)
                     now = link.up and not self._needs_gen_mode(key)
@@ -154,7 +154,7 @@ class Wiring:
             if link.bridge_port and link.bridge_port != PORT:
                 index, given = space.indexes[link.name], base.differing(link.bridge_port)
                 requests.append(base.port(link, index, given))
-        self._spaces.send(space, requests)
+        space.queued += requests
         self._configure(name, links)
 
     def _unset(self, key: Key, link: Link, device: Device) -> set[str]:
@@ -174,6 +174,7 @@ class Wiring:
             device = devices.of(link)
             if not device.configures and not link.offloads:
                 continue
+            self._spaces.send(self._spaces.get(name), [])
             try:
                 with namespaces.inside(name):
                     if device.configures:

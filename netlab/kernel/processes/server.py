@@ -8,17 +8,16 @@ It is a program of its own, with the standard library alone: `plan --sh` carries
 
 from __future__ import annotations
 
+# The module in C below `socket`: what that puts around it makes every process that is forked to
+# serve copy memory. Its sockets are used as others are.
+import _socket
 import errno
 import os
 import select
-import socket
 import sys
+from _socket import AF_INET, AF_INET6, IPPROTO_IPV6, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM
 
-# The class in C below `socket.socket`, and its numbers as such: what Python does around them makes
-# every process that is forked to serve copy memory. Its sockets are used as others are.
-Socket = socket.SocketType
-STREAM, DGRAM, NONBLOCK = map(int, (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_NONBLOCK))
-INET, INET6, ONLY6 = int(socket.AF_INET), int(socket.AF_INET6), int(socket.IPPROTO_IPV6)
+Socket = _socket.socket
 IDLE = 10.0  # seconds a client may take to ask
 LIMIT = 8192  # bytes of a request
 
@@ -55,7 +54,7 @@ class Server:
         sock = self.listeners.get(fd)
         if sock is None:
             self.read(fd)
-        elif sock.type == DGRAM:
+        elif sock.type == SOCK_DGRAM:
             _, client = sock.recvfrom(LIMIT)
             sock.sendto(self.answer(client), client)
         else:
@@ -101,27 +100,27 @@ def listen(port: int, local_port: int) -> list[Socket]:
 
     On a kernel or in a namespace without IPv6 they are of IPv4 alone.
     """
-    result = [bound(STREAM, "127.0.0.1", local_port)]
+    result = [bound(SOCK_STREAM, "127.0.0.1", local_port)]
     everywhere = "0.0.0.0"
     try:
-        result.append(bound(STREAM, "::1", local_port))
+        result.append(bound(SOCK_STREAM, "::1", local_port))
         everywhere = "::"
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise
-    result.append(bound(STREAM, everywhere, port))
-    result.append(bound(DGRAM, everywhere, port))
+    result.append(bound(SOCK_STREAM, everywhere, port))
+    result.append(bound(SOCK_DGRAM, everywhere, port))
     return result
 
 
 def bound(kind: int, host: str, port: int) -> Socket:
     """A socket bound to an address; to `::`, it serves both families."""
-    sock = Socket(INET6 if ":" in host else INET, kind | NONBLOCK)
+    sock = Socket(AF_INET6 if ":" in host else AF_INET, kind | SOCK_NONBLOCK)
     if host == "::":
-        sock.setsockopt(ONLY6, socket.IPV6_V6ONLY, 0)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(IPPROTO_IPV6, _socket.IPV6_V6ONLY, 0)
+    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
     sock.bind((host, port))
-    if kind == STREAM:
+    if kind == SOCK_STREAM:
         sock.listen(128)
     return sock
 

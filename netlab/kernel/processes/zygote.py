@@ -14,16 +14,17 @@ see `containers.py`.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import gc
-import itertools
 import marshal
 import os
 import select
 import sys
-from collections.abc import Iterator
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False  # as mypy takes it; `typing` is of more than all of the others together
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, NoReturn
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x4000000, 0x20000000, 0x40000000
 READ_ONLY, NOSUID_NODEV_NOEXEC, BIND = 0x1, 0xE, 0x1000
@@ -152,21 +153,29 @@ def place_of(path: str) -> bytes:
 
 def write(pod: str, files: dict[str, str]) -> None:
     """Write a pod's files in place: containers of it that run have them mounted."""
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(f"{FILES}/{pod}")
+    folder = f"{FILES}/{pod}"
+    if not os.path.isdir(folder):
+        os.mkdir(folder)
     for name, text in files.items():
-        fd = os.open(f"{FILES}/{pod}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.write(fd, text.encode())
         os.close(fd)
 
 
 def wanted() -> Iterator[list[dict[str, Any]]]:
     """The containers, as they come; the files of their pods are there."""
-    with contextlib.suppress(EOFError):
-        while containers := marshal.load(sys.stdin.buffer):
-            for pod, files in {one["namespace"]: one["files"] for one in containers}.items():
-                write(pod, files)
-            yield containers
+    while containers := next_part():
+        for pod, files in {one["namespace"]: one["files"] for one in containers}.items():
+            write(pod, files)
+        yield containers
+
+
+def next_part() -> list[dict[str, Any]]:
+    try:
+        part: list[dict[str, Any]] = marshal.load(sys.stdin.buffer)
+    except EOFError:
+        return []
+    return part
 
 
 def say(fd: int, line: str) -> None:
@@ -184,7 +193,7 @@ def main() -> None:
     server.Server("", "", server.listen(0, 0)).close()  # what is done for the first time costs most
     gc.freeze()  # so that a container shares the interpreter's memory as long as it can
     gc.disable()
-    for number, container in enumerate(itertools.chain.from_iterable(wanted())):
+    for number, container in enumerate(one for part in wanted() for one in part):
         container["number"] = number
         try:
             say(1, f"pid {number} {zygote.start(container)}")

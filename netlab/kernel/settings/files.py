@@ -8,6 +8,7 @@ a hundred namespaces are read through a mount, and then through another: 0.2 s f
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from netlab.plan.routing import Sysctl
 
 _PER_MOUNT = 100  # namespaces
 _TREE = "/proc/sys"
+_USUAL = 256  # bytes; more room is worth asking for only where there is more
 _WRITABLE, _READABLE = 0o200, 0o400  # by the namespace's root
 _SECRET = frozenset({"tcp_fastopen_key", "stable_secret"})  # see `netlab.plan.exceptions`
 # What decides about a pod's traffic: in large labs the only ones read of pods. At most 20.
@@ -84,9 +86,17 @@ def read(path: str, root: int | None = None) -> str | None:
     except FileNotFoundError:
         return None
     try:
-        return " ".join(os.read(opened, 1 << 16).decode(errors="replace").split())
+        data = os.read(opened, _USUAL)
+        if len(data) == _USUAL:
+            data = os.pread(opened, 1 << 16, 0)  # from the start: these files tell all at once
+        return _text(data)
     finally:
         os.close(opened)
+
+
+@functools.lru_cache(maxsize=4096)  # most are "0" and "1"
+def _text(data: bytes) -> str:
+    return " ".join(data.decode(errors="replace").split())
 
 
 def existing() -> list[str]:
