@@ -327,7 +327,9 @@ class Engine:
         ]
         self._writes += len(wanted)
         for name, item in wanted:
-            if not self._spaces.get(name).fresh:
+            space = self._spaces.get(name)
+            self._spaces.send(space, [])  # it binds to addresses of the loopback device
+            if not space.fresh:
                 self.containers.stop(name, item.name)  # one that does not answer may still be there
         self.containers.begin(wanted)
         if commands:

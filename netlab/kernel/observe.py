@@ -24,7 +24,7 @@ from netlab.kernel import (
     rulesets,
     settings,
 )
-from netlab.kernel.devices import offloads, vxlan
+from netlab.kernel.devices import offloads, tcx, vxlan
 from netlab.kernel.devices.base import OFFLOADS, UNUSUAL, Names, Raw
 from netlab.kernel.netlink import Netlink, open_netlink, request
 from netlab.kernel.processes import Processes
@@ -132,7 +132,7 @@ def _add_unusual(netlink: Netlink, raws: Raws, wanted: Namespace, without: Colle
         raw.values[OFFLOADS] = tuple(found)
         if raw.name in without:
             words = (*words, local_table.NO_MULTICAST)
-        raw.values[UNUSUAL] = words
+        raw.values[UNUSUAL] = (*words, *tcx.words(raw.index))
 
 
 def _named(seen: Mapping[str, _Seen], name: str) -> Iterator[AnyLink]:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from netlab.kernel import devices, fresh, namespaces, objects
-from netlab.kernel.devices import base, offloads
+from netlab.kernel.devices import base, offloads, tcx
 from netlab.kernel.devices.base import Device, Place
 from netlab.kernel.local_table import NO_MULTICAST, multicast_route
 from netlab.kernel.netlink import Request
@@ -175,14 +175,11 @@ class Wiring:
             if not device.configures and not link.offloads:
                 continue
             self._spaces.send(self._spaces.get(name), [])
-            try:
-                with namespaces.inside(name):
-                    if device.configures:
-                        device.configure(link)
-                    if link.offloads:
-                        offloads.write(link.name, link.offloads)
-            except OSError as error:
-                self._spaces.problems.append(f"{name}: {link}: {error.strerror}")
+            with self._inside(name, link):
+                if device.configures:
+                    device.configure(link)
+                if link.offloads:
+                    offloads.write(link.name, link.offloads)
 
     def _requests(
         self, space: Space, device: Device, link: Link, fields: set[str]
@@ -214,6 +211,8 @@ class Wiring:
             if "others" in fields:
                 index = space.indexes[link.name]
                 requests += fresh.put_back(space.netlink, index, link)
+                with self._inside(name, link):
+                    tcx.detach(index)
                 if isinstance(change.have, Link) and NO_MULTICAST in change.have.others:
                     route = multicast_route(link.name)
                     requests += [
@@ -231,12 +230,18 @@ class Wiring:
         assert isinstance(change.have, Link)
         turned = dict(change.have.offloads).keys() - dict(change.want.offloads).keys()
         bits = {feature: offloads.names()[feature] for feature in turned}
+        with self._inside(name, change.want):
+            usual = tuple(fresh.usual_features(change.want.kind, bits))
+            offloads.ask(change.want.name, usual)
+
+    @contextlib.contextmanager
+    def _inside(self, name: str, link: Link) -> Iterator[None]:
+        """In a namespace, for what no message does to a device; what is refused is noted."""
         try:
             with namespaces.inside(name):
-                usual = tuple(fresh.usual_features(change.want.kind, bits))
-                offloads.ask(change.want.name, usual)
+                yield
         except OSError as error:
-            self._spaces.problems.append(f"{name}: {change.want}: {error.strerror}")
+            self._spaces.problems.append(f"{name}: {link}: {error.strerror}")
 
     def _needs_gen_mode(self, key: Key) -> bool:
         mode = self._links[key].addr_gen_mode

@@ -39,4 +39,9 @@ FOLLOWING = NotCompared(
     "counters, timers, carriers and roles in a spanning tree, of devices and their ports",
     "they follow from what is compared",
 )
-EXCEPTIONS = (SHOWN, SECRET, UNTOLD, LEARNED, FOLLOWING)
+INEFFECTIVE = NotCompared(
+    "VLAN tables of bridges, and MPLS input of single devices",
+    "they have no effect while VLAN filtering and net.mpls.platform_labels are off, which are "
+    "compared",
+)
+EXCEPTIONS = (SHOWN, SECRET, UNTOLD, LEARNED, FOLLOWING, INEFFECTIVE)

@@ -85,7 +85,7 @@ CHANGES: dict[str, Change] = {
         NODE, "ip link set flannel.1 type vxlan remote 192.168.0.2", "remote is 192.168.0.2"
     ),
     "vxlan ageing": Change(NODE, "ip link set flannel.1 type vxlan ageing 7", "ageing is 7"),
-    # ethtool, XDP
+    # ethtool, BPF
     "offload of a node": Change(
         NODE, "$TURN offload eth0 tx-checksum-ip-generic off", "tx-checksum-ip-generic off"
     ),
@@ -96,6 +96,8 @@ CHANGES: dict[str, Change] = {
         POD, "$TURN offload eth0 tx-tcp-segmentation off", "tx-tcp-segmentation off"
     ),
     "XDP program": Change(NODE, "$TURN xdp eth0", "xdp "),
+    "tcx program": Change(NODE, "$TURN tcx cni0", "tcx ingress program"),
+    "tcx program of a pod": Change(POD, "$TURN tcx eth0", "tcx ingress program"),
     # ip address
     "address deleted": Change(POD, "ip addr del 10.244.0.2/24 dev eth0", "address 10.244.0.2"),
     "address added": Change(NODE, "ip addr add 10.5.5.5/32 dev lo", "10.5.5.5/32"),
