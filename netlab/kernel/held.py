@@ -15,7 +15,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from netlab.kernel.objects import neighbour
 from netlab.plan.diff import Diff
 from netlab.plan.routing import Neighbour
 
@@ -38,6 +37,10 @@ def holding() -> Iterator[None]:
 
 def put(entries: ByNamespace) -> dict[str, list[Neighbour]]:
     """Make entries; returns those that were made. What is known of an address already stays."""
+    from netlab.kernel.objects import (
+        neighbour,
+    )  # here, as it takes 30 ms that `status` has no use for
+
     made: dict[str, list[Neighbour]] = {}
     for name, listed in entries.items():
         with contextlib.suppress(FileNotFoundError):
@@ -46,6 +49,8 @@ def put(entries: ByNamespace) -> dict[str, list[Neighbour]]:
 
 
 def take_out(entries: ByNamespace) -> None:
+    from netlab.kernel.objects import neighbour
+
     for name, listed in entries.items():
         with contextlib.suppress(FileNotFoundError):
             neighbour.remove(name, listed)
@@ -53,6 +58,8 @@ def take_out(entries: ByNamespace) -> None:
 
 def clear(namespaces: Iterable[str]) -> None:
     """Take out what a verification that was killed has left, if one was."""
+    from netlab.kernel.objects import neighbour
+
     with _file() as fd:
         if not os.fstat(fd).st_size or not _alone(fd):
             return
