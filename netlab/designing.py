@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from netlab.dataplane import Loaded, guarded, load_topology, value_of
-from netlab.errors import unknown
+from netlab.errors import BadInput, unknown
+from netlab.plan import spreading
 from netlab.plan.compile import compile_plan
+from netlab.plan.machines import Machine, Spread
 from netlab.state import Design
 from netlab.topology.fields import cluster_options, with_fields
 from netlab.topology.layout import lay_out
@@ -37,6 +39,37 @@ def design(
         return Design(layout, loaded.dataplane, plan)
 
     return guarded(loaded.dataplane, work)
+
+
+def spread_design(
+    topology: str | Path | Cluster,
+    options: Mapping[str, Any],
+    machines: Sequence[Machine],
+    *,
+    shares_segment: bool,
+    lab: str | None = None,
+    force: bool = False,
+) -> tuple[Design, Spread]:
+    """As `design`, for a lab on several machines: its plan is the whole, with uplinks as they are
+    there. Raises BadInput also for what cannot be spread so.
+
+    The underlay's MTU is what the wire between the machines carries, unless that is said to be more
+    than it does.
+    """
+    wanted = design(topology, options, force=force)
+    wire, why = spreading.choose_wire(wanted.layout, machines, shares_segment)
+    mtus = spreading.underlay_mtus(wanted.layout, machines, wire)
+    if mtus != tuple(subnet.mtu for subnet in wanted.layout.subnets):
+        if "underlay_mtu" in options:
+            narrow = min(machines, key=lambda machine: machine.mtu)
+            raise BadInput(
+                f"The underlay's MTU is to be {options['underlay_mtu']}, and what joins the "
+                f"machines ({wire} over {narrow.device}) carries {min(mtus)} bytes",
+                f"leave it out, or set underlay_mtu={min(mtus)}",
+            )
+        wanted = design(topology, {**options, "underlay_mtu": mtus}, force=force)
+    plan, how = spreading.spread(wanted.plan, wanted.layout, machines, wire, why, lab)
+    return dataclasses.replace(wanted, plan=plan), how
 
 
 def _changed(cluster: Cluster, options: Mapping[str, Any]) -> Loaded:

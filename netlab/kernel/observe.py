@@ -33,14 +33,13 @@ from netlab.kernel.readers import Reader
 from netlab.plan.links import AnyLink, Link, Macvlan, Peer, Veth
 from netlab.plan.names import netns
 from netlab.plan.processes import Container, Daemon
-from netlab.plan.routing import FdbEntry, is_ipv6
+from netlab.plan.routing import ANY_MAC, FdbEntry, is_ipv6
 from netlab.plan.types import Namespace, Plan
 
 Raws = Mapping[int, Raw]
 _NO_NUMBER = 0xFFFFFFFF  # NETNSA_NSID_NOT_ASSIGNED
 _LINK_LOCAL = "fe80::/64"
 _WAITS = (0.01, 0.05, 0.2)  # seconds; the kernel brings a new IPv6 address into use a little later
-_ANY_MAC = "00:00:00:00:00:00"
 _read_number = Reader(nsidmsg, {"NETNSA_NSID"})
 
 
@@ -199,7 +198,7 @@ def _follows(entry: FdbEntry, raw: Raw, raws: Raws) -> bool:
     A VXLAN device has one for its remote end; a bridge and its ports for their own MACs.
     """
     if entry.destination:
-        return (entry.mac, entry.destination) == (_ANY_MAC, vxlan.remote(raw))
+        return (entry.mac, entry.destination) == (ANY_MAC, vxlan.remote(raw))
     master = raws.get(raw.values.get("IFLA_MASTER", 0), raw)
     macs = [item.values.get("IFLA_ADDRESS") for item in (raw, master)]
     return entry.state == "permanent" and entry.mac in macs

@@ -43,9 +43,11 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
     """How a lab is spread over machines: the same value on every one of them and on the controller.
 
     `placement` has the machine of every namespace that is on one only: nodes, pods, router, the
-    client outside and its segment's switch. `why` is why this kind of wire was chosen.
+    client outside and its segment's switch. `why` is why this kind of wire was chosen; `lab` is the
+    lab's name.
     """
 
+    lab: str
     wire: WireKind
     why: str
     machines: tuple[Machine, ...]

@@ -243,6 +243,9 @@ class Neighbour(Value, frozen=True):
         return " ".join([*words, *([self.others] if self.others else [])])
 
 
+ANY_MAC = "00:00:00:00:00:00"  # of entries for frames to every MAC that no other entry is for
+
+
 class FdbEntry(Value, frozen=True):
     """A forwarding entry that does not expire: of a VXLAN device, a bridge or another device.
 
@@ -264,13 +267,20 @@ class FdbEntry(Value, frozen=True):
     others: str = ""
 
     @property
+    def floods(self) -> bool:
+        """Whether it is one of several VTEPs to which frames go that no other entry is for."""
+        return bool(self.destination) and self.mac == ANY_MAC
+
+    @property
     def key(self) -> str:
         words = f"{self.mac} dev {self.link}{' master' if self.master else ''}"
+        if self.floods:
+            return f"{words} dst {self.destination}"
         return f"{words} vlan {self.vlan}" if self.vlan else words
 
     def __str__(self) -> str:
         words = [f"fdb {self.key}"]
-        words += [f"dst {self.destination}"] if self.destination else []
+        words += [f"dst {self.destination}"] if self.destination and not self.floods else []
         words += [self.state] if self.state != "permanent" else []
         words += ["sticky"] if self.sticky else []
         return " ".join([*words, *([self.others] if self.others else [])])

@@ -185,6 +185,7 @@ def _node_specs(
                 pods=tuple(_pods(cluster, pods[name], index + 1, name, own, local_ports)),
                 reserved=tuple(item for lease in own for item in lease.reserved),
                 mtu=_mtu(name, node, subnet, smallest),
+                host=node.host,
             )
         )
     return tuple(specs)

@@ -107,7 +107,9 @@ class Pod:
 class Node:
     """A machine of the cluster. What is None is given by the cluster's address plan.
 
-    `mtu`, in bytes, is of its device on the underlay, where that is less than its subnet's.
+    `mtu`, in bytes, is of its device on the underlay, where that is less than its subnet's. `host`
+    is the machine of the inventory on which it is built, where a lab is spread over several; nodes
+    without one are dealt out.
 
     >>> Cluster(nodes=[Node("control", pods=0), Node(pods=[Pod("web")])]).nodes[0].name
     'control'
@@ -118,6 +120,7 @@ class Node:
     address: str | Sequence[str] | None = None
     pod_cidr: str | Sequence[str] | None = None
     mtu: int | None = None
+    host: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, Node)

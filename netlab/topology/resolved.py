@@ -102,7 +102,7 @@ class NodeSpec:
 
     `gateways` are the addresses by which its pods reach the node, one for each family; `reserved`
     are addresses of its CIDRs which are its own, each with what for (as `router`). `mtu` is that of
-    its device on the underlay, in bytes.
+    its device on the underlay, in bytes. `host` is the machine on which it is to be, if it matters.
     """
 
     name: str
@@ -113,6 +113,7 @@ class NodeSpec:
     pods: tuple[PodSpec, ...]
     reserved: tuple[tuple[str, Ip], ...] = ()
     mtu: int = 1500
+    host: str | None = None
 
     @property
     def address(self) -> Ip:

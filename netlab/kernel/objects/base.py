@@ -14,6 +14,7 @@ Indexes = Mapping[str, int]
 Devices = Mapping[int, str]  # names by index
 NEW = nl.NLM_F_CREATE | nl.NLM_F_EXCL
 PUT = nl.NLM_F_CREATE | nl.NLM_F_REPLACE
+APPEND = nl.NLM_F_CREATE | nl.NLM_F_APPEND
 
 
 class ObjectType:

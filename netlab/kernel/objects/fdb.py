@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from netlab.kernel import unknown
 from netlab.kernel.netlink import Netlink, Request, request
-from netlab.kernel.objects.base import PUT, Devices, Indexes, ObjectType
+from netlab.kernel.objects.base import APPEND, PUT, Devices, Indexes, ObjectType
 from netlab.kernel.pyroute import ndmsg, rtnl
 from netlab.kernel.readers import Reader
 from netlab.plan.routing import FdbEntry
@@ -29,7 +29,8 @@ class FdbType(ObjectType):
     rank: ClassVar[int] = 2
 
     def add(self, item: FdbEntry, indexes: Indexes) -> Request:
-        return _request(rtnl.RTM_NEWNEIGH, PUT, item, indexes)
+        """Of a MAC there is one entry, but for that of all MACs, which may have several VTEPs."""
+        return _request(rtnl.RTM_NEWNEIGH, APPEND if item.floods else PUT, item, indexes)
 
     def remove(self, item: FdbEntry, indexes: Indexes) -> Request:
         return _request(rtnl.RTM_DELNEIGH, 0, item, indexes)
