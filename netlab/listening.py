@@ -42,7 +42,7 @@ class Listening:
         progress: Progress | None = None,
     ) -> None:
         self._progress = progress
-        self._failure: BaseException | None = None
+        self._failures: list[BaseException] = []
         self._settled = threading.Event()
         stopping, self._stop = os.pipe()
 
@@ -52,15 +52,15 @@ class Listening:
         self._thread = threading.Thread(target=self._run, args=(keeper, work, stopping))
         self._thread.start()
         self._settled.wait()
-        if self._failure:
+        for failure in self._failures:
             self.close()
-            raise self._failure
+            raise failure
 
     def _run(self, keeper: Keeper, work: Callable[[], None], stopping: int) -> None:
         try:
             sandbox.run_inside(keeper, work, relay=self._relay)
         except BaseException as error:  # it is for who waits
-            self._failure = error
+            self._failures.append(error)
         finally:
             os.close(stopping)
             self._settled.set()
@@ -72,7 +72,7 @@ class Listening:
             self._progress(words, done, total)
 
     def close(self) -> None:
-        """Stop listening; returns when the process has ended. What it failed of is no matter now."""
+        """Stop listening; returns when the process has ended, whatever it then failed of."""
         if self._stop < 0:
             return
         with contextlib.suppress(BrokenPipeError):

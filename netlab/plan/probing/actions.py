@@ -114,8 +114,8 @@ class Response(NamedTuple):
 class Call(NamedTuple):
     """A connection or datagram to `address`, where a listener is opened in `target` for it.
 
-    So no server has to be there: the listener answers with the address that it saw. Where the target
-    is on another machine, that one has it (`netlab.probe.listening`).
+    So no server has to be there: the listener answers with the address that it saw. Where the
+    target is on another machine, that one has it open (`netlab.listening`).
     """
 
     namespace: str
@@ -147,8 +147,8 @@ class Heard(NamedTuple):
 class ColdEcho(NamedTuple):
     """An echo for which the device that `asks` must find the one that `answers` anew.
 
-    First are `forgotten` what both know of each other, as (namespace, device, address): of an end on
-    another machine, which learns it from the question, nothing.
+    First are `forgotten` what both know of each other, as (namespace, device, address): of an end
+    on another machine, which learns it from the question, nothing.
     """
 
     namespace: str

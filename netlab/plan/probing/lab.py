@@ -82,7 +82,8 @@ class Lab:
     def here(self, namespace: str) -> bool:
         """Whether a namespace is on this machine; a switch may be on every one."""
         return (
-            self.spread is None or self.spread.placement.get(namespace, self.machine) == self.machine
+            self.spread is None
+            or self.spread.placement.get(namespace, self.machine) == self.machine
         )
 
     def crosses(self, source: str, target: str) -> bool:

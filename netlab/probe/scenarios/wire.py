@@ -119,9 +119,7 @@ class Underlay(Scenario):
             for node, host in ends:
                 kind: Kind = "wire" if host is external else "node-node"
                 pair = str(address(node, ipv6)), str(address(host, ipv6))
-                expectation = OnWire(
-                    ports(lab, node, host, BARE, pair, TTL), machine=lab.machine
-                )
+                expectation = OnWire(ports(lab, node, host, BARE, pair, TTL), machine=lab.machine)
                 yield Probe(
                     kind, node.name, host.name, CapturedEcho(node.name, pair[1]), expectation
                 )
