@@ -92,7 +92,7 @@ def put_back(netlink: Netlink, index: int, subject: object) -> Iterator[Request]
     nests: dict[str, bytes] = {"port": b"", raw.kind: b""}
     head = struct.pack("=BxHiII", 0, 0, index, 0, 0)
     for (nest, number), value in _collected(raw.kind, _others(raw)).items():
-        usual = new.values.get((nest, number))
+        usual = _values(new, nest).get((nest, number))
         if usual == value or _is_left(raw, nest, number):
             continue
         if (nest, number) == ("", _XDP):
@@ -154,8 +154,14 @@ def _words(
     return tuple(
         f"{_name(nest, number)} {_shown(number, value)}"
         for (nest, number), value in found.items()
-        if value != new.values.get((nest, number))
+        if value != _values(new, nest).get((nest, number))
     )
+
+
+def _values(new: Fresh, nest: str) -> Mapping[Key, bytes]:
+    """What a new device has in a nest; as a port, whatever its kind, what a veth has."""
+    port = _fresh("veth") if nest == "port" else None
+    return port.values if port else new.values
 
 
 def _shown(number: int, value: bytes) -> str:

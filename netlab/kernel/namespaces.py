@@ -12,7 +12,9 @@ import os
 import socket
 from collections.abc import Iterator
 
+from netlab.errors import Unmet
 from netlab.kernel.syscalls import CLONE_NEWNET, MS_BIND, mount, setns, unmount, unshare
+from netlab.plan.machines import MACHINE
 from netlab.plan.names import netns
 
 FOLDER = "/run/netns"
@@ -25,8 +27,36 @@ def home() -> int:
     return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
+_machine: int | None = None
+
+
+def remember_machine() -> None:
+    """Keep a way to the namespace in which this process is: in a sandbox it stands as MACHINE."""
+    global _machine
+    _machine = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
 def path(name: str) -> str:
-    return f"{FOLDER}/{netns(name)}"
+    """A file that is the namespace. Raises Unmet for the machine's own, where there is no way."""
+    if name != MACHINE:
+        return f"{FOLDER}/{netns(name)}"
+    if _machine is None or not _may_enter(_machine):
+        raise Unmet("A lab on several machines works in their own network", "it takes root there")
+    return f"/proc/self/fd/{_machine}"
+
+
+@functools.cache
+def _may_enter(descriptor: int) -> bool:
+    """Whether a namespace can be entered: from a user namespace, that of the machine cannot."""
+    back = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(descriptor, CLONE_NEWNET)
+        setns(back, CLONE_NEWNET)
+    except PermissionError:
+        return False
+    finally:
+        os.close(back)
+    return True
 
 
 def existing() -> list[str]:

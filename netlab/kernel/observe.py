@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import socket
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from netlab.kernel.processes import Processes
 from netlab.kernel.pyroute import nsidmsg, rtnl
 from netlab.kernel.readers import Reader
 from netlab.plan.links import AnyLink, Link, Macvlan, Peer, Veth
+from netlab.plan.machines import MACHINE
 from netlab.plan.names import netns
 from netlab.plan.processes import Container, Daemon
 from netlab.plan.routing import ANY_MAC, FdbEntry, is_ipv6
@@ -140,11 +142,20 @@ def _named(seen: Mapping[str, _Seen], name: str) -> Iterator[AnyLink]:
     for raw in here.raws.values():
         wanted, origin = here.wanted.get(raw.name), here.made_in.get(raw.index)
         parents: Mapping[int, str] = here.names
-        if origin is not None:
+        if origin == MACHINE:
+            parents = _names_of_machine()
+        elif origin is not None:
             parents = seen[origin].names if origin in seen else {}
         peer = _peer(raw, wanted, seen) if isinstance(wanted, Veth) else None
         names = Names(here.names, parents, origin, peer, wanted)
         yield devices.of_kind(raw.kind).read(raw, names)
+
+
+def _names_of_machine() -> Mapping[int, str]:
+    """The devices of the machine's own namespace, on which some of the lab's are made."""
+    netlink = Netlink(namespaces.open_socket(MACHINE, socket.AF_NETLINK, socket.SOCK_RAW))
+    with contextlib.closing(netlink):
+        return {index: raw.name for index, raw in devices.dump(netlink).items()}
 
 
 def _leave_out_macvlans(found: Mapping[str, Namespace]) -> None:

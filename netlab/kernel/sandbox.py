@@ -319,6 +319,7 @@ def _step_in(
     """The middle process: enters everything, forks into the PID namespace, and waits for it."""
     try:
         sys_.die_with_parent(caller)
+        namespaces.remember_machine()
         _enter(keeper)
         pid = os.fork()
         if pid == 0:

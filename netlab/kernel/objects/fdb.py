@@ -19,7 +19,8 @@ _STATES = {"permanent": _PERMANENT, "static": _NOARP, "external": _NOARP}
 _read = Reader(
     ndmsg,
     {f"NDA_{name}" for name in ("DST", "LLADDR", "PORT", "VNI", "VLAN", "MASTER")},
-    ignored={"NDA_CACHEINFO", "NDA_PROBES", "NDA_PROTOCOL", "NDA_FLAGS_EXT"},
+    # The last is of a device whose socket is in another namespace, which the device tells too.
+    ignored={"NDA_CACHEINFO", "NDA_PROBES", "NDA_PROTOCOL", "NDA_FLAGS_EXT", "NDA_LINK_NETNSID"},
 )
 
 
