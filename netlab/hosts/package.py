@@ -24,7 +24,6 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-import netlab
 from netlab.errors import Unmet
 from netlab.hosts import unpacking
 
@@ -33,7 +32,7 @@ NEEDED = ("click", "msgspec", "pyroute2", "ruamel.yaml", "scapy")
 _LEFT_OUT = {("scapy", "contrib"), ("scapy", "tools"), ("scapy", "modules")}
 OLDEST = (3, 11)
 _LIMIT = 300  # seconds for an index of packages
-_PACKAGE = Path(netlab.__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 @functools.cache

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-import netlab
 from netlab.errors import Unmet
 from netlab.hosts import package, playing
 from netlab.hosts.inventory import ansible, environment, require_runner
@@ -23,7 +22,7 @@ from netlab.hosts.ssh import Way, cause
 
 Tell = Callable[[str, int, int], None]
 FOLDER = "/var/lib/netlab"  # the inventory's `netlab_folder` names another
-_PACKAGE = Path(netlab.__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 def folder_of(way: Way) -> str:

@@ -136,7 +136,7 @@ def _write(made: Machines, prepared: Path) -> None:
         "netlab_underlay": "eth1",
         "netlab_folder": str(prepared),
     }
-    hosts = {name: None for name in made.names}
+    hosts = dict.fromkeys(made.names)
     made.inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": variables}}))
 
 
