@@ -25,7 +25,7 @@ from netlab.plan.baseline import Baselines
 from netlab.plan.diff import Diff
 from netlab.plan.processes import Container, Daemon
 from netlab.plan.types import Plan
-from netlab.state import Design, encode
+from netlab.state import Design, Share, encode
 from netlab.status import ContainerStatus, DaemonStatus
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 
 BASELINES = "baselines.json"
+LISTENING = "listening"  # is told when the other machines can call
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,19 @@ def wait_until_ready(folder: LabFolder, plan: Plan) -> list[Late]:
     return wait(plan, engine.containers, engine.awaited)
 
 
-def verify(folder: LabFolder, design: Design, *, full: bool, sample: int | None) -> Report:
-    """Wait for daemons and containers, then probe every expectation."""
+def verify(
+    folder: LabFolder,
+    design: Design,
+    *,
+    full: bool,
+    sample: int | None,
+    share: Share | None = None,
+) -> Report:
+    """Wait for daemons and containers, then probe every expectation.
+
+    Of a lab on several machines `design` has this one's part, and all of them probe at one time,
+    between `listen` and its end: what is asked from here is checked (`report.joined` joins them).
+    """
     from netlab.dataplane import guarded
     from netlab.plan.probing.sample import Sample
     from netlab.probe.verify import verify as probe
@@ -97,14 +109,48 @@ def verify(folder: LabFolder, design: Design, *, full: bool, sample: int | None)
         lambda: probe(
             design.layout,
             design.dataplane,
-            design.plan,
+            share.whole if share else design.plan,
             containers=engine.containers.namespaces(),
             drift=lambda every: _difference(engine, every) if every else compared.result(),
             sample=Sample(full=full, pairs=sample),
             progress=lambda words: tell(f"probing: {words}", 0, 0),
+            spread=share.spread if share else None,
+            machine=share.machine if share else "",
         ),
     )
     return replace(report, checks=(*map(_late, late), *report.checks))
+
+
+def listen(
+    folder: LabFolder,
+    design: Design,
+    share: Share,
+    stop: int,
+    *,
+    full: bool,
+    sample: int | None,
+) -> None:
+    """Answer what the other machines of a lab ask this one by TCP and UDP, until told to stop.
+
+    Daemons and containers are awaited first, so that no machine probes before all are ready. Then
+    it tells LISTENING, and returns when there is something to read from `stop`.
+    """
+    from netlab.dataplane import guarded
+    from netlab.plan.probing.actions import Call
+    from netlab.plan.probing.lab import Lab
+    from netlab.plan.probing.sample import Sample
+    from netlab.probe.engines.calls import for_others, listen_for_others
+    from netlab.probe.verify import questions
+
+    wait_until_ready(folder, design.plan)
+    dataplane = design.dataplane
+    lab = Lab(design.layout, dataplane, share.whole, share.spread, share.machine)
+    probes, _ = guarded(
+        dataplane, lambda: questions(lab, dataplane, Sample(full=full, pairs=sample))
+    )
+    calls = (probe.action for probe in probes if isinstance(probe.action, Call))
+    services = for_others(calls, lab.here)
+    listen_for_others(services, stop, lambda count: tell(LISTENING, count, count))
 
 
 def _late(late: Late) -> Check:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from netlab.plan.machines import Spread
 from netlab.plan.types import Plan, Reference
 from netlab.topology.resolved import Ip, Layout, Network
 
@@ -32,6 +33,17 @@ class Design:
     def topology(self) -> str:
         """The name of the topology that it was made from."""
         return self.plan.topology
+
+
+class Share(msgspec.Struct, frozen=True):
+    """What one machine of a lab knows of the rest: its own name, where all is, and all of the plan.
+
+    The plan beside it, in the lab's design, is the machine's part.
+    """
+
+    machine: str
+    spread: Spread
+    whole: Plan
 
 
 class LayoutFile(msgspec.Struct):

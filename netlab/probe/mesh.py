@@ -129,10 +129,13 @@ def _round(
     other: Sequence[PodSpec],
     tally: _Tally,
 ) -> None:
-    """All echoes between two groups, in both directions, or within one."""
-    blocks = [_Block(lab, one, other, tally.ipv6)]
-    if one is not other:
-        blocks.append(_Block(lab, other, one, tally.ipv6))
+    """All echoes between two groups, in both directions, or within one; from this machine's pods.
+
+    What others ask meanwhile is theirs; pods elsewhere learn what they need by ARP.
+    """
+    ways = [(one, other)] if one is other else [(one, other), (other, one)]
+    ours = [([pod for pod in sources if lab.here(pod.name)], to) for sources, to in ways]
+    blocks = [_Block(lab, sources, to, tally.ipv6) for sources, to in ours if sources]
 
     def send(first: int, step: int) -> None:
         for block in blocks:

@@ -49,7 +49,10 @@ class Runner:
     batches: dict[type, list[Any]] = field(init=False, default_factory=dict)
 
     def run(self, probes: Sequence[Probe[Any]]) -> list[Check]:
-        """Do everything, and judge; the checks are in the order of the probes."""
+        """Do everything, and judge; the checks are in the order of the probes.
+
+        All of them must be of this machine (`Lab.here` for each of an action's places).
+        """
         batches = self.batches = {kind: [] for kind, _, _ in _ENGINES}
         for probe in probes:
             for action in _parts(probe.action):
@@ -95,10 +98,9 @@ class Runner:
         return list(send_frames(frames))
 
     def _captured(self, echoes: list[CapturedEcho]) -> list[Any]:
-        switches = [subnet.switch for subnet in self.lab.layout.segments]
         if not echoes:
             return []
-        return list(send_captured(echoes, switches, self.neighbours, self.progress))
+        return list(send_captured(echoes, self.lab.captured, self.neighbours, self.progress))
 
     def _requests(self, requests: list[Request]) -> list[Any]:
         between = self.neighbours.batches
@@ -106,7 +108,8 @@ class Runner:
 
     def _calls(self, calls: list[Call]) -> list[Any]:
         between = self.neighbours.batches
-        return between(calls, lambda item: (item.namespace, item.address), make_calls)
+        make = partial(make_calls, here=self.lab.here)
+        return between(calls, lambda item: (item.namespace, item.address), make)
 
     def _inspections(self, actions: list[Inspection]) -> list[Any]:
         return list(inspect(actions, self.containers))

@@ -8,15 +8,20 @@ not once per probe.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.diff import Diff
-from netlab.plan.probing.check import Check
+from netlab.plan.machines import Spread
+from netlab.plan.probing.check import Check, Kind
 from netlab.plan.probing.lab import Lab
 from netlab.plan.probing.sample import Sample
+from netlab.plan.probing.scenario import Probe, Scenario
 from netlab.plan.types import Plan
 from netlab.probe.engines.inspect import ContainerNamespaces
+from netlab.probe.engines.link import link_check
 from netlab.probe.engines.neighbours import Neighbours
 from netlab.probe.engines.sockets import await_closing
 from netlab.probe.mesh import mesh, too_many
@@ -27,6 +32,7 @@ from netlab.probe.state import Compared, state
 from netlab.topology.resolved import Layout
 
 Drift = Callable[[bool], Diff]
+_LAST = 1 << 30  # the place of what comes after all other checks
 
 
 def verify(
@@ -38,8 +44,13 @@ def verify(
     drift: Drift | None = None,
     sample: Sample | None = None,
     progress: Progress | None = None,
+    spread: Spread | None = None,
+    machine: str = "",
 ) -> Report:
     """Probe every expectation. Never raises for what the lab lacks: that is a failed check.
+
+    Where the lab is spread over machines, `plan` is the whole of it, and what is asked is what can
+    be asked from this `machine`; those of all joined ask everything once.
 
     `containers` has, for each (pod, container) that runs, the inodes of its `net`, `pid`, `mnt`
     and `uts` namespaces. `drift` compares the kernel with the plan, all settings of pods too where
@@ -50,26 +61,17 @@ def verify(
     tell = progress or (lambda words: None)
     sample = sample or Sample()
     whole = too_many(layout, sample)
-    lab = Lab(layout, dataplane, plan)
+    lab = Lab(layout, dataplane, plan, spread, machine)
     neighbours = Neighbours(lab, tell)
-    checks: list[Check] = []
-    fitting, skipped = [], []
-    for scenario in (*registry(), *dataplane.scenarios(layout)):
-        reason = scenario.applies(lab)
-        if reason is None:
-            fitting.append(scenario)
-        else:
-            skipped.append((scenario.kind, reason))
-    probes = [
-        probe
-        for scenario in fitting
-        for probe in scenario.probes(lab, Sample() if whole else sample)
-    ]
-    checks += Runner(lab, neighbours, containers, tell).run(probes)
+    probes, skipped = questions(lab, dataplane, sample)
+    own = {number: one for number, one in enumerate(probes, 1) if _is_ours(lab, one)}
+    checks = Runner(lab, neighbours, containers, tell).run(list(own.values()))
     compared = _compare(drift, tell, all_settings=False)
     if whole:
         tell("all pairs of pods")
         checks += mesh(lab, neighbours)
+    if spread:
+        checks = [link_check(spread.machine(machine)), *_numbered(lab, checks, [*own])]
     await_closing()
     unexplained = compared.equal and not all(check.ok for check in checks)
     if unexplained:
@@ -78,10 +80,50 @@ def verify(
         time.monotonic() - began,
         (*compared.checks, *checks),
         {pod.name: pod.node for pod in layout.pods},
-        tuple(skipped),
+        skipped,
         compared.left_out if unexplained and compared.equal else (),
         drifted=unexplained and not compared.equal,
     )
+
+
+def questions(
+    lab: Lab, dataplane: Dataplane, sample: Sample
+) -> tuple[list[Probe[Any]], tuple[tuple[Kind, str], ...]]:
+    """All that is asked of a lab, wherever from; and the kinds that are not, each with the reason.
+
+    On every machine of a lab the same ones in the same order. What `mesh` asks is not among them.
+    """
+    sample = Sample() if too_many(lab.layout, sample) else sample
+    fitting: list[Scenario] = []
+    skipped: list[tuple[Kind, str]] = []
+    for scenario in (*registry(), *dataplane.scenarios(lab.layout)):
+        reason = scenario.applies(lab)
+        if reason is None:
+            fitting.append(scenario)
+        else:
+            skipped.append((scenario.kind, reason))
+    probes = [probe for scenario in fitting for probe in scenario.probes(lab, sample)]
+    return probes, tuple(skipped)
+
+
+def _is_ours(lab: Lab, probe: Probe[Any]) -> bool:
+    return all(lab.here(place) for place in probe.action.places)
+
+
+def _numbered(lab: Lab, checks: Sequence[Check], numbers: Sequence[int]) -> list[Check]:
+    """Checks that know whether they crossed machines, and their places; a mesh's come last.
+
+    Of a packet that must not arrive nobody promises how far it goes.
+    """
+    places = [*numbers, *[_LAST] * (len(checks) - len(numbers))]
+    return [
+        replace(check, crossed=_crossed(lab, check), number=number)
+        for check, number in zip(checks, places, strict=True)
+    ]
+
+
+def _crossed(lab: Lab, check: Check) -> bool:
+    return check.kind != "negative" and lab.crosses(check.source, check.target)
 
 
 def _compare(drift: Drift | None, tell: Progress, *, all_settings: bool) -> Compared:

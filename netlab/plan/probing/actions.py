@@ -17,10 +17,17 @@ Application = Literal["tcp", "http", "udp"]
 
 
 class Action(Protocol):
-    """Something to do from inside a namespace. `protocol` is what is spoken."""
+    """Something to do from inside a namespace. `protocol` is what is spoken.
+
+    `places` are the namespaces that must be here for it to be done. Who only answers may be on
+    another machine: so an action has one place that asks, and may have others beside it.
+    """
 
     @property
     def ipv6(self) -> bool: ...
+
+    @property
+    def places(self) -> tuple[str, ...]: ...
 
     @property
     def protocol(self) -> str: ...
@@ -40,6 +47,10 @@ class Echo(NamedTuple):
     @property
     def ipv6(self) -> bool:
         return is_ipv6(self.target)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.namespace,)
 
     @property
     def protocol(self) -> str:
@@ -65,6 +76,10 @@ class Request(NamedTuple):
     @property
     def ipv6(self) -> bool:
         return is_ipv6(self.address)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.namespace,)
 
     @property
     def protocol(self) -> str:
@@ -99,7 +114,8 @@ class Response(NamedTuple):
 class Call(NamedTuple):
     """A connection or datagram to `address`, where a listener is opened in `target` for it.
 
-    So no server has to be there: the listener answers with the address that it saw.
+    So no server has to be there: the listener answers with the address that it saw. Where the
+    target is on another machine, that one has it open (`netlab.listening`).
     """
 
     namespace: str
@@ -110,6 +126,10 @@ class Call(NamedTuple):
     @property
     def ipv6(self) -> bool:
         return is_ipv6(self.address)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.namespace,)
 
     @property
     def protocol(self) -> str:
@@ -127,7 +147,8 @@ class Heard(NamedTuple):
 class ColdEcho(NamedTuple):
     """An echo for which the device that `asks` must find the one that `answers` anew.
 
-    First are `forgotten` what both know of each other, as (namespace, device, address).
+    First are `forgotten` what both know of each other, as (namespace, device, address): of an end
+    on another machine, which learns it from the question, nothing.
     """
 
     namespace: str
@@ -139,6 +160,10 @@ class ColdEcho(NamedTuple):
     @property
     def ipv6(self) -> bool:
         return is_ipv6(self.target)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.namespace, self.asks[0])
 
     @property
     def protocol(self) -> str:
@@ -159,6 +184,10 @@ class CapturedEcho(NamedTuple):
     @property
     def ipv6(self) -> bool:
         return is_ipv6(self.target)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.namespace,)
 
     @property
     def protocol(self) -> str:
@@ -196,6 +225,10 @@ class Oversize(NamedTuple):
         return is_ipv6(self.target)
 
     @property
+    def places(self) -> tuple[str, ...]:
+        return (self.namespace,)
+
+    @property
     def protocol(self) -> str:
         return "udp"
 
@@ -210,6 +243,10 @@ class LongEcho(NamedTuple):
     @property
     def ipv6(self) -> bool:
         return is_ipv6(self.target)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.namespace,)
 
     @property
     def protocol(self) -> str:
@@ -243,6 +280,10 @@ class GsoPacket(NamedTuple):
         return is_ipv6(self.target)
 
     @property
+    def places(self) -> tuple[str, ...]:
+        return (self.namespace,)
+
+    @property
     def protocol(self) -> str:
         return "tcp"
 
@@ -270,6 +311,10 @@ class HairpinFrame(NamedTuple):
     ipv6: bool = False
 
     @property
+    def places(self) -> tuple[str, ...]:
+        return (self.namespace,)
+
+    @property
     def protocol(self) -> str:
         return "ethernet"
 
@@ -281,6 +326,10 @@ class Inspection(NamedTuple):
     one: str
     other: str
     ipv6: bool = False
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.pod,)
 
     @property
     def protocol(self) -> str:
@@ -306,6 +355,10 @@ class Together(NamedTuple):
     @property
     def ipv6(self) -> bool:
         return any(part.ipv6 for part in self.parts)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return tuple(place for part in self.parts for place in part.places)
 
     @property
     def protocol(self) -> str:

@@ -42,6 +42,8 @@ class Check:
 
     `evidence` holds the facts seen: addresses, TTLs, a frame of the underlay. It may be empty.
     `family` is the address family, 4 or 6; `protocol` what was spoken, empty where nothing was.
+    In a lab on several machines `crossed` is whether its packets went from one to another, and
+    `number` its place among all that is asked of the lab, from 1 on.
     """
 
     kind: Kind
@@ -53,3 +55,5 @@ class Check:
     evidence: str = ""
     family: int = 4
     protocol: str = ""
+    crossed: bool = False
+    number: int = 0

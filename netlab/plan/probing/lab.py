@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Protocol
 
 from netlab.plan.attachment import Attachment
 from netlab.plan.egress import source_address
 from netlab.plan.headers import Stack
-from netlab.plan.links import AnyLink, Veth
+from netlab.plan.links import AnyLink, Macvlan, Veth
+from netlab.plan.machines import MACHINE, STITCH, Spread
 from netlab.plan.probing.actions import Device
 from netlab.plan.types import Namespace, Plan
 from netlab.topology.resolved import (
@@ -43,11 +45,16 @@ class Datapath(Protocol):
 
 @dataclass(frozen=True)
 class Lab:
-    """One lab to be verified. Questions of either family are asked with `ipv6`."""
+    """One lab to be verified. Questions of either family are asked with `ipv6`.
+
+    Where it is spread over machines, `plan` is the whole of it, and `machine` the one that asks.
+    """
 
     layout: Layout
     datapath: Datapath
     plan: Plan
+    spread: Spread | None = None
+    machine: str = ""
     attachments: dict[str, Attachment] = field(init=False)
     nodes: dict[str, NodeSpec] = field(init=False)
     _reasons: dict[tuple[str, str], str | None] = field(init=False, default_factory=dict)
@@ -71,6 +78,32 @@ class Lab:
 
     def namespace(self, name: str) -> Namespace:
         return self.plan.namespaces[name]
+
+    def here(self, namespace: str) -> bool:
+        """Whether a namespace is on this machine; a switch may be on every one."""
+        return (
+            self.spread is None
+            or self.spread.placement.get(namespace, self.machine) == self.machine
+        )
+
+    def crosses(self, source: str, target: str) -> bool:
+        """Whether packets between two of the lab go from one machine to another.
+
+        They may do so though both ends are on one: to another segment, where the router is not.
+        """
+        if self.spread is None or not {source, target} <= self.spread.placement.keys():
+            return False
+        ends = [source, target]
+        one, other = (self._host(name) for name in ends)
+        if one and other and one.subnet != other.subnet:
+            ends.append(ROUTER)
+        return len({self.spread.placement[name] for name in ends}) > 1
+
+    def _host(self, name: str) -> Host | None:
+        """What is on the underlay of a name: for a pod its node."""
+        pod = self.attachments.get(name)
+        external, name = self.layout.external, pod.node if pod else name
+        return self.nodes.get(name) or (external if external and external.name == name else None)
 
     def unreachable(self, source: str, target: str) -> str | None:
         """Why pods of one node cannot reach those of another, by the dataplane's own word.
@@ -125,24 +158,61 @@ class Lab:
         return self._on_segment(host.name, host.subnet)
 
     def port(self, host: Host) -> Device:
-        """The host's port on the switch of its segment."""
-        return _port(self.uplink(host))
+        """Where the host's frames are seen: at its port on the switch of its segment.
+
+        Of a host on another machine, at this machine's port to the others; where no machine has a
+        switch, at its own device on the underlay.
+        """
+        return self._port(host.name, self.uplink(host))
 
     def router(self, subnet: SubnetSpec) -> tuple[str, Device]:
-        """The MAC of the router on a segment, and its port on the switch there."""
+        """The MAC of the router on a segment, and where its frames are seen, as `port` says."""
         link = self.routers_link(subnet)
-        return link.mac, _port(link)
+        return link.mac, self._port(ROUTER, link)
+
+    @property
+    def captured(self) -> dict[str, str | None]:
+        """The namespaces where the underlay is captured: all devices, or the one that is named."""
+        if self.spread is None:
+            return {subnet.switch: None for subnet in self.layout.segments}
+        found: dict[str, str | None] = {
+            subnet.switch: None
+            for subnet in self.layout.segments
+            if subnet.switch in self.plan.namespaces and self.here(subnet.switch)
+        }
+        if self.spread.wire == "macvlan":
+            found[MACHINE] = self.spread.machine(self.machine).device
+        return found
 
     def routers_link(self, subnet: SubnetSpec) -> AnyLink:
         """The router's device on a segment."""
         return self._on_segment(ROUTER, subnet)
 
     def _on_segment(self, name: str, subnet: SubnetSpec) -> AnyLink:
-        return next(
-            link
-            for link in self.namespace(name).links
-            if isinstance(link, Veth) and link.peer and link.peer.namespace == subnet.switch
-        )
+        """By a cable to its switch; where it has none, known by its address there."""
+        space = self.namespace(name)
+
+        def leads_there(link: AnyLink) -> bool:
+            if isinstance(link, Veth):
+                return link.peer is not None and link.peer.namespace == subnet.switch
+            return (
+                isinstance(link, Macvlan)
+                and link.link_netns == MACHINE
+                and any(
+                    item.link == link.name and ip_address(item.ip) in subnet.network
+                    for item in space.addresses
+                )
+            )
+
+        return next(link for link in space.links if leads_there(link))
+
+    def _port(self, name: str, link: AnyLink) -> Device:
+        if isinstance(link, Macvlan):
+            assert self.spread is not None
+            return MACHINE, self.spread.machine(self.machine).device
+        assert isinstance(link, Veth)
+        assert link.peer is not None
+        return link.peer.namespace, link.peer.link if self.here(name) else STITCH
 
 
 def address(owner: Host | PodSpec, ipv6: bool) -> Ip:
@@ -150,9 +220,3 @@ def address(owner: Host | PodSpec, ipv6: bool) -> Ip:
     found = of_family(owner.addresses, ipv6)
     assert found is not None, f"{owner.name} has no address of IPv{6 if ipv6 else 4}"
     return found
-
-
-def _port(link: AnyLink) -> Device:
-    assert isinstance(link, Veth)
-    assert link.peer is not None
-    return link.peer.namespace, link.peer.link

@@ -3,6 +3,9 @@
 A listener in the target's namespace serves all who call its address by one protocol, and answers
 with the address that it saw. On one machine the answer is normally there when the call has been
 made, so each is read at once; epoll is for the rest.
+
+Where a lab is spread over machines, those of another machine call the listeners that this one holds
+meanwhile (`listen_for_others`), at a port that all know.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from netlab.plan.probing.actions import Call, Heard
 from netlab.probe.engines.polling import Patience
@@ -22,16 +25,25 @@ from netlab.probe.engines.sockets import Unavailable, chunks, descriptors, in_wo
 _AGAIN = 0.4
 TIMEOUT = 1.5
 _AT_ONCE = 500  # calls; each may take a listener, a caller and a connection
+# Of listeners for other machines, by TCP and UDP; IANA has assigned it to nobody.
+AGREED_PORT = 4
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close without a state that waits for stragglers
 
 Service = tuple[str, str, str]  # namespace, address and protocol
 
 
-def make_calls(calls: Sequence[Call], timeout: float = TIMEOUT) -> list[Heard]:
-    """Make all calls and return what came of each, waiting till nothing comes for `timeout`."""
+def make_calls(
+    calls: Sequence[Call],
+    timeout: float = TIMEOUT,
+    here: Callable[[str], bool] = lambda namespace: True,
+) -> list[Heard]:
+    """Make all calls and return what came of each, waiting till nothing comes for `timeout`.
+
+    `here` tells whether a namespace is on this machine; who is not has a listener already.
+    """
     heard: list[Heard] = []
     for part in chunks(calls, min(_AT_ONCE, descriptors() // 4)):
-        with contextlib.closing(_Exchange(part)) as exchange:
+        with contextlib.closing(_Exchange(part, here)) as exchange:
             exchange.begin()
             exchange.wait(timeout)
             heard += [outcome or _lost(timeout) for outcome in exchange.heard]
@@ -42,11 +54,47 @@ def _lost(timeout: float) -> Heard:
     return Heard(error=f"no answer in {timeout:.1f} s")
 
 
+def listen_for_others(
+    services: Iterable[Service], stop: int, opened: Callable[[int], None]
+) -> None:
+    """Answer calls from other machines until there is something to read from `stop`.
+
+    `opened` is told how many listeners there are, once all are open. One that cannot be opened is
+    left out: who calls it is told by the kernel that the connection is refused.
+    """
+    listeners: dict[int, _Listener] = {}
+    descriptors()
+    try:
+        for service in services:
+            with contextlib.suppress(Unavailable):
+                listener = _Listener(*service, AGREED_PORT)
+                listeners[listener.socket.fileno()] = listener
+        opened(len(listeners))
+        with select.epoll() as poll:
+            for number in (stop, *listeners):
+                poll.register(number, select.EPOLLIN)
+            while True:
+                for number, _ in poll.poll():
+                    if number == stop:
+                        return
+                    listeners[number].serve()
+    finally:
+        for listener in listeners.values():
+            listener.socket.close()
+
+
+def for_others(calls: Iterable[Call], here: Callable[[str], bool]) -> Iterator[Service]:
+    """Who must listen on this machine, so that the others' calls are answered."""
+    wanted = (call for call in calls if here(call.target) and not here(call.namespace))
+    yield from dict.fromkeys((call.target, call.address, call.application) for call in wanted)
+
+
 class _Exchange:
     """Some calls, with the listeners that they need."""
 
-    def __init__(self, calls: Sequence[Call]) -> None:
+    def __init__(self, calls: Sequence[Call], here: Callable[[str], bool]) -> None:
         self.calls = calls
+        self.here = here
         self.heard: list[Heard | None] = [None] * len(calls)
         self.services: dict[Service, _Listener | str] = {}
         self.waiting: dict[int, _Caller] = {}
@@ -71,9 +119,10 @@ class _Exchange:
                 self.heard[index] = Heard(error=str(error))
                 continue
             self.waiting[caller.socket.fileno()] = caller
-            failure = caller.call(listener.port)
+            failure = caller.call(listener.port if listener else AGREED_PORT)
             if failure is None:
-                listener.serve()
+                if listener:
+                    listener.serve()
                 failure = caller.answer()
             self._settle(caller, failure)
 
@@ -103,7 +152,10 @@ class _Exchange:
                     for caller in self.waiting.values():
                         caller.call_again()
 
-    def _listener(self, service: Service) -> _Listener | str:
+    def _listener(self, service: Service) -> _Listener | str | None:
+        """The listener, or why there is none; None where another machine has it."""
+        if not self.here(service[0]):
+            return None
         if service not in self.services:
             try:
                 self.services[service] = _Listener(*service)
@@ -119,13 +171,18 @@ class _Exchange:
 
 
 class _Listener:
-    """Bound to the address and not to any, so that its answers come from there."""
+    """Bound to the address and not to any, so that its answers come from there.
 
-    def __init__(self, namespace: str, address: str, application: str) -> None:
+    `port` 0 is any that is free. Raises Unavailable.
+    """
+
+    def __init__(self, namespace: str, address: str, application: str, port: int = 0) -> None:
         self.stream = application == "tcp"
         self.socket = _open(namespace, address, stream=self.stream)
         try:
-            self.socket.bind((address, 0))
+            if port:  # two verifications may run at once
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            self.socket.bind((address, port))
             if self.stream:
                 self.socket.listen(_AT_ONCE)
         except OSError as error:

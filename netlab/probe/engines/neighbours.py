@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 from netlab.kernel import held, neighbour_tables
 from netlab.plan.attachment import Attachment
-from netlab.plan.links import Veth
 from netlab.plan.probing.lab import Host, Lab, address
 from netlab.plan.routing import Neighbour, is_ipv6
 from netlab.probe.engines.flush import Entry, flush
@@ -41,15 +40,12 @@ class Neighbours:
         self.refusals = neighbour_tables.refusals()
         # What is left so far, in the table of IPv4 and in that of IPv6.
         self.left: dict[bool, set[Entry]] = {False: set(), True: set()}
+        self.here = lab.here
         self.attachments = lab.attachments
         self.hosts: dict[str, Host] = {host.name: host for host in lab.hosts}
         self.uplinks = {name: lab.uplink(host).name for name, host in self.hosts.items()}
         self.router = (
-            {
-                link.peer.namespace: link.name
-                for link in lab.plan.namespaces[ROUTER].links
-                if isinstance(link, Veth) and link.peer
-            }
+            {one.switch: lab.routers_link(one).name for one in lab.layout.segments}
             if ROUTER in lab.plan.namespaces
             else {}
         )
@@ -170,7 +166,7 @@ class Neighbours:
                     for other in others if node == own else others[:1]:
                         if other != pod:
                             found.update(self._near(pod, other, ipv6))
-        return found
+        return self._here(found)
 
     def _by_node(self, pods: Sequence[str]) -> dict[str, list[str]]:
         nodes: dict[str, list[str]] = {}
@@ -210,7 +206,11 @@ class Neighbours:
             return set()
         ipv6 = is_ipv6(ip)
         entries = {*self._near(source, target, ipv6), *self._near(target, source, ipv6)}
-        return entries - self.planned
+        return self._here(entries) - self.planned
+
+    def _here(self, entries: Iterable[Entry]) -> set[Entry]:
+        """Those of this machine: on the others nothing can be made or flushed from here."""
+        return {entry for entry in entries if self.here(entry.namespace)}
 
     def _near(self, here: str, there: str, ipv6: bool) -> Iterator[Entry]:
         """Those on the way from `here` to `there` in the half that is nearer to here."""

@@ -1,10 +1,14 @@
-"""Echoes that are captured on the underlay's switches, each known there by its payload."""
+"""Echoes that are captured on the underlay's switches, each known there by its payload.
+
+Or on a machine's own device, where the lab is spread over machines and their network is the switch.
+Two of them may be at it at once: what other machines send has other payloads, and is not looked at.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from netlab.plan.probing.actions import CapturedEcho, Echo, EchoReply, Sighting
 from netlab.probe.engines import bpf
@@ -24,20 +28,21 @@ _ECHO_REQUESTS = (8, 128)  # ICMP, ICMPv6
 
 def send_captured(
     echoes: Sequence[CapturedEcho],
-    switches: Iterable[str],
+    underlay: Mapping[str, str | None],
     neighbours: Neighbours,
     tell: Callable[[str], None],
 ) -> list[Sighting]:
     """Send all echoes while all ports of the underlay are captured.
 
+    `underlay` are the namespaces where, with the one device that counts there, or all (None).
     The hosts there first forget each other's MACs: that they find them is part of the proof.
     """
     common = COOKIE + os.urandom(2)
     awaited = any(echo.unresolved for echo in echoes)
     program = bpf.echoes(common, len(common) + 4, solicitations=awaited)
     neighbours.flush_underlay()
-    with Capture(switches, program) as capture:
-        probing = _Probing(echoes, capture, neighbours, common)
+    with Capture(underlay, program) as capture:
+        probing = _Probing(echoes, capture, underlay, neighbours, common)
         probing.probe(range(len(echoes)))
         for size in _AT_A_TIME:
             if uncertain := sorted(probing.uncertain):
@@ -60,11 +65,13 @@ class _Probing:
         self,
         echoes: Sequence[CapturedEcho],
         capture: Capture,
+        underlay: Mapping[str, str | None],
         neighbours: Neighbours,
         common: bytes,
     ) -> None:
         self.echoes = echoes
         self.capture = capture
+        self.underlay = underlay
         self.neighbours = neighbours
         self.cookies = (common + number.to_bytes(4, "big") for number in itertools.count())
         self.sightings: dict[int, Sighting] = {}
@@ -85,11 +92,15 @@ class _Probing:
         ]
         # A second echo of the same path would be one too many on the underlay.
         replies = send_echoes(sent, waits=(TIMEOUT,), between=self.capture.read, tell=None)
-        frames, dropped = self.capture.drain(), self.capture.dropped
+        frames = [frame for frame in self.capture.drain() if self._counts(frame)]
+        dropped = self.capture.dropped
         (self.uncertain.update if dropped else self.uncertain.difference_update)(indexes)
         self.dropped += dropped
         self._keep(indexes, replies, cookies, frames, dropped)
         return replies
+
+    def _counts(self, frame: Captured) -> bool:
+        return self.underlay[frame.namespace] in (None, frame.device)
 
     def _keep(
         self,

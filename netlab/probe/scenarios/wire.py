@@ -15,7 +15,7 @@ from netlab.plan.probing.evidence import NotOnWire, OnWire, Unresolved
 from netlab.plan.probing.lab import Host, Lab, address
 from netlab.plan.probing.sample import Sample, node_pairs, representatives
 from netlab.plan.probing.scenario import Probe, Scenario
-from netlab.topology.resolved import NodeSpec, PodSpec
+from netlab.topology.resolved import ROUTER, NodeSpec, PodSpec
 
 TTL = 64  # as the kernel sends
 
@@ -34,7 +34,7 @@ class AcrossNodes(Scenario):
                 headers = lab.datapath.headers(lab.layout, a, b, ipv6)
                 ends = str(address(source, ipv6)), str(address(target, ipv6))
                 ttl = lab.datapath.wire_ttl(lab.layout, a, b)
-                expectation = OnWire(ports(lab, a, b, headers, ends, ttl))
+                expectation = OnWire(ports(lab, a, b, headers, ends, ttl), machine=lab.machine)
                 echo = CapturedEcho(source.name, ends[1])
                 yield Probe("wire", source.name, target.name, echo, expectation)
 
@@ -68,7 +68,9 @@ class ToOutside(Scenario):
                     pod = node.pods[-1]
                     reason = lab.unanswered(pod, external, ipv6)
                     ends = lab.seen_as(pod, external, ipv6), str(address(external, ipv6))
-                    seen = OnWire(ports(lab, node, external, BARE, ends, TTL - 1), reason)
+                    seen = OnWire(
+                        ports(lab, node, external, BARE, ends, TTL - 1), reason, lab.machine
+                    )
                     echo = CapturedEcho(pod.name, ends[1], wanted=reason is None)
                     yield Probe("wire", pod.name, external.name, echo, seen)
 
@@ -117,7 +119,7 @@ class Underlay(Scenario):
             for node, host in ends:
                 kind: Kind = "wire" if host is external else "node-node"
                 pair = str(address(node, ipv6)), str(address(host, ipv6))
-                expectation = OnWire(ports(lab, node, host, BARE, pair, TTL))
+                expectation = OnWire(ports(lab, node, host, BARE, pair, TTL), machine=lab.machine)
                 yield Probe(
                     kind, node.name, host.name, CapturedEcho(node.name, pair[1]), expectation
                 )
@@ -130,15 +132,26 @@ def ports(
 
     Between subnets the frame goes to the router's MAC, and comes from it at the other end; a packet
     that is bare has then lost one more from its TTL. So the router's port on either switch must see
-    it too, each as the host's port does.
+    it too, each as the host's port does. On several machines a frame is seen by those that have one
+    of its two ends.
     """
     mac, other = lab.uplink(source).mac, lab.uplink(target).mac
     here, there = lab.port(source), lab.port(target)
     if source.subnet == target.subnet:
         seen = Ether(mac, other) / headers / ip(*ends, ttl)
-        return {here: seen, there: seen}
+        return _at(lab, (source.name, target.name), (here, there), seen)
     near_mac, near = lab.router(source.subnet)
     far_mac, far = lab.router(target.subnet)
     leaving = Ether(mac, near_mac) / headers / ip(*ends, ttl)
     arriving = Ether(far_mac, other) / headers / ip(*ends, ttl if headers else ttl - 1)
-    return {here: leaving, near: leaving, far: arriving, there: arriving}
+    return {
+        **_at(lab, (source.name, ROUTER), (here, near), leaving),
+        **_at(lab, (ROUTER, target.name), (far, there), arriving),
+    }
+
+
+def _at(
+    lab: Lab, ends: tuple[str, str], seen_at: tuple[Device, Device], stack: Stack
+) -> dict[Device, Stack]:
+    """A frame at the ports of its two ends, as far as it is seen from this machine."""
+    return dict.fromkeys(seen_at, stack) if any(map(lab.here, ends)) else {}
