@@ -103,7 +103,9 @@ def _listed(path: Path) -> dict[str, Any]:
             "mend its script",
         ) from None
     if done.returncode:
-        raise BadInput(f"The inventory {shown(str(path))} cannot be read: {_reason(done.stderr, path)}")
+        raise BadInput(
+            f"The inventory {shown(str(path))} cannot be read: {_reason(done.stderr, path)}"
+        )
     document: dict[str, Any] = json.loads(done.stdout)
     return document
 

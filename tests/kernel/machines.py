@@ -21,7 +21,7 @@ from tests.kernel.conftest import assert_untouched, untouched
 
 UNDERLAY = "machines"  # the namespace that joins them
 Make = Callable[..., "Machines"]
-# With the arguments that ssh has. There is a file `NAME.down` for a machine that refuses to connect,
+# With the arguments that ssh has. There is a file `NAME.down` for a machine that refuses them, and
 # `NAME.hung` for one that does not go on with what Ansible does there.
 SSH = """#!/bin/sh
 while getopts 46AaCfGgKkMNnqsTtVvXxYyB:b:c:D:E:e:F:I:i:J:L:l:m:O:o:P:p:Q:R:S:W:w: option; do

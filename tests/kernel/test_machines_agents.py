@@ -186,8 +186,14 @@ def test_an_ended_command_leaves_no_process_of_ansible_s(
     ("text", "words"),
     [
         ("all: [", "cannot be read: YAML parsing failed: While parsing a flow node did not"),
-        ("[group]\nvm-1 ansible_host=a b=\n[[\n", "cannot be read: Failed to parse inventory: not enough values"),
-        ("#!/bin/sh\necho nothing >&2; exit 3\n", "cannot be read: Inventory script returned non-zero exit code 3."),
+        (
+            "[group]\nvm-1 ansible_host=a b=\n[[\n",
+            "cannot be read: Failed to parse inventory: not enough values",
+        ),
+        (
+            "#!/bin/sh\necho nothing >&2; exit 3\n",
+            "cannot be read: Inventory script returned non-zero exit code 3.",
+        ),
         ("all:\n  hosts: {}\n", "has no machine"),
     ],
 )
