@@ -121,7 +121,9 @@ def environment() -> dict[str, str]:
 
 def _reason(said: str, path: Path) -> str:
     """Why it does not parse: of Ansible's parsers, which all say that, the one that is meant."""
-    reasons: dict[str, str] = dict(re.findall(r"Failed to parse inventory with '(\w+)' plugin: (.+)", said))
+    reasons: dict[str, str] = dict(
+        re.findall(r"Failed to parse inventory with '(\w+)' plugin: (.+)", said)
+    )
     yaml = path.suffix in (".yml", ".yaml", ".json")
     meant = "script" if "script" in reasons else "yaml" if yaml else "ini"
     if meant in reasons:
