@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from netlab import inside
-from netlab.errors import BadInput, LabUnavailable
+from netlab.errors import BadInput, LabUnavailable, shown
 from netlab.inside import Applied
 from netlab.kernel import lab as folders
 from netlab.kernel import sandbox
@@ -34,7 +34,7 @@ from netlab.kernel.enter import Completed
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes.waiting import Late, awaited
 from netlab.running import Lab, Progress, Target, store
-from netlab.state import Design
+from netlab.state import Design, Share
 from netlab.status import Status
 from netlab.topology.model import Cluster
 
@@ -107,10 +107,12 @@ def build(
     rebuild: str | None = None,
     wait: float = 0,
     built: Callable[[Lab], None] | None = None,
+    share: Share | None = None,
 ) -> Lab:
     """As `up`, for what `design` made. Nobody else changes the lab until it is verified.
 
     `built` is called in between. What was found is `Lab.applied`, `Lab.late` and `Lab.report`.
+    `share` is what this machine knows of a lab of which `wanted` is only its part.
     """
     # Loaded here, and so once: what follows is done in processes that are forked from this one.
     import netlab.kernel.apply  # noqa: F401
@@ -122,6 +124,8 @@ def build(
     preflight(wanted.plan)
     folders.clear_stale()
     folder = LabFolder(name or wanted.topology)
+    if share is None:
+        _refuse_elsewhere(folder, wanted)
     if rebuild is not None and folder.state != "running":
         raise BadInput(
             f"The lab '{folder.name}' does not run, so that --rebuild has no effect on it",
@@ -129,9 +133,9 @@ def build(
         )
     with folder.locked(create=True, wait=wait):
         if folder.state == "running" or rebuild is not None:
-            made = _remake(folder, wanted, progress, rebuild)
+            made = _remake(folder, wanted, progress, rebuild, share)
         else:
-            made = _make(folder, wanted, progress)
+            made = _make(folder, wanted, progress, share)
         if built:
             built(made)
         if verify:
@@ -147,11 +151,26 @@ def build(
     return made
 
 
-def _make(folder: LabFolder, wanted: Design, progress: Progress | None) -> Lab:
+def _refuse_elsewhere(folder: LabFolder, wanted: Design) -> None:
+    """What is for other machines is not built here."""
+    if folder.elsewhere:
+        raise LabUnavailable(
+            f"The lab '{folder.name}' runs on other machines",
+            "give the same --inventory again, take it down first or name another with -l",
+        )
+    for node in wanted.layout.nodes:
+        if node.host is not None:
+            raise BadInput(
+                f"{node.name} is to be on the machine {shown(node.host)}",
+                "say with --inventory where that is",
+            )
+
+
+def _make(folder: LabFolder, wanted: Design, progress: Progress | None, share: Share | None) -> Lab:
     """Build in a new sandbox, which falls with everything in it unless the lab becomes whole."""
     try:
         fresh = sandbox.create(folder.folder)
-        store(folder, fresh.keeper, wanted)
+        store(folder, fresh.keeper, wanted, share)
 
         def whole() -> None:
             folder.mark_whole()
@@ -170,7 +189,11 @@ def _make(folder: LabFolder, wanted: Design, progress: Progress | None) -> Lab:
 
 
 def _remake(
-    folder: LabFolder, wanted: Design, progress: Progress | None, rebuild: str | None
+    folder: LabFolder,
+    wanted: Design,
+    progress: Progress | None,
+    rebuild: str | None,
+    share: Share | None,
 ) -> Lab:
     """Make a running lab equal to another plan, or to its own, touching only what differs.
 
@@ -184,7 +207,7 @@ def _remake(
             "take it down first or name another with -l",
         )
     anew = [] if rebuild is None else [Lab(folder, wanted).target(rebuild).name]
-    return Lab(folder, wanted, before.remake(progress, wanted, anew))
+    return Lab(folder, wanted, before.remake(progress, wanted, anew, share))
 
 
 def _alive(name: str | None, wait: float) -> LabFolder:
