@@ -19,6 +19,9 @@ class Report:
     `skipped` are the kinds that this lab was not asked for, each with the reason. `not_compared`,
     where checks failed although nothing differs: what the comparison left out. `drifted`: it was
     made once more as checks failed, and now something differed.
+
+    Of a lab on several machines `wire` is what joins them, in words, and `notes` are sentences on
+    what failed, each with a remedy.
     """
 
     seconds: float
@@ -27,6 +30,8 @@ class Report:
     skipped: tuple[tuple[Kind, str], ...] = ()
     not_compared: tuple[NotCompared, ...] = ()
     drifted: bool = False
+    wire: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -38,8 +43,9 @@ class Report:
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """The document of `netlab verify --json`."""
+    """The document of `netlab verify --json`; of a lab on several machines it says more."""
     failed = len(report.failed)
+    machines = {"wire": report.wire, "notes": list(report.notes)} if report.wire else {}
     return {
         "ok": report.ok,
         "seconds": round(report.seconds, 3),
@@ -50,6 +56,7 @@ def to_json(report: Report) -> dict[str, Any]:
         },
         "skipped": [{"kind": kind, "reason": reason} for kind, reason in report.skipped],
         "not_compared": [{"what": item.what, "why": item.why} for item in report.not_compared],
+        **machines,
         "checks": [
             {
                 "kind": check.kind,
@@ -61,6 +68,7 @@ def to_json(report: Report) -> dict[str, Any]:
                 "observed": check.observed,
                 "ok": check.ok,
                 "evidence": check.evidence,
+                **({"crossed": check.crossed} if report.wire else {}),
             }
             for check in report.checks
         ],

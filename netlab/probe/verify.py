@@ -111,12 +111,19 @@ def _is_ours(lab: Lab, probe: Probe[Any]) -> bool:
 
 
 def _numbered(lab: Lab, checks: Sequence[Check], numbers: Sequence[int]) -> list[Check]:
-    """Checks that know whether they crossed machines, and their places; a mesh's come last."""
+    """Checks that know whether they crossed machines, and their places; a mesh's come last.
+
+    Of a packet that must not arrive nobody promises how far it goes.
+    """
     places = [*numbers, *[_LAST] * (len(checks) - len(numbers))]
     return [
-        replace(check, crossed=lab.crosses(check.source, check.target), number=number)
+        replace(check, crossed=_crossed(lab, check), number=number)
         for check, number in zip(checks, places, strict=True)
     ]
+
+
+def _crossed(lab: Lab, check: Check) -> bool:
+    return check.kind != "negative" and lab.crosses(check.source, check.target)
 
 
 def _compare(drift: Drift | None, tell: Progress, *, all_settings: bool) -> Compared:

@@ -25,6 +25,7 @@ def matrix(report: Report, style: bool = False, width: int = 80) -> str:
             _skipped(report, style),
             _failures(report.failed, style),
             left_out(report.not_compared, style),
+            "\n".join(report.notes),
             _summary(report, style),
         )
     )
@@ -96,6 +97,12 @@ def _indented(pairs: Iterable[tuple[str, str]]) -> list[str]:
 def _summary(report: Report, style: bool) -> str:
     failed = len(report.failed)
     words = f"{len(report.checks)} checks in {report.seconds:.2f} s: "
-    if not failed:
-        return words + green("all passed", style)
-    return words + bold(red(f"{failed} failed", style), style)
+    verdict = bold(red(f"{failed} failed", style), style) if failed else green("all passed", style)
+    return words + verdict + _crossing(report)
+
+
+def _crossing(report: Report) -> str:
+    if not report.wire:
+        return ""
+    crossed = sum(check.crossed for check in report.checks)
+    return f"\n{crossed} of {len(report.checks)} checks crossed machines, over {report.wire}"
