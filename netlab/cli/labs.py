@@ -82,8 +82,6 @@ def _work(lab: Lab) -> str:
 @click.pass_obj
 def status(app: App, wait: float) -> int:
     """Nodes, pods, services, addresses, containers, daemons and health."""
-    import msgspec
-
     from netlab import api
     from netlab.kernel import lab as folders
     from netlab.report.tables import status_table
@@ -92,11 +90,11 @@ def status(app: App, wait: float) -> int:
     if folder.state != "running" and not wait:
         with contextlib.suppress(NetlabError, OSError):
             stored = api.Lab(folder).status()
-            app.show(msgspec.to_builtins(stored), lambda: f"{folder.name}: {stored.state}")
+            app.show(stored.document, lambda: f"{folder.name}: {stored.state}")
     found = api.lab(folder.name, wait=wait).status(
         wait=wait
     )  # has the words for one that does not run
-    document = msgspec.to_builtins(found)
+    document = found.document
     app.show(document, lambda: status_table(document))
     if found.state != "running":
         raise folders.InUse(folder.name)
