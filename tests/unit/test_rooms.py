@@ -24,11 +24,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "designing": {"errors", "topology", "plan", "dataplane", "state"},
     "kernel": {"errors", "topology", "plan", "state"},
     "probe": {"errors", "topology", "plan", "kernel"},
-    "hosts": {"errors", "topology", "plan", "kernel", "probe"},
     "report": {"errors", "topology", "plan", "probe", "status"},
 }
 # Each of these may import all, but for those that come after it.
-EVERYTHING = {"inside", "listening", "running", "api", "cli"}
+EVERYTHING = {"inside", "listening", "running", "hosts", "api", "cli"}
 PURE = ("errors", "topology", "plan", "dataplane", "proxy", "state", "status", "designing")
 PURE_PACKAGES = {"netlab", "msgspec", "ruamel"}  # beside the standard library
 # Modules of the standard library by which a process touches the kernel, or another process.
