@@ -49,6 +49,8 @@ def up(
     rebuild: str | None = None,
     wait: float = 0,
     progress: Progress | None = None,
+    inventory: str | Path | None = None,
+    underlay_device: str | None = None,
     **options: Any,
 ) -> Lab:
     """Build a lab, or make a running one of that name equal to the topology.
@@ -58,7 +60,8 @@ def up(
     Cluster. `force` builds what the dataplane refuses. `rebuild` is a node, pod or other target of
     the running lab that is made anew, with the ends of its cables and its processes. `name` is the
     lab's, by default the topology's. `progress` is called with words, and how much is done of how
-    much (0: unknown).
+    much (0: unknown). With an Ansible `inventory` (or the word `vagrant`) the lab is built on those
+    machines, each by its `underlay_device`.
     Raises BadInput, Unmet where the host lacks something, LabUnavailable where another command is
     at work on that lab for longer than `wait` seconds, or it runs another topology.
 
@@ -70,6 +73,15 @@ def up(
     """
     from netlab.designing import design
 
+    if inventory is not None:
+        from netlab.hosts import building
+
+        machines = building.Wanted(
+            topology, options, str(inventory), underlay_device, force, name, rebuild, wait
+        )
+        return building.build(machines, progress)
+    if underlay_device is not None:
+        raise BadInput("`underlay_device` has no effect without `inventory`", "leave it out")
     wanted = design(topology, options, force=force)
     return build(wanted, name, progress, rebuild=rebuild, wait=wait)
 
@@ -85,7 +97,12 @@ def lab(name: str | None = None, *, wait: float = 0) -> Lab:
     True
     >>> made.down()
     """
-    return Lab(_alive(name, wait))
+    folder = _alive(name, wait)
+    if folder.elsewhere:
+        from netlab.hosts.lab import SpreadLab
+
+        return SpreadLab(folder)
+    return Lab(folder)
 
 
 def labs() -> list[str]:

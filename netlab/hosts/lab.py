@@ -268,15 +268,15 @@ def _await(pending: Pending, listening: threading.Event) -> None:
     """Until a machine listens. Raises what it fails of, and where it takes too long."""
     deadline = time.monotonic() + LISTEN
     while not listening.wait(0.02):
-        pending.raise_if_over()
-        if time.monotonic() > deadline:
+        if pending.is_over or time.monotonic() > deadline:
             pending.result(0)
 
 
 def attach(connection: Connection, words: Sequence[str]) -> int:
     """Run netlab there, with the caller's terminal; returns its exit code."""
     way = connection.way
-    program = f"import sys; sys.path.insert(0, {connection.folder!r}); from netlab.cli import main; main()"
+    program = f"import sys; sys.path.insert(0, {connection.folder!r})\n"
+    program += "from netlab.cli import main\nmain()"
     terminal = os.isatty(0) and os.isatty(1)
     shell = way.as_root(way.python, "-I", "-S", "-c", program, *words, terminal=terminal)
     return subprocess.run(way.command(shell, terminal=terminal), check=False).returncode

@@ -18,7 +18,7 @@ _TYPES: dict[str, Any] = FIELDS | {"links": AnyLink, "ruleset": AnyRuleset}
 
 
 class One(msgspec.Struct, frozen=True):
-    """An object, or a whole namespace (`field` empty); `have` is its other state, of one changed."""
+    """An object, or a whole namespace where `field` is empty; of one changed both its states."""
 
     namespace: str
     field: str = ""
