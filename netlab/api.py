@@ -234,6 +234,11 @@ def _alive(name: str | None, wait: float) -> LabFolder:
             pass  # now it is, or will not be
     if folder.state == "running":
         return folder
+    if folder.elsewhere:
+        raise LabUnavailable(
+            f"The lab '{folder.name}' is not whole on its machines",
+            "`netlab up` it again, or take what there is down with `netlab down`",
+        )
     removed, problems = folders.clear_stale()
     if folder.name in removed:
         raise LabUnavailable(

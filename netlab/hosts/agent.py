@@ -17,7 +17,6 @@ import os
 import platform
 import select
 import signal
-import sys
 import termios
 import time
 import traceback
@@ -48,19 +47,17 @@ _CHUNK = 1 << 18
 Calls = Mapping[str, Call[Any, Any]]
 
 
-def main() -> NoReturn:
-    """Serve on the standard streams. Nothing else may be printed there: it goes to stderr."""
+def main(known: Calls | None = None, silence: float = SILENCE) -> NoReturn:
+    """Serve on the standard streams. Whatever else prints there, prints to standard error."""
     replies = os.dup(1)
     os.dup2(2, 1)
-    Agent(0, replies).serve()
+    Agent(0, replies, known, silence).serve()
 
 
 class Agent:
     """Serves requests that come in at one descriptor, and answers at another."""
 
-    def __init__(
-        self, requests: int, replies: int, known: Calls | None = None, silence: float = SILENCE
-    ) -> None:
+    def __init__(self, requests: int, replies: int, known: Calls | None, silence: float) -> None:
         self._requests, self._replies = requests, replies
         self._known = known
         self._silence = silence
@@ -256,7 +253,3 @@ def _hello() -> Hello:
         clock=time.time(),
         root=os.geteuid() == 0,
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

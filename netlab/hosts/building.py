@@ -13,7 +13,7 @@ import msgspec
 from netlab.dataplane import reference
 from netlab.designing import design, spread_design
 from netlab.errors import BadInput, LabUnavailable, Unmet
-from netlab.hosts import segment, underlay
+from netlab.hosts import segment
 from netlab.hosts import share as calls
 from netlab.hosts.asking import ask, raise_all, try_all
 from netlab.hosts.connection import Connection
@@ -21,6 +21,7 @@ from netlab.hosts.lab import Known, SpreadLab, summed
 from netlab.hosts.machine import Needs, look
 from netlab.hosts.protocol import Tell
 from netlab.hosts.reached import Machines
+from netlab.hosts.underlay import underlay
 from netlab.inside import Applied
 from netlab.kernel.lab import MACHINES, LabFolder, clear_stale
 from netlab.plan.machines import Machine, Spread
@@ -91,10 +92,10 @@ def _machines(reached: Machines, plain: Design, wanted: Wanted) -> list[Machine]
     ]
     if lacking:
         raise Unmet(f"The topology {plain.topology} cannot be built: {'; '.join(lacking)}.")
-    given = {host.name: host.text("netlab_underlay") for host in reached.hosts}
     return [
-        underlay.machine(name, one, wanted.underlay_device or given[name] or None)
-        for name, one in facts.items()
+        underlay(host, facts[host.name], wanted.underlay_device)
+        for host in reached.hosts
+        if host.name in facts
     ]
 
 

@@ -182,11 +182,15 @@ class Connection:
         if known:
             self._send(line(Request(number, CANCEL)))
 
-    def close(self) -> None:
-        """End the agent, and with it what it is doing; the lab stays."""
+    def hang_up(self) -> None:
+        """Have the agent end, and with it what it is doing; the lab stays."""
         self._closed.set()
         with contextlib.suppress(OSError):
             cast(Any, self._process.stdin).close()
+
+    def close(self) -> None:
+        """As `hang_up`, and wait for the end."""
+        self.hang_up()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_FAREWELL)
         with contextlib.suppress(ProcessLookupError):

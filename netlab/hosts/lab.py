@@ -275,10 +275,8 @@ def _await(pending: Pending, listening: threading.Event) -> None:
 def attach(connection: Connection, words: Sequence[str]) -> int:
     """Run netlab there, with the caller's terminal; returns its exit code."""
     way = connection.way
-    program = f"import sys; sys.path.insert(0, {connection.folder!r})\n"
-    program += "from netlab.cli import main\nmain()"
     terminal = os.isatty(0) and os.isatty(1)
-    shell = way.as_root(way.python, "-I", "-S", "-c", program, *words, terminal=terminal)
+    shell = way.as_root(f"{connection.folder}/bin/netlab", *words, terminal=terminal)
     return subprocess.run(way.command(shell, terminal=terminal), check=False).returncode
 
 

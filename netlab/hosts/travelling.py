@@ -17,13 +17,16 @@ from netlab.state import decode, encode
 _TYPES: dict[str, Any] = FIELDS | {"links": AnyLink, "ruleset": AnyRuleset}
 
 
+_NOTHING = msgspec.Raw(b"null")
+
+
 class One(msgspec.Struct, frozen=True):
     """An object, or a whole namespace where `field` is empty; of one changed both its states."""
 
     namespace: str
     field: str = ""
-    want: msgspec.Raw | None = None
-    have: msgspec.Raw | None = None
+    want: msgspec.Raw = _NOTHING
+    have: msgspec.Raw = _NOTHING
     owner: str | None = None
 
 
@@ -76,9 +79,9 @@ def _as_item(one: One) -> Item:
     return Item(one.namespace, _object(one, one.want) if one.field else None, one.owner)
 
 
-def _object(one: One, raw: msgspec.Raw | None) -> Any:
-    if raw is None or one.field not in _TYPES:
-        raise ValueError(f"{one.field} without an object")
+def _object(one: One, raw: msgspec.Raw) -> Any:
+    if one.field not in _TYPES:
+        raise ValueError(f"no list of a namespace is {one.field!r}")
     return decode(bytes(raw), _TYPES[one.field])
 
 

@@ -1,50 +1,64 @@
-"""Which interface of a machine is on the underlay: told, or the only one that it can be."""
+"""Which interface of a machine is on the underlay: the one that is named, or the only candidate."""
 
 from __future__ import annotations
 
-from ipaddress import ip_interface
-
-from netlab.errors import BadInput, Unmet
+from netlab.errors import BadInput, Unmet, shown
+from netlab.hosts.inventory import Host
 from netlab.hosts.machine import Facts, LinkFacts
 from netlab.plan.machines import Machine
 
-_REMEDY = "name one by --underlay-device, or for each machine by netlab_underlay in the inventory"
+VARIABLE = "netlab_underlay"
+_OPTION = "--underlay-device"
 
 
-def machine(name: str, facts: Facts, wanted: str | None) -> Machine:
-    """A machine as a plan has it; `wanted` is the interface that the user names, if any.
+def underlay(host: Host, facts: Facts, device: str | None = None) -> Machine:
+    """The machine with its interface: `device`, else the inventory's variable, else the only one.
 
-    Raises BadInput where none can be it, or several can, Unmet for one that is not up.
+    Raises BadInput for none and for several, naming them, Unmet for one that carries nothing.
     """
-    link = _chosen(name, facts, wanted)
+    named = device or host.text(VARIABLE)
+    if named:
+        found = [link for link in facts.links if link.name == named]
+        if not found:
+            raise BadInput(
+                f"{host.name} has no interface {shown(named)}, which is to be on the underlay",
+                f"it has {_names(list(facts.links)) or 'none'}",
+            )
+    else:
+        found = candidates(facts)
+    remedy = f"name it by {_OPTION}, or for each machine by {VARIABLE} in the inventory"
+    if not found:
+        raise BadInput(
+            f"{host.name} has no interface for the underlay: none but that of its management",
+            f"give it one, or {remedy}",
+        )
+    if len(found) > 1:
+        raise BadInput(
+            f"{host.name} has several interfaces for the underlay: {_names(found)}", remedy
+        )
+    (link,) = found
     if not link.up:
-        raise Unmet(f"The interface {link.name} of {name} is down", "bring it up there")
+        raise Unmet(f"The interface {link.name} of {host.name} is down", "bring it up there")
     if not link.carrier:
-        raise Unmet(f"The interface {link.name} of {name} has no carrier", "connect it")
-    addresses = [str(ip_interface(text).ip) for text in link.addresses]
-    return Machine(
-        name=name, device=link.name, mtu=link.mtu, address=addresses[0] if addresses else None
-    )
+        raise Unmet(f"The interface {link.name} of {host.name} has no carrier", "connect it")
+    address = link.addresses[0].split("/")[0] if link.addresses else None
+    return Machine(name=host.name, device=link.name, mtu=link.mtu, address=address)
 
 
-def _chosen(name: str, facts: Facts, wanted: str | None) -> LinkFacts:
-    if wanted:
-        for link in facts.links:
-            if link.name == wanted and link.ethernet:
-                return link
-        known = ", ".join(link.name for link in facts.links if link.ethernet)
-        raise BadInput(f"{name} has no Ethernet interface {wanted}", f"it has {known or 'none'}")
-    candidates = [link for link in facts.links if _may_be(link, facts)]
-    if len(candidates) == 1:
-        return candidates[0]
-    if not candidates:
-        raise BadInput(f"{name} has no interface for the underlay beside that of ssh", _REMEDY)
-    names = " or ".join(link.name for link in candidates)
-    raise BadInput(f"The underlay of {name} may be {names}", _REMEDY)
+def candidates(facts: Facts) -> list[LinkFacts]:
+    """The Ethernet interfaces that are hardware, or a hypervisor's, and not of the management.
+
+    That is: not with the default route, and not with the address at which ssh came in.
+    """
+    return [
+        link
+        for link in facts.links
+        if link.ethernet
+        and not link.kind
+        and not link.default_route
+        and facts.reached_at not in [address.split("/")[0] for address in link.addresses]
+    ]
 
 
-def _may_be(link: LinkFacts, facts: Facts) -> bool:
-    """Not by which it is reached, or that leads to the world; nor one that is a bridge or such."""
-    reached = any(text.partition("/")[0] == facts.reached_at for text in link.addresses)
-    hardware = link.kind in ("", "veth") and link.ethernet
-    return hardware and not reached and not link.default_route
+def _names(links: list[LinkFacts]) -> str:
+    return ", ".join(link.name for link in links)

@@ -1,9 +1,9 @@
 """The first process inside the VM: runs what the host asks for, one command at a time.
 
-Each request is a line of JSON on a virtio-serial port, and so is each answer. It runs as process 1,
-so it also collects the orphans that a lab leaves: a keeper must not linger as a zombie, or netlab
-would take it for one that is still alive. Standard library only, started by the interpreter that
-runs the tests.
+Each request is a line of JSON on a virtio-serial port, and so is each answer. A child of process 1
+does that: process 1 itself only collects orphans, at any time, as any init does. What ends, a lab's
+keeper or what an ssh session started, must not linger as a zombie. Standard library only, started
+by the interpreter that runs the tests.
 """
 
 import json
@@ -27,24 +27,19 @@ def find_port(name: str) -> str:
 def run(argv: list[str], environment: dict[str, str]) -> dict[str, Any]:
     """Run one command; its output goes to files, since what it leaves running may hold them."""
     with tempfile.TemporaryFile(dir="/run") as out, tempfile.TemporaryFile(dir="/run") as err:
-        # Not Popen.wait(): every child that ends must be collected, adopted ones included.
-        child = subprocess.Popen(
+        done = subprocess.run(
             argv, env=environment, cwd="/", stdin=subprocess.DEVNULL, stdout=out, stderr=err
         )
-        status = 0
-        pid = -1
-        while pid != child.pid:
-            pid, status = os.wait()
-        child.returncode = os.waitstatus_to_exitcode(status)
-        answer: dict[str, Any] = {"returncode": child.returncode}
+        answer: dict[str, Any] = {"returncode": done.returncode}
         for key, file in (("stdout", out), ("stderr", err)):
             file.seek(0)
             answer[key] = file.read().decode(errors="replace")
     return answer
 
 
-def main() -> None:
-    with open(find_port(sys.argv[1]), "r+b", buffering=0) as port:
+def serve(name: str) -> None:
+    """Answer requests until the host closes the port."""
+    with open(find_port(name), "r+b", buffering=0) as port:
         port.write(b'{"ready": true}\n')
         pending = b""
         while chunk := port.read(65536):
@@ -56,6 +51,14 @@ def main() -> None:
                 while answer:
                     answer = answer[port.write(answer) :]
     os.sync()
+
+
+def main() -> None:
+    if child := os.fork():
+        while os.wait()[0] != child:
+            pass
+    else:
+        serve(sys.argv[1])
 
 
 if __name__ == "__main__":

@@ -6,15 +6,13 @@ checkout, at the same paths, with another kernel below them.
 """
 
 import lzma
-import os
 import re
 import shlex
-import shutil
 import stat
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.hosts.debian_packages import CommandError, cache_folder, output, program, unpack
 
 META_PACKAGE = "linux-image-amd64"  # the cloud flavour has no 9p
 EARLY_MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay", "virtio_console")
@@ -55,59 +53,30 @@ class Kernel:
         return self.image.name.removeprefix("vmlinuz-")
 
 
-class CommandError(RuntimeError):
-    """A packaging command failed; says which and why."""
-
-
-def _output(*command: str, cwd: Path | None = None) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
-    if done.returncode:
-        raise CommandError(f"{' '.join(command)}: {done.stderr.strip()}")
-    return done.stdout
-
-
-def _download(folder: Path) -> None:
-    depends = _output("apt-cache", "depends", META_PACKAGE)
+def _packages() -> list[str]:
+    depends = output("apt-cache", "depends", META_PACKAGE)
     image = re.search(r"Depends: (linux-image-\S+)", depends)
     if image is None:
         raise CommandError(f"{META_PACKAGE} names no kernel image: {depends}")
-    _output("apt-get", "download", "-q", image[1], "busybox-static", cwd=folder)
+    return [image[1], "busybox-static"]
 
 
-def fetch(cache: Path) -> Kernel:
+def _finish(root: Path) -> None:
+    for name in ("bin", "lib"):  # since Debian 13 packages hold only usr/bin and usr/lib
+        if not (root / name).exists():
+            (root / name).symlink_to(f"usr/{name}")
+    release = next((root / "boot").glob("vmlinuz-*")).name.removeprefix("vmlinuz-")
+    output(program("depmod"), "-b", str(root), release)
+
+
+def fetch() -> Kernel:
     """The cached kernel; unpacked first where the cache has none."""
-    if not cache.exists():
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        # Unpacked beside the cache and renamed at the end: a broken run leaves no half of a kernel.
-        with tempfile.TemporaryDirectory(dir=cache.parent) as temporary:
-            folder = Path(temporary)
-            try:
-                _download(folder)
-            except CommandError:  # the package lists are absent or too old
-                _output("apt-get", "update", "-q")
-                _download(folder)
-            root = folder / "root"
-            for package in folder.glob("*.deb"):
-                _output("dpkg-deb", "-x", str(package), str(root))
-            for name in ("bin", "lib"):  # since Debian 13 packages hold only usr/bin and usr/lib
-                if not (root / name).exists():
-                    (root / name).symlink_to(f"usr/{name}")
-            release = next((root / "boot").glob("vmlinuz-*")).name.removeprefix("vmlinuz-")
-            _output(_program("depmod"), "-b", str(root), release)
-            root.rename(cache)
+    cache = unpack(cache_folder() / META_PACKAGE, _packages, _finish)
     return Kernel(
         image=next((cache / "boot").glob("vmlinuz-*")),
         modules=cache / "lib/modules",
         busybox=cache / "bin/busybox",
     )
-
-
-def _program(name: str) -> str:
-    """A system program, also where PATH has no sbin (a user who is not root, on Debian)."""
-    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if path is None:
-        raise CommandError(f"{name} is not installed: `sudo ./bootstrap tests` installs it")
-    return path
 
 
 def _load_order(tree: Path, wanted: tuple[str, ...]) -> list[Path]:

@@ -6,7 +6,6 @@ ships; commands go in and results come out over a virtio-serial port.
 """
 
 import json
-import os
 import shlex
 import shutil
 import socket
@@ -43,19 +42,18 @@ class Result:
         return self.stdout
 
 
-def cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "netlab-tests" / debian_kernel.META_PACKAGE
-
-
 class DebianVM:
     """A running VM: a context manager, with `run` for each command."""
+
+    accelerator = "tcg,thread=multi"
+    processors = 2
+    memory = "2G"
 
     def __init__(self, boot_timeout: float = 180) -> None:
         qemu = shutil.which("qemu-system-x86_64")
         if qemu is None:
             raise VMError("qemu-system-x86_64 is missing: `sudo ./bootstrap tests` installs it")
-        self.kernel = debian_kernel.fetch(cache_folder())
+        self.kernel = debian_kernel.fetch()
         self._folder = tempfile.TemporaryDirectory(prefix="netlab-vm-")
         folder = Path(self._folder.name)
         self._console = folder / "console.log"
@@ -82,10 +80,10 @@ class DebianVM:
     def _options(self, folder: Path, port: int) -> list[str]:
         options = {
             "machine": ["q35"],
-            "accel": ["tcg,thread=multi"],
+            "accel": [self.accelerator],
             "cpu": ["max"],
-            "smp": ["2"],
-            "m": ["2G"],
+            "smp": [str(self.processors)],
+            "m": [self.memory],
             "display": ["none"],
             "kernel": [str(self.kernel.image)],
             "initrd": [str(folder / "initramfs")],

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from netlab.errors import Unmet
+from netlab.hosts.inventory import Host, read
 from netlab.hosts.machine import Needs, look
 from netlab.hosts.package import digest
 from netlab.hosts.reached import Machines
-from tests.kernel.machines import Make, machines, prepared
+from netlab.hosts.segment import Heard, Segment, probe_segment, verdict
+from tests.kernel.machines import UNDERLAY, Make, machines, prepared
+from tests.kernel.machines import Machines as Made
 
 __all__ = ["machines", "prepared"]
 
@@ -30,3 +39,97 @@ def test_a_machine_without_netlab_is_prepared_and_then_asked(machines: Make) -> 
         assert (facts.labs, facts.lacking) == ((), {})
     assert made.processes() == {"vm-1": [], "vm-2": []}
     assert [made.snapshot(name) for name in made.names] == before
+
+
+def heard_of(made: Made, device: str = "eth1") -> dict[str, Heard]:
+    with Machines(made.inventory) as reached:
+        found = reached.ready()
+        asked = {
+            name: connection.start(
+                probe_segment,
+                Segment(name, device, "a-cookie", tuple(set(made.names) - {name}), 2.0),
+            )
+            for name, connection in found.items()
+        }
+        return {name: pending.result(20) for name, pending in asked.items()}
+
+
+def test_three_machines_on_a_segment_hear_each_other(machines: Make) -> None:
+    made = machines("vm-1", "vm-2", "vm-3")
+    before = [made.snapshot(name) for name in made.names]
+    found = heard_of(made)
+    assert found["vm-2"] == Heard(("vm-1", "vm-3"), ("vm-1", "vm-3"))
+    assert verdict(found) == (True, "")
+    assert [made.snapshot(name) for name in made.names] == before
+
+
+def test_machines_that_a_router_joins_share_no_segment(machines: Make) -> None:
+    found = heard_of(machines(routed=True))
+    assert found == {"vm-1": Heard((), ()), "vm-2": Heard((), ())}
+    assert verdict(found) == (
+        False,
+        "vm-1 and vm-2 hear nothing of each other on their underlay interfaces",
+    )
+
+
+def test_a_filter_by_mac_as_hypervisors_have_is_found_out(machines: Make) -> None:
+    """To each port only what is for all, or for the MAC that the machine was given."""
+    made = machines()
+    rules = "".join(
+        f"oifname {name} ether daddr & 01:00:00:00:00:00 == 0 "
+        f"ether daddr != 02:00:00:00:01:{number:02x} drop; "
+        for number, name in enumerate(made.names, 1)
+    )
+    chain = f"chain c {{ type filter hook forward priority 0; {rules}}}"
+    nft = f"table bridge hypervisor {{ {chain}; }}"
+    subprocess.run(["ip", "netns", "exec", UNDERLAY, "nft", nft], check=True)
+    found = heard_of(made)
+    assert found == {"vm-1": Heard(("vm-2",), ()), "vm-2": Heard(("vm-1",), ())}
+    shared, why = verdict(found)
+    assert not shared
+    assert "allow promiscuous mode" in why
+
+
+def test_a_machine_that_refuses_is_told_and_the_others_can_be_used(machines: Make) -> None:
+    made = machines("vm-1", "vm-2", "vm-3")
+    made.down("vm-2")
+    with Machines(made.inventory) as reached:
+        assert list(reached.ready()) == ["vm-1", "vm-3"]
+        assert list(reached.unreachable) == ["vm-2"]
+        with pytest.raises(Unmet, match="vm-2 cannot be used: it refuses connections by ssh; st"):
+            reached.require_all()
+
+
+def test_only_machines_of_the_lab_are_reached(machines: Make) -> None:
+    made = machines("vm-1", "vm-2")
+    with Machines(made.inventory, ["vm-2"]) as reached:
+        assert list(reached.ready()) == ["vm-2"]
+    with pytest.raises(Unmet, match="The inventory has no machine vm-9, on which the lab is"):
+        Machines(made.inventory, ["vm-9"])
+
+
+def test_a_machine_without_room_says_so(machines: Make, tmp_path: Path) -> None:
+    made = machines()
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(small)], check=True)
+    try:
+        hosts = read(made.inventory)
+        full = Host("vm-2", hosts[1].variables | {"netlab_folder": str(small)})
+        with Machines([hosts[0], full]) as reached:
+            assert list(reached.ready()) == ["vm-1"]
+            assert f"no space is left in {small}" in str(reached.unreachable["vm-2"])
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_broken_netlab_on_a_machine_is_put_there_anew(machines: Make, tmp_path: Path) -> None:
+    made = machines("vm-1")
+    (host,) = read(made.inventory)
+    own = Host("vm-1", host.variables | {"netlab_folder": str(tmp_path)})
+    for _ in range(2):
+        with Machines([own]) as reached:
+            assert list(reached.ready()) == ["vm-1"]
+        (tmp_path / digest() / "msgspec" / "__init__.py").unlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([digest(), "current"])
