@@ -36,7 +36,7 @@ def test_every_object_of_a_plan_travels() -> None:
 
 def test_what_changed_travels_in_both_states() -> None:
     plan = design(DUAL, {}).plan
-    other = design(DUAL, {"underlay_mtu": "1400"}).plan
+    other = design(DUAL, {"underlay_mtu": 1400}).plan
     changed = diff(plan.namespaces, other.namespaces)
     assert {type(change.want).__name__ for change in changed.changed} >= {"Veth", "Vxlan"}
     back = over_there(changed)
