@@ -233,9 +233,10 @@ def test_this_machine_can_be_one_and_two_names_of_one_are_refused(
         # Its share is in another folder than what the controller knows of a lab of that name.
         hello = reached.connections["here"].hello
         assert hello.identity.endswith(f"{tmp_path}/state-machine")
-    with Machines([here, Host("also-here", variables)]) as reached:
-        with pytest.raises(BadInput, match="here and also-here of the inventory are one machine"):
-            reached.ready()
+    words = "here and also-here of the inventory are one machine"
+    also = Host("also-here", variables)
+    with Machines([here, also]) as reached, pytest.raises(BadInput, match=words):
+        reached.ready()
 
 
 def test_a_lost_connection_is_told_at_once(machines: Make) -> None:
