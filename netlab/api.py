@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from netlab import inside
-from netlab.errors import BadInput, LabUnavailable
+from netlab.errors import BadInput, LabUnavailable, shown
 from netlab.inside import Applied
 from netlab.kernel import lab as folders
 from netlab.kernel import sandbox
@@ -34,7 +34,7 @@ from netlab.kernel.enter import Completed
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes.waiting import Late, awaited
 from netlab.running import Lab, Progress, Target, store
-from netlab.state import Design
+from netlab.state import Design, Share
 from netlab.status import Status
 from netlab.topology.model import Cluster
 
@@ -49,6 +49,8 @@ def up(
     rebuild: str | None = None,
     wait: float = 0,
     progress: Progress | None = None,
+    inventory: str | Path | None = None,
+    underlay_device: str | None = None,
     **options: Any,
 ) -> Lab:
     """Build a lab, or make a running one of that name equal to the topology.
@@ -58,7 +60,8 @@ def up(
     Cluster. `force` builds what the dataplane refuses. `rebuild` is a node, pod or other target of
     the running lab that is made anew, with the ends of its cables and its processes. `name` is the
     lab's, by default the topology's. `progress` is called with words, and how much is done of how
-    much (0: unknown).
+    much (0: unknown). With an Ansible `inventory` (or the word `vagrant`) the lab is built on those
+    machines, each by its `underlay_device`.
     Raises BadInput, Unmet where the host lacks something, LabUnavailable where another command is
     at work on that lab for longer than `wait` seconds, or it runs another topology.
 
@@ -70,6 +73,15 @@ def up(
     """
     from netlab.designing import design
 
+    if inventory is not None:
+        from netlab.hosts import building
+
+        machines = building.Wanted(
+            topology, options, str(inventory), underlay_device, force, name, rebuild, wait
+        )
+        return building.build(machines, progress)
+    if underlay_device is not None:
+        raise BadInput("`underlay_device` has no effect without `inventory`", "leave it out")
     wanted = design(topology, options, force=force)
     return build(wanted, name, progress, rebuild=rebuild, wait=wait)
 
@@ -85,7 +97,12 @@ def lab(name: str | None = None, *, wait: float = 0) -> Lab:
     True
     >>> made.down()
     """
-    return Lab(_alive(name, wait))
+    folder = _alive(name, wait)
+    if folder.elsewhere:
+        from netlab.hosts.lab import SpreadLab
+
+        return SpreadLab(folder)
+    return Lab(folder)
 
 
 def labs() -> list[str]:
@@ -107,10 +124,12 @@ def build(
     rebuild: str | None = None,
     wait: float = 0,
     built: Callable[[Lab], None] | None = None,
+    share: Share | None = None,
 ) -> Lab:
     """As `up`, for what `design` made. Nobody else changes the lab until it is verified.
 
     `built` is called in between. What was found is `Lab.applied`, `Lab.late` and `Lab.report`.
+    `share` is what this machine knows of a lab of which `wanted` is only its part.
     """
     # Loaded here, and so once: what follows is done in processes that are forked from this one.
     import netlab.kernel.apply  # noqa: F401
@@ -122,6 +141,8 @@ def build(
     preflight(wanted.plan)
     folders.clear_stale()
     folder = LabFolder(name or wanted.topology)
+    if share is None:
+        _refuse_elsewhere(folder, wanted)
     if rebuild is not None and folder.state != "running":
         raise BadInput(
             f"The lab '{folder.name}' does not run, so that --rebuild has no effect on it",
@@ -129,9 +150,9 @@ def build(
         )
     with folder.locked(create=True, wait=wait):
         if folder.state == "running" or rebuild is not None:
-            made = _remake(folder, wanted, progress, rebuild)
+            made = _remake(folder, wanted, progress, rebuild, share)
         else:
-            made = _make(folder, wanted, progress)
+            made = _make(folder, wanted, progress, share)
         if built:
             built(made)
         if verify:
@@ -147,11 +168,26 @@ def build(
     return made
 
 
-def _make(folder: LabFolder, wanted: Design, progress: Progress | None) -> Lab:
+def _refuse_elsewhere(folder: LabFolder, wanted: Design) -> None:
+    """What is for other machines is not built here."""
+    if folder.elsewhere:
+        raise LabUnavailable(
+            f"The lab '{folder.name}' runs on other machines",
+            "give the same --inventory again, take it down first or name another with -l",
+        )
+    for node in wanted.layout.nodes:
+        if node.host is not None:
+            raise BadInput(
+                f"{node.name} is to be on the machine {shown(node.host)}",
+                "say with --inventory where that is",
+            )
+
+
+def _make(folder: LabFolder, wanted: Design, progress: Progress | None, share: Share | None) -> Lab:
     """Build in a new sandbox, which falls with everything in it unless the lab becomes whole."""
     try:
         fresh = sandbox.create(folder.folder)
-        store(folder, fresh.keeper, wanted)
+        store(folder, fresh.keeper, wanted, share)
 
         def whole() -> None:
             folder.mark_whole()
@@ -170,7 +206,11 @@ def _make(folder: LabFolder, wanted: Design, progress: Progress | None) -> Lab:
 
 
 def _remake(
-    folder: LabFolder, wanted: Design, progress: Progress | None, rebuild: str | None
+    folder: LabFolder,
+    wanted: Design,
+    progress: Progress | None,
+    rebuild: str | None,
+    share: Share | None,
 ) -> Lab:
     """Make a running lab equal to another plan, or to its own, touching only what differs.
 
@@ -184,7 +224,7 @@ def _remake(
             "take it down first or name another with -l",
         )
     anew = [] if rebuild is None else [Lab(folder, wanted).target(rebuild).name]
-    return Lab(folder, wanted, before.remake(progress, wanted, anew))
+    return Lab(folder, wanted, before.remake(progress, wanted, anew, share))
 
 
 def _alive(name: str | None, wait: float) -> LabFolder:
@@ -194,6 +234,11 @@ def _alive(name: str | None, wait: float) -> LabFolder:
             pass  # now it is, or will not be
     if folder.state == "running":
         return folder
+    if folder.elsewhere:
+        raise LabUnavailable(
+            f"The lab '{folder.name}' is not whole on its machines",
+            "`netlab up` it again, or take what there is down with `netlab down`",
+        )
     removed, problems = folders.clear_stale()
     if folder.name in removed:
         raise LabUnavailable(

@@ -19,7 +19,7 @@ from netlab.kernel.private import contents
 from netlab.kernel.processes.waiting import Late
 from netlab.plan.diff import Diff
 from netlab.plan.types import Namespace, Plan
-from netlab.state import Design, LayoutFile, as_stored
+from netlab.state import Design, LayoutFile, Share, as_stored
 from netlab.status import State, Status, describe
 from netlab.topology.resolved import Layout
 
@@ -28,24 +28,28 @@ if TYPE_CHECKING:
     from netlab.probe.result import Report
 
 PLAN, LAYOUT = "plan.json", "layout.json"
+SHARE = "share.json"  # of a lab on several machines, of which this is one
 RED = "red"  # there is a file of that name after a verification with failed checks
 DRIFT = "drift"  # and of this one after a comparison of all settings that found a difference
 Progress = Callable[[str, int, int], None]
 T = TypeVar("T")
 
 
-def store(folder: LabFolder, keeper: sandbox.Keeper, wanted: Design) -> None:
+def store(
+    folder: LabFolder, keeper: sandbox.Keeper, wanted: Design, share: Share | None = None
+) -> None:
     """Write what other commands need to know of a lab."""
     folder.write(KEEPER, keeper)
-    for file, value in stored(wanted).items():
+    for file, value in stored(wanted, share).items():
         folder.write(file, value)
 
 
-def stored(wanted: Design) -> dict[str, Any]:
+def stored(wanted: Design, share: Share | None = None) -> dict[str, Any]:
     """The files of a lab's design."""
     from netlab.dataplane import reference
 
-    return {PLAN: wanted.plan, LAYOUT: LayoutFile(wanted.layout, reference(wanted.dataplane))}
+    files = {PLAN: wanted.plan, LAYOUT: LayoutFile(wanted.layout, reference(wanted.dataplane))}
+    return files | ({SHARE: share} if share else {})
 
 
 class Lab:
@@ -68,6 +72,7 @@ class Lab:
         self.applied = applied
         self.report: Report | None = None
         self.late: tuple[Late, ...] = ()
+        self.share: Share | None = None
         self._dataplane = wanted.dataplane if wanted else None
         self._load(wanted)
 
@@ -82,6 +87,11 @@ class Lab:
         if keeper is None:
             raise LabUnavailable(f"The lab '{self.name}' was never whole.")
         self.keeper = keeper
+        self.share = self.folder.read(SHARE, Share) if self.folder.has(SHARE) else None
+        self._load_design(wanted)
+
+    def _load_design(self, wanted: Design | None) -> None:
+        """Take the given design, or what is stored of it."""
         if wanted:
             self.plan: Plan = wanted.plan
             self.layout: Layout = wanted.layout
@@ -169,7 +179,11 @@ class Lab:
             return self.remake(progress)
 
     def remake(
-        self, progress: Progress | None, wanted: Design | None = None, anew: Sequence[str] = ()
+        self,
+        progress: Progress | None,
+        wanted: Design | None = None,
+        anew: Sequence[str] = (),
+        share: Share | None = None,
     ) -> Applied:
         """As `repair`, for who holds the lab's lock: make it equal to another plan, or to its own.
 
@@ -177,11 +191,12 @@ class Lab:
         all settings of pods are looked at where that may find something: after a verification with
         failed checks, or a comparison of all that found a difference.
         """
-        if wanted and (self.plan, self.layout) == (wanted.plan, wanted.layout):
+        now = (self.plan, self.layout, self.share)
+        if wanted and now == (wanted.plan, wanted.layout, share):
             wanted = None
         plan, folder = wanted.plan if wanted else self.plan, self.folder
         every = folder.has(RED) or folder.has(DRIFT)
-        with folder.staged(stored(wanted) if wanted else {}):
+        with folder.staged(stored(wanted, share) if wanted else {}):
             self.applied = self.run_inside(
                 lambda: inside.repair(folder, plan, anew, all_settings=every), progress
             )
@@ -220,10 +235,32 @@ class Lab:
 
     def attach(self, *command: str) -> int:
         """Run a command in the sandbox, where `ip netns` shows all, with the caller's terminal."""
+        return self.execute(None, None, command, catch=False, stdin=None).code
+
+    def execute(
+        self,
+        space: str | None,
+        container: str | None,
+        command: Sequence[str],
+        *,
+        catch: bool,
+        stdin: str | None,
+    ) -> Completed:
+        """Run a command in a namespace, or in a container of it; without either in the sandbox."""
         folder = self.folder
         return self.run_inside(
-            lambda: inside.execute(folder, None, None, command, catch=False, stdin=None)
-        ).code
+            lambda: inside.execute(folder, space, container, command, catch=catch, stdin=stdin)
+        )
+
+    def log(self, space: str, process: str) -> str:
+        """What a process with a log has printed. Raises BadInput."""
+        log = self.folder.log(space, process)
+        try:
+            return contents(log).decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+        except (OSError, ValueError):
+            raise BadInput(f"The log {log} is no file that can be read.") from None
 
     def target(self, name: str) -> Target:
         """A pod, node, `external` or another namespace, by its name or one of its addresses.
@@ -276,12 +313,25 @@ class Lab:
         self, progress: Progress | None, *, full: bool = False, sample: int | None = None
     ) -> Report:
         """As `verify`, for who holds the lab's lock."""
-        folder, wanted = self.folder, self.design
+        folder, wanted, share = self.folder, self.design, self.share
         report = self.run_inside(
-            lambda: inside.verify(folder, wanted, full=full, sample=sample), progress
+            lambda: inside.verify(folder, wanted, full=full, sample=sample, share=share), progress
         )
         folder.mark(RED, on=not report.ok)
         return report
+
+    def listen(
+        self, stop: int, progress: Progress, *, full: bool, sample: int | None, wait: float
+    ) -> None:
+        """Answer what the other machines of the lab ask this one, until `stop` can be read."""
+        with self._unchanged(wait):
+            folder, wanted, share = self.folder, self.design, self.share
+            if share is None:
+                raise LabUnavailable(f"The lab '{self.name}' is on this machine alone.")
+            self.run_inside(
+                lambda: inside.listen(folder, wanted, share, stop, full=full, sample=sample),
+                progress,
+            )
 
     @property
     def checks_failed(self) -> bool:
@@ -337,13 +387,7 @@ class Target:
             raise BadInput(f"{self.name} has several {kind}s", f"say which: {', '.join(known)}")
         if process is not None and process not in known:
             raise unknown(f"{kind} of {self.name}", process, known)
-        log = self.lab.folder.log(self.name, process or known[0])
-        try:
-            return contents(log).decode(errors="replace")
-        except FileNotFoundError:
-            return ""
-        except (OSError, ValueError):
-            raise BadInput(f"The log {log} is no file that can be read.") from None
+        return self.lab.log(self.name, process or known[0])
 
     def _run(
         self, command: Sequence[str], container: str | None, *, catch: bool, stdin: str | None
@@ -352,7 +396,4 @@ class Target:
         if container is not None and container not in known:
             raise unknown(f"container of {self.name}", container, known)
         chosen = container or next(iter(known), None)
-        folder, name = self.lab.folder, self.name
-        return self.lab.run_inside(
-            lambda: inside.execute(folder, name, chosen, command, catch=catch, stdin=stdin)
-        )
+        return self.lab.execute(self.name, chosen, command, catch=catch, stdin=stdin)

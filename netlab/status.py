@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -72,8 +72,27 @@ class Health(msgspec.Struct, frozen=True):
     ok: bool = True
 
 
+class MachineStatus(msgspec.Struct, frozen=True):
+    """A machine of a lab on several; `problem` is why it cannot be asked, empty where it can."""
+
+    name: str
+    device: str
+    nodes: tuple[str, ...]
+    problem: str = ""
+
+
+class WireStatus(msgspec.Struct, frozen=True):
+    """What joins the machines, and why it is that."""
+
+    kind: str
+    why: str
+
+
 class Status(msgspec.Struct, frozen=True):
-    """A lab. `health` is None for one that does not run."""
+    """A lab. `health` is None for one that does not run.
+
+    `machines` and `wire` are of one that is on several machines.
+    """
 
     lab: str
     topology: str
@@ -86,6 +105,16 @@ class Status(msgspec.Struct, frozen=True):
     services: tuple[object, ...] = ()
     proxy: str | None = None
     health: Health | None = None
+    machines: tuple[MachineStatus, ...] = ()
+    wire: WireStatus | None = None
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What `netlab status --json` prints."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        if not self.machines:
+            del document["machines"], document["wire"]
+        return document
 
 
 def describe(

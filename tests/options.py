@@ -98,8 +98,10 @@ MAKING = (
     Case("--no-verify", ("up", *SMALL), ("--no-verify",)),
 )
 # What needs a test of its own: a file that is written, a lab of many pods, a lock that another
-# command has, a lab that runs.
+# command has, a lab that runs, machines.
 OTHERWISE = {
+    ("up", "--inventory"),
+    ("up", "--underlay-device"),
     ("verify", "--junit"),
     ("diff", "--all-settings"),
     ("up", "--rebuild"),

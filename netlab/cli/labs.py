@@ -9,10 +9,11 @@ import click
 
 from netlab.cli import look
 from netlab.cli.app import App, Meter, common, no_effect, wait_option, without_lab
-from netlab.cli.topologies import choose, topology_argument, topology_options
+from netlab.cli.topologies import choose, shaping, topology_argument, topology_options
 from netlab.errors import NetlabError
 
 if TYPE_CHECKING:
+    from netlab.kernel.lab import LabFolder
     from netlab.running import Lab
 
 
@@ -23,30 +24,64 @@ if TYPE_CHECKING:
 @click.option(
     "--rebuild", metavar="NODE", help="Make a node, pod or other target of the running lab anew."
 )
+@click.option(
+    "--inventory",
+    metavar="FILE|vagrant",
+    help="Build it on the machines of an Ansible inventory, or of the Vagrantfile here.",
+)
+@click.option(
+    "--underlay-device", metavar="NAME", help="The machines' interface that joins the nodes."
+)
 @wait_option
 @common
 @click.pass_obj
-def up(app: App, /, no_verify: bool, rebuild: str | None, wait: float, **options: Any) -> int:
+def up(
+    app: App,
+    /,
+    no_verify: bool,
+    rebuild: str | None,
+    inventory: str | None,
+    underlay_device: str | None,
+    wait: float,
+    **options: Any,
+) -> int:
     """Make the kernel equal to the plan, then verify; run again: repair what differs."""
     from netlab import api
     from netlab.probe.result import to_json
 
-    wanted = choose(**options)
     with Meter() as meter:
 
         def built(lab: Lab) -> None:
             meter.clear()
             app.say(_work(lab))
 
-        lab = api.build(
-            wanted,
-            app.lab,
-            meter,
-            verify=not no_verify,
-            rebuild=rebuild,
-            wait=wait,
-            built=built,
-        )
+        if inventory is not None:
+            from netlab.hosts import building
+
+            topology, force = options.pop("topology"), options.pop("force")
+            machines = building.Wanted(
+                topology,
+                shaping(**options),
+                inventory,
+                underlay_device,
+                force,
+                app.lab,
+                rebuild,
+                wait,
+            )
+            lab: Lab = building.build(machines, meter, verify=not no_verify, built=built)
+        elif underlay_device is not None:
+            raise no_effect("--underlay-device", "without --inventory", "leave it out")
+        else:
+            lab = api.build(
+                choose(**options),
+                app.lab,
+                meter,
+                verify=not no_verify,
+                rebuild=rebuild,
+                wait=wait,
+                built=built,
+            )
     for late in lab.late:
         app.say(f"netlab: {late}.")
     report, applied = lab.report, lab.applied
@@ -54,7 +89,7 @@ def up(app: App, /, no_verify: bool, rebuild: str | None, wait: float, **options
     ok = report.ok if report else not lab.late
     document = {
         "lab": lab.name,
-        "topology": wanted.topology,
+        "topology": lab.plan.topology,
         "changes": applied.changes,
         "writes": applied.writes,
         "seconds": round(applied.seconds, 3),
@@ -82,8 +117,6 @@ def _work(lab: Lab) -> str:
 @click.pass_obj
 def status(app: App, wait: float) -> int:
     """Nodes, pods, services, addresses, containers, daemons and health."""
-    import msgspec
-
     from netlab import api
     from netlab.kernel import lab as folders
     from netlab.report.tables import status_table
@@ -92,11 +125,11 @@ def status(app: App, wait: float) -> int:
     if folder.state != "running" and not wait:
         with contextlib.suppress(NetlabError, OSError):
             stored = api.Lab(folder).status()
-            app.show(msgspec.to_builtins(stored), lambda: f"{folder.name}: {stored.state}")
+            app.show(stored.document, lambda: f"{folder.name}: {stored.state}")
     found = api.lab(folder.name, wait=wait).status(
         wait=wait
     )  # has the words for one that does not run
-    document = msgspec.to_builtins(found)
+    document = found.document
     app.show(document, lambda: status_table(document))
     if found.state != "running":
         raise folders.InUse(folder.name)
@@ -116,20 +149,29 @@ def down(app: App, every: bool, wait: float) -> int:
         raise no_effect("-l", "with --all", "leave one of them out")
     if not every:
         folder = folders.choose(app.lab)
-        with folder.locked(wait=wait):
-            folder.end()
+        _end(folder, wait)
         return _removed(app, [folder.name], [])
     removed: list[str] = []
     problems: list[NetlabError] = []
     for folder in folders.labs():
         try:
-            with folder.locked(wait=wait):
-                folder.end()
+            _end(folder, wait)
             removed.append(folder.name)
         except NetlabError as problem:
             if folder.exists():  # otherwise another command was quicker
                 problems.append(problem)
     return _removed(app, removed + folders.end_orphans(), problems)
+
+
+def _end(folder: LabFolder, wait: float) -> None:
+    """Take a lab down, wherever it runs, and however damaged its files are here."""
+    if folder.elsewhere:
+        from netlab.hosts.lab import SpreadLab
+
+        SpreadLab(folder).down(wait=wait)
+        return
+    with folder.locked(wait=wait):
+        folder.end()
 
 
 @click.command()

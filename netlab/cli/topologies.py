@@ -60,6 +60,15 @@ def choose(
     """Load, lay out and compile a topology. Raises BadInput."""
     from netlab.designing import design
 
+    return design(topology, shaping(nodes, pods_per_node, settings), force=force)
+
+
+def shaping(
+    nodes: int | None = None,
+    pods_per_node: int | None = None,
+    settings: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """The options that shape a topology, by their names. Raises BadInput."""
     options: dict[str, Any] = {}
     for key, count in (("nodes", nodes), ("pods_per_node", pods_per_node)):
         if count is not None:
@@ -71,7 +80,7 @@ def choose(
         if key in options:
             raise BadInput(f"The option {shown(key)} is given twice", "give it once")
         options[key] = value
-    return design(topology, options, force=force)
+    return options
 
 
 @click.command("list")

@@ -88,6 +88,11 @@ class Pending:
         assert outcome.value is not msgspec.UNSET
         return value_of(self.call, outcome.value)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether `result` has something to return or raise at once."""
+        return not self._outcome.empty()
+
     def cancel(self) -> None:
         """Have it ended there. Its outcome, should there be one, is dropped."""
         self._connection.forget(self._number)
@@ -105,7 +110,8 @@ class Connection:
         self._greeting: queue.SimpleQueue[Hello | Lacks | Exception] = queue.SimpleQueue()
         self._greeted: Hello | Lacks | Exception | None = None
         self._problems = tempfile.TemporaryFile()  # noqa: SIM115
-        boot = _BOOT.format(folder=f"{folder}/{digest}")
+        self.folder = f"{folder}/{digest}"  # of its netlab, there
+        boot = _BOOT.format(folder=self.folder)
         shell = way.as_root(way.python, "-I", "-S", "-c", boot)
         try:
             # Ctrl-C is for this process, which then ends the agent.
@@ -176,11 +182,15 @@ class Connection:
         if known:
             self._send(line(Request(number, CANCEL)))
 
-    def close(self) -> None:
-        """End the agent, and with it what it is doing; the lab stays."""
+    def hang_up(self) -> None:
+        """Have the agent end, and with it what it is doing; the lab stays."""
         self._closed.set()
         with contextlib.suppress(OSError):
             cast(Any, self._process.stdin).close()
+
+    def close(self) -> None:
+        """As `hang_up`, and wait for the end."""
+        self.hang_up()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_FAREWELL)
         with contextlib.suppress(ProcessLookupError):

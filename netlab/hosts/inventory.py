@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -102,7 +103,9 @@ def _listed(path: Path) -> dict[str, Any]:
             "mend its script",
         ) from None
     if done.returncode:
-        raise BadInput(f"The inventory {shown(str(path))} cannot be read: {_reason(done.stderr)}")
+        raise BadInput(
+            f"The inventory {shown(str(path))} cannot be read: {_reason(done.stderr, path)}"
+        )
     document: dict[str, Any] = json.loads(done.stdout)
     return document
 
@@ -116,12 +119,17 @@ def environment() -> dict[str, str]:
     }
 
 
-def _reason(said: str) -> str:
-    """The sentence of Ansible's that tells most: the first warning of a parser, else its error."""
-    lines = " ".join(said.split()).replace("[WARNING]: ", "\n").replace("[ERROR]: ", "\n")
-    told = [one.strip().removeprefix("* ") for one in lines.split("\n") if one.strip()]
-    parsers = [one for one in told if one.startswith("Failed to parse inventory")]
-    return (parsers or told or ["Ansible says nothing of why"])[-1]
+def _reason(said: str, path: Path) -> str:
+    """Why it does not parse: of Ansible's parsers, which all say that, the one that is meant."""
+    reasons: dict[str, str] = dict(
+        re.findall(r"Failed to parse inventory with '(\w+)' plugin: (.+)", said)
+    )
+    yaml = path.suffix in (".yml", ".yaml", ".json")
+    meant = "script" if "script" in reasons else "yaml" if yaml else "ini"
+    if meant in reasons:
+        return reasons[meant]
+    errors: list[str] = re.findall(r"ERROR\S* (.+)", said)
+    return errors[0] if errors else "Ansible says nothing of why."
 
 
 def ansible(program: str) -> list[str]:

@@ -52,7 +52,7 @@ def write(folder: Path, python: tuple[int, int], architecture: str, libc: str) -
         older, oldest = (".".join(map(str, version)) for version in (python, OLDEST))
         raise Unmet(f"netlab needs Python {oldest} or newer, not {older}", "install one there")
     path = folder / f"netlab-{digest()}-{'.'.join(map(str, python))}-{architecture}.pyz"
-    own = (python, architecture, libc.split()[:1]) == (*_own_kind()[:2], own_libc().split()[:1])
+    own = (python, architecture, libc.split()[:1]) == (*own_kind()[:2], own_libc().split()[:1])
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         archive.writestr("__main__.py", Path(unpacking.__file__).read_bytes())
         archive.writestr("DIGEST", digest())
@@ -69,7 +69,8 @@ def write(folder: Path, python: tuple[int, int], architecture: str, libc: str) -
     return path
 
 
-def _own_kind() -> tuple[tuple[int, int], str, str]:
+def own_kind() -> tuple[tuple[int, int], str, str]:
+    """Python, processor and C library of what runs this, as `write` takes them."""
     return sys.version_info[:2], os.uname().machine, own_libc()
 
 
@@ -176,4 +177,4 @@ def _downloaded(
 
 
 if __name__ == "__main__":
-    print(write(Path(tempfile.mkdtemp(prefix="netlab-")), *_own_kind()))
+    print(write(Path(tempfile.mkdtemp(prefix="netlab-")), *own_kind()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -86,9 +85,11 @@ class Machines:
 
     def close(self) -> None:
         """End all agents, and what they are doing, and the connections; labs stay."""
-        if self._starting:
-            with ThreadPoolExecutor(len(self._starting)) as pool:
-                list(pool.map(_end, self._starting.values()))
+        for connection in self._starting.values():  # they end meanwhile
+            connection.hang_up()
+        for connection in self._starting.values():
+            connection.close()
+            connection.way.end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -117,11 +118,6 @@ class Machines:
             if isinstance(greeting, Lacks):
                 lacking[name] = greeting
         return lacking
-
-
-def _end(connection: Connection) -> None:
-    connection.close()
-    connection.way.end()
 
 
 def _hosts(which: str | Path | Sequence[Host], folder: Path) -> tuple[Host, ...]:

@@ -17,6 +17,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+_TRIES = 5
 # How the command is started there by hand, and by `netlab exec` with a terminal.
 COMMAND = """#!/bin/sh
 folder=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
@@ -35,8 +36,7 @@ def main(archive: str, folder: str, *modules: str) -> None:
         try:
             fresh.mkdir(parents=True, mode=0o755)
             _unpack(packed, fresh)
-            shutil.rmtree(fresh.with_name(digest), ignore_errors=True)
-            fresh.rename(fresh.with_name(digest))
+            _take_place(fresh, fresh.with_name(digest))
             _point_to(Path(folder), digest)
         except OSError as error:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -56,6 +56,19 @@ def _unpack(packed: zipfile.ZipFile, fresh: Path) -> None:
     command.parent.mkdir(exist_ok=True)
     command.write_text(COMMAND.format(python=sys.executable))
     command.chmod(0o755)
+
+
+def _take_place(fresh: Path, place: Path) -> None:
+    """What is there already could not be loaded; but another controller may be at it too."""
+    for _ in range(_TRIES):
+        shutil.rmtree(place, ignore_errors=True)
+        try:
+            fresh.rename(place)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    shutil.rmtree(fresh)
 
 
 def _point_to(folder: Path, digest: str) -> None:

@@ -24,6 +24,7 @@ from netlab.state import decode, encode
 
 T = TypeVar("T")
 KEEPER = "keeper.json"
+MACHINES = "machines.json"  # of a lab that runs on other machines, and has no keeper here
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _TRIES = 20  # to lock a new folder, which another command may take for one left behind
 _SPARE = 1 << 18  # bytes for the files about processes: twice those of 1,000 pods
@@ -98,9 +99,14 @@ class LabFolder:
     @property
     def state(self) -> Literal["running", "partial", "stale"]:
         """`running`, `partial` while or after an `up` that was not whole, or `stale`."""
-        if self.keeper is None:
+        if self.keeper is None and not self.elsewhere:
             return "stale"
         return "running" if self.has("whole") else "partial"
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the lab runs on other machines: what it holds there only they can tell."""
+        return self.has(MACHINES)
 
     def was_made(self) -> bool:
         """Whether it had a keeper, which may have ended since."""
@@ -305,9 +311,9 @@ def clear_stale() -> tuple[list[str], list[NetlabError]]:
     problems: list[NetlabError] = []
     for lab in labs():
         try:
-            if not lab.runs():
+            if not (lab.runs() or lab.elsewhere):
                 with lab.locked():
-                    if not lab.runs():
+                    if not (lab.runs() or lab.elsewhere):
                         lab.end()
                         removed.append(lab.name)
         except LabUnavailable:

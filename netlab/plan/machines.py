@@ -44,10 +44,11 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
     `placement` has the machine of every namespace that is on one only: nodes, pods, router, the
     client outside and its segment's switch. `why` is why this kind of wire was chosen; `lab` is the
-    lab's name.
+    lab's name, `owner` who made it, so that no other controller takes it for its own.
     """
 
     lab: str
+    owner: str = ""
     wire: WireKind
     why: str
     machines: tuple[Machine, ...]

@@ -68,7 +68,7 @@ def choose_wire(
             "switches"
         )
     if not shares_segment:
-        return "vxlan", f"the machines share no segment, so that a VXLAN over {devices} is theirs"
+        return "vxlan", f"the machines share no segment, so that a VXLAN over {devices} joins them"
     return "macvlan", f"the machines share the segment of {devices}, on which nodes are macvlans"
 
 

@@ -23,12 +23,14 @@ def join(reports: Mapping[str, Report], spread: Spread) -> Report:
     found = [_of_machine(one, name, spread) for name in parts for one in parts[name].checks]
     absent = [_absent(name) for name in names if name not in parts]
     checks = (*absent, *sorted(found, key=lambda check: check.number))
+    differs = any(check.kind == "state" and not check.ok for check in checks)
+    left_out = [] if differs else [item for part in parts.values() for item in part.not_compared]
     return Report(
         max((part.seconds for part in parts.values()), default=0.0),
         checks,
         {pod: node for part in parts.values() for pod, node in part.places.items()},
         tuple(dict.fromkeys(item for part in parts.values() for item in part.skipped)),
-        tuple(dict.fromkeys(item for part in parts.values() for item in part.not_compared)),
+        tuple(dict.fromkeys(left_out)),
         any(part.drifted for part in parts.values()),
         wire_words(spread),
         tuple(_notes(checks, spread)),

@@ -183,7 +183,11 @@ def status_table(document: Mapping[str, Any]) -> str:
         bad = [f"down: {', '.join(down)}"] if down else []
         if unready := health.get("containers_unready"):
             bad.append(f"not ready: {', '.join(unready)}")
+        if silent := [one["name"] for one in document.get("machines", []) if one["problem"]]:
+            bad.append(f"cannot be asked: {', '.join(silent)}")
         known.append(("health", "; ".join(bad) or fine))
+    if wire := document.get("wire"):
+        known.append(("wire", f"{wire['kind']}: {wire['why']}"))
     nodes = table(
         ("NODE", "UNDERLAY", "POD CIDR", "GATEWAY"),
         [
@@ -192,7 +196,15 @@ def status_table(document: Mapping[str, Any]) -> str:
         ],
     )
     more = (_pods(document), _unready(document), _daemons(document), _services(document))
-    return blocks((facts(known), nodes, *more))
+    return blocks((facts(known), _machines(document), nodes, *more))
+
+
+def _machines(document: Mapping[str, Any]) -> str:
+    rows = [
+        (one["name"], one["device"], ", ".join(one["nodes"]), one["problem"] or "reached")
+        for one in document.get("machines", [])
+    ]
+    return table(("MACHINE", "UNDERLAY", "NODES", "STATE"), rows) if rows else ""
 
 
 def _daemons(document: Mapping[str, Any]) -> str:

@@ -21,7 +21,8 @@ from tests.kernel.conftest import assert_untouched, untouched
 
 UNDERLAY = "machines"  # the namespace that joins them
 Make = Callable[..., "Machines"]
-# What Ansible and netlab know of ssh's arguments. The file `down` of a machine refuses connections.
+# With the arguments that ssh has. There is a file `NAME.down` for a machine that refuses them, and
+# `NAME.hung` for one that does not go on with what Ansible does there.
 SSH = """#!/bin/sh
 while getopts 46AaCfGgKkMNnqsTtVvXxYyB:b:c:D:E:e:F:I:i:J:L:l:m:O:o:P:p:Q:R:S:W:w: option; do
     case $option in O) exit 0 ;; esac
@@ -33,6 +34,7 @@ if [ -e "{folder}/$machine.down" ]; then
     echo "ssh: connect to host $machine port 22: Connection refused" >&2
     exit 255
 fi
+case "$*" in *ansible-tmp*) [ ! -e "{folder}/$machine.hung" ] || exec sleep 60 ;; esac
 NETLAB_STATE="{folder}/$machine" exec nsenter --net="/run/netns/$machine" -- sh -c "$*"
 """
 
@@ -65,6 +67,10 @@ class Machines:
         """From now on connections to it are refused, or are not."""
         mark = self.folder / f"{name}.down"
         mark.touch() if down else mark.unlink()
+
+    def hang(self, name: str) -> None:
+        """From now on what Ansible does there takes a minute."""
+        (self.folder / f"{name}.hung").touch()
 
     def processes(self) -> dict[str, list[int]]:
         """What was started on each machine and is still there, labs' keepers included."""

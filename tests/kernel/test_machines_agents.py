@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from netlab.errors import Unmet
+from netlab.errors import BadInput, Unmet
 from netlab.hosts.inventory import Host, read
 from netlab.hosts.machine import Needs, look
 from netlab.hosts.package import digest
 from netlab.hosts.reached import Machines
 from netlab.hosts.segment import Heard, Segment, probe_segment, verdict
+from tests.kernel import host
+from tests.kernel.conftest import REPOSITORY
 from tests.kernel.machines import UNDERLAY, Make, machines, prepared
 from tests.kernel.machines import Machines as Made
 
@@ -133,3 +140,81 @@ def test_a_broken_netlab_on_a_machine_is_put_there_anew(machines: Make, tmp_path
             assert list(reached.ready()) == ["vm-1"]
         (tmp_path / digest() / "msgspec" / "__init__.py").unlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([digest(), "current"])
+
+
+PREPARING = """
+import sys
+from netlab.hosts.reached import Machines
+with Machines(sys.argv[1]) as reached:
+    reached.ready(lambda words, *_: print(words, flush=True))
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_an_ended_command_leaves_no_process_of_ansible_s(
+    machines: Make, tmp_path: Path, end: signal.Signals
+) -> None:
+    made = machines()
+    made.hang("vm-2")
+    hosts = json.loads(made.inventory.read_text())
+    hosts["all"]["vars"]["netlab_folder"] = str(tmp_path / "fresh")
+    made.inventory.write_text(json.dumps(hosts))
+    mark = tmp_path / "state"  # by which the processes of the command are known
+    with subprocess.Popen(
+        [sys.executable, "-c", PREPARING, str(made.inventory)],
+        env=os.environ | {"NETLAB_STATE": str(mark), "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as command:
+        assert command.stdout
+        assert any("vm-2: Unpack netlab" in line for line in command.stdout)
+        time.sleep(1)  # until it hangs
+        assert len(host.processes(mark)) > 3
+        begun = time.monotonic()
+        command.send_signal(end)
+        command.wait(10)
+        while host.processes(mark) and time.monotonic() < begun + 10:
+            time.sleep(0.05)
+        assert host.processes(mark) == []
+        assert made.processes() == {"vm-1": [], "vm-2": []}
+        assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("all: [", "cannot be read: YAML parsing failed: While parsing a flow node did not"),
+        (
+            "[group]\nvm-1 ansible_host=a b=\n[[\n",
+            "cannot be read: Failed to parse inventory: not enough values",
+        ),
+        (
+            "#!/bin/sh\necho nothing >&2; exit 3\n",
+            "cannot be read: Inventory script returned non-zero exit code 3.",
+        ),
+        ("all:\n  hosts: {}\n", "has no machine"),
+    ],
+)
+def test_an_inventory_that_ansible_refuses_is_told_in_its_words(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    path = tmp_path / ("mine.yml" if text.startswith("all") else "mine")
+    path.write_text(text)
+    path.chmod(0o755 if text.startswith("#!") else 0o644)
+    with pytest.raises(BadInput) as refused:
+        read(path)
+    assert words in str(refused.value)
+
+
+def test_a_folder_and_a_script_are_inventories(tmp_path: Path) -> None:
+    (tmp_path / "one.ini").write_text("[labs]\nvm-2\nvm-1 ansible_port=2200\n")
+    script = tmp_path / "other"
+    script.write_text('#!/bin/sh\necho \'{"more": {"hosts": ["vm-3"]}}\'\n')
+    script.chmod(0o755)
+    assert [(one.name, one.text("ansible_port")) for one in read(tmp_path)] == [
+        ("vm-2", ""),
+        ("vm-1", "2200"),
+        ("vm-3", ""),
+    ]

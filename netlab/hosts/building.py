@@ -1,0 +1,217 @@
+"""`up` on several machines: they are looked at, then joined, then each builds its share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from netlab.dataplane import reference
+from netlab.designing import design, spread_design
+from netlab.errors import BadInput, LabUnavailable, Unmet
+from netlab.hosts import segment
+from netlab.hosts import share as calls
+from netlab.hosts.asking import ask, raise_all, try_all
+from netlab.hosts.connection import Connection
+from netlab.hosts.lab import Known, SpreadLab, summed
+from netlab.hosts.machine import Needs, look
+from netlab.hosts.protocol import Tell
+from netlab.hosts.reached import Machines
+from netlab.hosts.underlay import underlay
+from netlab.inside import Applied
+from netlab.kernel.lab import MACHINES, LabFolder, clear_stale
+from netlab.plan.machines import Machine, Spread
+from netlab.running import stored
+from netlab.state import Design, Share
+from netlab.topology.model import Cluster
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be built, as the user says it: of a topology and the machines for it."""
+
+    topology: str | Path | Cluster
+    options: Mapping[str, Any]
+    inventory: str
+    underlay_device: str | None = None
+    force: bool = False
+    name: str | None = None
+    rebuild: str | None = None
+    wait: float = 0
+    source: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """An inventory is found again from another folder too; `vagrant` means the one here."""
+        word = self.inventory == "vagrant"
+        object.__setattr__(self, "source", "vagrant" if word else os.path.abspath(self.inventory))
+
+
+def build(
+    wanted: Wanted,
+    progress: Tell | None = None,
+    *,
+    verify: bool = False,
+    built: Callable[[SpreadLab], None] | None = None,
+) -> SpreadLab:
+    """Build a lab on the machines of an inventory, or make a running one equal to its topology.
+
+    Raises as `api.build`, before anything is changed where a machine cannot do its share.
+    """
+    clear_stale()
+    reached = Machines(wanted.source)
+    try:
+        plain = design(wanted.topology, wanted.options, force=wanted.force)
+        folder = LabFolder(wanted.name or plain.topology)
+        reached.ready(progress)
+        raise_all(reached.unreachable)
+        machines = _machines(reached, plain, wanted)
+        with folder.locked(create=True, wait=wanted.wait):
+            lab = _locked(folder, reached, wanted, machines, progress)
+            if built:
+                built(lab)
+            if verify:
+                lab.report = lab.probe(progress)
+            return lab
+    except BaseException:
+        reached.close()
+        raise
+
+
+def _machines(reached: Machines, plain: Design, wanted: Wanted) -> list[Machine]:
+    """The machines with their interfaces on the underlay. Raises for all that lacks at once."""
+    features = tuple(dict.fromkeys([*plain.plan.requires, "macvlan", "vxlan"]))
+    facts = ask(reached.connections, look, lambda _name: Needs(features))
+    lacking = [
+        f"{name} lacks {feature} ({remedy})"
+        for name, one in facts.items()
+        for feature, remedy in one.lacking.items()
+    ]
+    if lacking:
+        raise Unmet(f"The topology {plain.topology} cannot be built: {'; '.join(lacking)}.")
+    return [
+        underlay(host, facts[host.name], wanted.underlay_device)
+        for host in reached.hosts
+        if host.name in facts
+    ]
+
+
+def _locked(
+    folder: LabFolder,
+    reached: Machines,
+    wanted: Wanted,
+    machines: list[Machine],
+    progress: Tell | None,
+) -> SpreadLab:
+    """As `build`, for who holds the lock of the lab's folder."""
+    known = _known(folder, wanted, machines)
+    try:
+        shares = known.spread.wire == "macvlan" if known else _share_segment(reached, machines)
+        whole, spread = spread_design(
+            wanted.topology,
+            wanted.options,
+            machines,
+            shares_segment=shares,
+            lab=folder.name,
+            force=wanted.force,
+        )
+        owner = known.spread.owner if known else os.urandom(8).hex()
+        spread = msgspec.structs.replace(spread, owner=owner)
+        _store(folder, whole, Known(wanted.source, wanted.underlay_device, spread))
+        lab = SpreadLab(folder, whole, reached=reached)
+        lab.applied = _build_all(reached.connections, lab, spread, wanted, progress)
+        folder.mark_whole()
+        return lab
+    except BaseException:
+        if known is None:
+            folder.remove()
+        raise
+
+
+def _known(folder: LabFolder, wanted: Wanted, machines: list[Machine]) -> Known | None:
+    """What is known of the lab, if it runs. Raises LabUnavailable where it is another one."""
+    if not folder.elsewhere:
+        if folder.keeper is not None:
+            raise LabUnavailable(
+                f"The lab '{folder.name}' runs on this machine",
+                "take it down first or name another with -l",
+            )
+        if wanted.rebuild is not None:
+            raise BadInput(
+                f"The lab '{folder.name}' does not run, so that --rebuild has no effect on it",
+                "leave the option out",
+            )
+        return None
+    known = folder.read(MACHINES, Known)
+    names = [machine.name for machine in machines]
+    before = [machine.name for machine in known.spread.machines]
+    if known.inventory != wanted.source or names != before:
+        raise LabUnavailable(
+            f"The lab '{folder.name}' is on {', '.join(before)} of {known.inventory}",
+            "take it down first or name another with -l",
+        )
+    return known
+
+
+def _share_segment(reached: Machines, machines: list[Machine]) -> bool:
+    """Whether the machines' interfaces are on one segment that carries nodes' frames: by trying.
+
+    Raises Unmet where it is one, but does not carry them.
+    """
+    if len(machines) == 1:
+        return True
+    cookie = os.urandom(8).hex()
+    names = tuple(machine.name for machine in machines)
+    probes = {
+        machine.name: segment.Segment(
+            machine.name,
+            machine.device,
+            cookie,
+            tuple(name for name in names if name != machine.name),
+        )
+        for machine in machines
+    }
+    heard = ask(reached.connections, segment.probe_segment, probes.__getitem__)
+    fits, why = segment.verdict(heard)
+    if not fits and any(machine.address is None for machine in machines):
+        raise Unmet(
+            f"The machines cannot be joined: {why}",
+            "mend that, or give their interfaces addresses, over which a VXLAN can join them",
+        )
+    return fits
+
+
+def _store(folder: LabFolder, whole: Design, known: Known) -> None:
+    """What other commands need; first of all that the lab is on machines, and on which."""
+    folder.write(MACHINES, known)
+    for file, value in stored(whole).items():
+        folder.write(file, value)
+
+
+def _build_all(
+    machines: Mapping[str, Connection],
+    lab: SpreadLab,
+    spread: Spread,
+    wanted: Wanted,
+    progress: Tell | None,
+) -> Applied:
+    """Have every machine build its share; one that fails costs all that were new, on any."""
+    named = reference(lab.dataplane)
+    anew = lab.target(wanted.rebuild).name if wanted.rebuild else None
+
+    def given(name: str) -> calls.Build:
+        share = Share(machine=name, spread=spread, whole=lab.plan)
+        return calls.Build(lab.name, share, lab.layout, named, anew, wanted.wait)
+
+    found: dict[str, calls.Built] = {}
+    try:
+        found, problems = try_all(machines, calls.build, given, progress)
+        raise_all(problems)
+    except BaseException:
+        new = {name: machines[name] for name, one in found.items() if one.new}
+        try_all(new, calls.down, lambda _name: calls.Named(lab.name, wait=10.0))
+        raise
+    return summed([one.applied for one in found.values()])

@@ -1,0 +1,164 @@
+"""What the controller asks of a machine for its share of a lab: the same as one does by hand there.
+
+The share is a lab of the machine like any other, which `netlab` knows and takes down there too.
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from netlab.errors import LabUnavailable
+from netlab.hosts.protocol import Tell
+from netlab.hosts.travelling import Found, travelling
+from netlab.inside import Applied
+from netlab.kernel.enter import Completed
+from netlab.plan.spreading import part
+from netlab.plan.types import Reference
+from netlab.probe.result import Report
+from netlab.running import Lab
+from netlab.state import Design, Share
+from netlab.status import Status
+from netlab.topology.resolved import Layout
+
+
+class Build(msgspec.Struct, frozen=True):
+    """A share of the lab `lab`; `anew` are namespaces to be made anew, of those that are here."""
+
+    lab: str
+    share: Share
+    layout: Layout
+    dataplane: Reference
+    anew: str | None = None
+    wait: float = 0
+
+
+class Built(msgspec.Struct, frozen=True):
+    """What building took; `new` is whether there was nothing of the lab before."""
+
+    applied: Applied
+    new: bool
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A lab of the machine, by its name."""
+
+    lab: str
+    wait: float = 0
+
+
+class Probing(msgspec.Struct, frozen=True):
+    lab: str
+    full: bool = False
+    sample: int | None = None
+    wait: float = 0
+
+
+class Comparing(msgspec.Struct, frozen=True):
+    lab: str
+    all_settings: bool = False
+    wait: float = 0
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A command for a namespace of a lab, or a container in it; `stdin` is what it reads."""
+
+    lab: str
+    space: str
+    container: str | None
+    words: tuple[str, ...]
+    stdin: str = ""
+
+
+class Log(msgspec.Struct, frozen=True):
+    lab: str
+    space: str
+    process: str
+
+
+def build(given: Build, tell: Tell) -> Built:
+    """Make the machine's share, or make it equal to another plan. Raises as `api.build`."""
+    from netlab import api
+    from netlab.dataplane import resolve
+    from netlab.kernel.lab import LabFolder
+
+    folder, share = LabFolder(given.lab), given.share
+    new = not folder.runs()
+    if not new:
+        _refuse_others(Lab(folder), share)
+    plan = part(share.whole, share.spread, share.machine)
+    wanted = Design(given.layout, resolve(given.dataplane), plan)
+    anew = given.anew if given.anew in plan.namespaces else None
+    lab = api.build(wanted, given.lab, tell, rebuild=anew, wait=given.wait, share=share)
+    assert lab.applied is not None
+    return Built(lab.applied, new)
+
+
+def _refuse_others(lab: Lab, share: Share) -> None:
+    """A lab of that name that somebody else made is theirs."""
+    known = lab.share
+    if known is None or known.spread.owner != share.spread.owner:
+        whose = "somebody there" if known is None else "another controller"
+        raise LabUnavailable(
+            f"a lab '{lab.name}' runs there that {whose} made",
+            f"take it down there (netlab down -l {lab.name}), or name this one with -l",
+        )
+
+
+def repair(given: Named, tell: Tell) -> Applied:
+    """Make the share equal to its plan again."""
+    return _lab(given.lab).repair(tell, wait=given.wait)
+
+
+def listen(given: Probing, tell: Tell) -> None:
+    """Answer what other machines ask this one while they verify; ends when it is cancelled."""
+    lab = _lab(given.lab)
+    stop, _open = os.pipe()
+    lab.listen(stop, tell, full=given.full, sample=given.sample, wait=given.wait)
+
+
+def verify(given: Probing, tell: Tell) -> Report:
+    """Probe from this machine's namespaces, while all others `listen`."""
+    lab = _lab(given.lab)
+    return lab.verify(full=given.full, sample=given.sample, progress=tell, wait=given.wait)
+
+
+def diff(given: Comparing, tell: Tell) -> Found:
+    """The share against its plan."""
+    lab = _lab(given.lab)
+    return travelling(lab.diff(all_settings=given.all_settings, wait=given.wait))
+
+
+def status(given: Named, tell: Tell) -> Status:
+    """The share as it is: of nodes and pods all of the lab are told, of processes those here."""
+    return _lab(given.lab).status(wait=given.wait)
+
+
+def run(given: Command, tell: Tell) -> Completed:
+    """Run a command in a namespace of the lab, and wait for it."""
+    lab = _lab(given.lab)
+    return lab.execute(given.space, given.container, given.words, catch=True, stdin=given.stdin)
+
+
+def log(given: Log, tell: Tell) -> str:
+    """What a daemon or container has printed."""
+    return _lab(given.lab).log(given.space, given.process)
+
+
+def down(given: Named, tell: Tell) -> bool:
+    """Take the share down; whether there was one."""
+    from netlab.kernel.lab import LabFolder
+
+    folder = LabFolder(given.lab)
+    if not folder.exists():
+        return False
+    with folder.locked(wait=given.wait):
+        folder.end()
+    return True
+
+
+def _lab(name: str) -> Lab:
+    from netlab import api
+
+    return api.lab(name)
