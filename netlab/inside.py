@@ -133,7 +133,8 @@ def listen(
     """Answer what the other machines of a lab ask this one by TCP and UDP, until told to stop.
 
     Daemons and containers are awaited first, so that no machine probes before all are ready. Then
-    it tells LISTENING, and returns when there is something to read from `stop`.
+    it tells LISTENING, and goes on until there is something to read from `stop`, or its process is
+    ended.
     """
     from netlab.dataplane import guarded
     from netlab.plan.probing.actions import Call

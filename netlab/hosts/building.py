@@ -59,7 +59,7 @@ def build(
 ) -> SpreadLab:
     """Build a lab on the machines of an inventory, or make a running one equal to its topology.
 
-    Raises as `api.build`, before anything is changed where a machine cannot do its share.
+    Raises as `making.build`, before anything is changed where a machine cannot do its share.
     """
     clear_stale()
     reached = Machines(wanted.source)

@@ -78,8 +78,8 @@ class Log(msgspec.Struct, frozen=True):
 
 
 def build(given: Build, tell: Tell) -> Built:
-    """Make the machine's share, or make it equal to another plan. Raises as `api.build`."""
-    from netlab import api
+    """Make the machine's share, or make it equal to another plan. Raises as `making.build`."""
+    from netlab import making
     from netlab.dataplane import resolve
     from netlab.kernel.lab import LabFolder
 
@@ -90,7 +90,7 @@ def build(given: Build, tell: Tell) -> Built:
     plan = part(share.whole, share.spread, share.machine)
     wanted = Design(given.layout, resolve(given.dataplane), plan)
     anew = given.anew if given.anew in plan.namespaces else None
-    lab = api.build(wanted, given.lab, tell, rebuild=anew, wait=given.wait, share=share)
+    lab = making.build(wanted, given.lab, tell, rebuild=anew, wait=given.wait, share=share)
     assert lab.applied is not None
     return Built(lab.applied, new)
 
@@ -159,6 +159,6 @@ def down(given: Named, tell: Tell) -> bool:
 
 
 def _lab(name: str) -> Lab:
-    from netlab import api
+    from netlab.making import alive
 
-    return api.lab(name)
+    return Lab(alive(name, 0))

@@ -71,7 +71,7 @@ def verify(
         tell("all pairs of pods")
         checks += mesh(lab, neighbours)
     if spread:
-        checks = [link_check(spread.machine(machine)), *_numbered(lab, checks, [*own])]
+        checks = [link_check(lab), *_numbered(lab, checks, [*own])]
     await_closing()
     unexplained = compared.equal and not all(check.ok for check in checks)
     if unexplained:

@@ -11,6 +11,8 @@ from netlab.probe.result import Check, Report
 
 _TELL_NOTHING = ("state", "negative")  # kinds whose failure does not mean that a packet was lost
 
+_PAIRS = 3  # of machines, that are named
+
 
 def join(reports: Mapping[str, Report], spread: Spread) -> Report:
     """The report of a lab, from those of its machines by their names.
@@ -63,12 +65,15 @@ def _notes(checks: Iterable[Check], spread: Spread) -> Iterator[str]:
     names = {machine.name for machine in spread.machines}
     broken = {check.source for check in checks if not check.ok} & names
     arrived = _arrived(checks, spread)
+    deaf: list[tuple[Machine, Machine]] = []
     for one, other in combinations(spread.machines, 2):
         pair = frozenset((one.name, other.name))
         apart = arrived.get(pair)
         at_home = [arrived.get(frozenset((name,)), [False]) for name in pair]
         if apart and not any(apart) and all(map(any, at_home)) and not pair & broken:
-            yield _deaf(one, other, spread)
+            deaf.append((one, other))
+    if deaf:
+        yield _deaf(deaf, spread)
 
 
 def _arrived(checks: Sequence[Check], spread: Spread) -> dict[frozenset[str], list[bool]]:
@@ -82,13 +87,16 @@ def _arrived(checks: Sequence[Check], spread: Spread) -> dict[frozenset[str], li
     return found
 
 
-def _deaf(one: Machine, other: Machine, spread: Spread) -> str:
-    pair = f"{one.name} and {other.name}"
-    what = f"Nothing that {pair} send each other arrives, though either is well by itself"
+def _deaf(pairs: Sequence[tuple[Machine, Machine]], spread: Spread) -> str:
+    shown = [f"{one.name} and {other.name}" for one, other in pairs[:_PAIRS]]
+    if len(pairs) > _PAIRS:
+        shown.append(f"{len(pairs) - _PAIRS} pairs more")
+    what = f"Nothing passes between {', '.join(shown)}, though each is well by itself"
+    device = pairs[0][0].device
     if spread.wire == "vxlan":
-        return f"{what}: let UDP {STITCH_PORT} pass between {one.address} and {other.address}."
+        return f"{what}: let UDP {STITCH_PORT} pass between their addresses on {device}."
     return (
         f"{what}: allow promiscuous mode and foreign MAC addresses on the hypervisor's network of "
-        f"{one.device} (VirtualBox: modifyvm --nicpromisc2 allow-all), or use one on which the "
+        f"{device} (VirtualBox: modifyvm --nicpromisc2 allow-all), or use one on which the "
         "machines are only routed to each other, which a VXLAN then joins."
     )

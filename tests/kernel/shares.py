@@ -1,14 +1,15 @@
-"""Machines that are network namespaces of the tests' host, each with its share of a lab.
+"""The shares of a lab on machines that are namespaces (machines.py), without ssh and agents.
 
-Their interface `eth1` is a port of a bridge that has a namespace of its own. What an agent does on
-a machine is done here by a process that is in the machine's namespace, with its own state folder.
+What an agent does on a machine is done here by a process that is in the machine's namespace, with a
+state folder of its own.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import subprocess
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -16,36 +17,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from netlab import inside
-from netlab.api import build
+from netlab import api, inside
 from netlab.designing import spread_design
 from netlab.kernel import syscalls as sys_
-from netlab.listening import Listening
 from netlab.plan.machines import Machine, Spread
 from netlab.plan.spreading import part
 from netlab.probe.result import Report
 from netlab.report.joined import join
 from netlab.running import Lab
 from netlab.state import Design, Share, decode, encode
+from tests.kernel.machines import Machines
 
 DEVICE = "eth1"
 LAB = "shared"
-
-
-def shell(script: str) -> str:
-    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True)
-    assert done.returncode == 0, f"{script}: {done.stderr}"
-    return done.stdout
 
 
 @dataclass
 class Work:
     """What a machine's process knows: all of this runs in it."""
 
-    share: Share
+    share: Share | None
     design: Design
     lab: Lab
-    listening: Listening | None = None
+    stop: int = -1
+    listener: threading.Thread | None = None
 
 
 _work: list[Work] = []
@@ -63,13 +58,28 @@ def _up(
 ) -> bytes:
     whole, how = spread_design(topology, options, machines, shares_segment=shares, lab=LAB)
     own = Design(whole.layout, whole.dataplane, part(whole.plan, how, name))
-    _work.append(Work(Share(name, how, whole.plan), own, build(own, LAB)))
+    _work.append(Work(Share(name, how, whole.plan), own, api.build(own, LAB)))
     return encode(how)
 
 
 def _open(sample: Mapping[str, Any]) -> None:
-    work = _work[0]
-    work.listening = Listening(work.lab.keeper, work.lab.folder, work.design, work.share, **sample)
+    """Listen for the other machines, beside what this process does."""
+    work, ready = _work[0], threading.Event()
+    stopping, work.stop = os.pipe()
+
+    def told(words: str, *_numbers: int) -> None:
+        if words == inside.LISTENING:
+            ready.set()
+
+    def listen() -> None:
+        folder, lab = work.lab.folder, work.lab
+        assert work.share
+        design, share = work.design, work.share
+        lab.run_inside(lambda: inside.listen(folder, design, share, stopping, **sample), told)
+
+    work.listener = threading.Thread(target=listen)
+    work.listener.start()
+    assert ready.wait(60)
 
 
 def _probe(sample: Mapping[str, Any]) -> bytes:
@@ -83,15 +93,21 @@ def _probe(sample: Mapping[str, Any]) -> bytes:
 
 
 def _close() -> None:
-    listening = _work[0].listening
-    assert listening
-    listening.close()
+    work = _work[0]
+    os.write(work.stop, b".")
+    assert work.listener
+    work.listener.join()
 
 
 def _run(space: str, command: str) -> str:
     done = _work[0].lab.target(space).run("sh", "-euc", command)
     assert done.code == 0, done
     return done.stdout
+
+
+def _attach() -> None:
+    lab = api.lab(LAB)
+    _work.append(Work(None, lab.design, lab))
 
 
 def _down() -> None:
@@ -121,12 +137,15 @@ class Shares:
     def verify(self, *, full: bool = False, sample: int | None = None) -> Report:
         assert self.spread
         how = {"full": full, "sample": sample}
-        self._all(_open, how)
+        self.listen(**how)
         try:
             reports = self._all(_probe, how)
         finally:
             self._all(_close)
         return join({name: decode(one, Report) for name, one in reports.items()}, self.spread)
+
+    def listen(self, *, full: bool = False, sample: int | None = None) -> None:
+        self._all(_open, {"full": full, "sample": sample})
 
     def run(self, machine: str, space: str, command: str) -> str:
         """A shell command in a namespace of a machine's share; its output."""
@@ -136,37 +155,31 @@ class Shares:
     def down(self) -> None:
         self._all(_down)
 
+    def kill(self, machine: str, state: Path) -> None:
+        """End a machine's process, and have another that knows the lab."""
+        os.kill(self.pools[machine].submit(os.getpid).result(), signal.SIGKILL)
+        self.pools[machine].shutdown()
+        self.pools[machine] = _process(machine, state)
+        self.pools[machine].submit(_attach).result(timeout=60)
+
 
 @contextmanager
-def machines(
-    folder: Path, count: int, *, mtu: int = 1500
-) -> Iterator[tuple[Shares, list[Machine]]]:
-    """So many machines, joined by one segment; they and all on them are gone afterwards."""
-    found = [
-        Machine(name=f"vm-{n}", device=DEVICE, mtu=mtu, address=f"192.0.2.{n}")
-        for n in range(1, count + 1)
+def running(made: Machines, topology: Any, *, shares: bool, **options: Any) -> Iterator[Shares]:
+    """A lab on machines; it is taken down afterwards."""
+    listed = [
+        Machine(name=name, device=DEVICE, address=f"172.30.0.{number}")
+        for number, name in enumerate(made.names, 1)
     ]
-    shell("ip netns add wire; ip -n wire link add br0 type bridge; ip -n wire link set br0 up")
-    pools = {}
+    found = Shares({name: _process(name, made.state(name)) for name in made.names})
     try:
-        for one in found:
-            shell(
-                f"ip netns add {one.name}; ip -n {one.name} link set lo up;"
-                f"ip link add {one.name} netns wire mtu {mtu} type veth"
-                f" peer {DEVICE} netns {one.name} mtu {mtu};"
-                f"ip -n wire link set {one.name} master br0 up;"
-                f"ip -n {one.name} address add {one.address}/24 dev {DEVICE};"
-                f"ip -n {one.name} link set {DEVICE} up"
-            )
-            pools[one.name] = ProcessPoolExecutor(
-                1,
-                multiprocessing.get_context("fork"),
-                initializer=_enter,
-                initargs=(one.name, folder / one.name),
-            )
-        yield Shares(pools), found
+        found.up(topology, listed, shares=shares, **options)
+        yield found
+        found.down()
     finally:
-        for pool in pools.values():
+        for pool in found.pools.values():
             pool.shutdown()
-        for name in ("wire", *(one.name for one in found)):
-            shell(f"ip netns delete {name}")
+
+
+def _process(machine: str, state: Path) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("fork")
+    return ProcessPoolExecutor(1, context, initializer=_enter, initargs=(machine, state))

@@ -31,7 +31,7 @@ case "$*" in
     mkdir "{place}/busy" || exit 1
     sleep 0.3
     printf '#!%s/bin/python\\n' "$here" >"$here/bin/netlab"
-    echo installed >>"{place}/installed"
+    echo "$*" >>"{place}/installed"
     rmdir "{place}/busy" ;;
 *) exec {python} "$@" ;;
 esac
@@ -104,6 +104,16 @@ def test_two_at_once_install_once(copy: Copy) -> None:
     said = [process.communicate(timeout=60)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert (copy.times("made"), copy.times("installed")) == (1, 1)
+
+
+def test_ansible_comes_when_an_inventory_is_named_and_stays(copy: Copy) -> None:
+    copy.run("true", "mine")
+    copy.run("true", "mine", "--inventory=vagrant")
+    assert copy.run("true", "mine", "--inventory", "vagrant") == ""
+    assert copy.run("true", "mine") == ""
+    plain, hosts = (copy.place / "installed").read_text().splitlines()
+    assert plain.endswith("checkout")
+    assert hosts.endswith("checkout[hosts]")
 
 
 def test_by_a_link_it_is_the_same_checkout(copy: Copy) -> None:

@@ -115,7 +115,7 @@ class Call(NamedTuple):
     """A connection or datagram to `address`, where a listener is opened in `target` for it.
 
     So no server has to be there: the listener answers with the address that it saw. Where the
-    target is on another machine, that one has it open (`netlab.listening`).
+    target is on another machine, that one has it open (`inside.listen`).
     """
 
     namespace: str
