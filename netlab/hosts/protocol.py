@@ -48,6 +48,7 @@ class Hello(msgspec.Struct, frozen=True):
     architecture: str
     clock: float
     root: bool
+    identity: str  # the same for two names of one machine
 
 
 class Lacks(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from netlab.errors import NetlabError, Unmet
+from netlab.errors import BadInput, NetlabError, Unmet
 from netlab.hosts import inventory, vagrant
 from netlab.hosts.connection import Connection, Unreachable
 from netlab.hosts.inventory import Host
@@ -73,7 +73,18 @@ class Machines:
             for host in self.hosts
             if host.name not in self.unreachable
         }
+        self._refuse_twice()
         return self.connections
+
+    def _refuse_twice(self) -> None:
+        """Raise BadInput where two names are of one machine, which can have one share alone."""
+        names: dict[str, str] = {}
+        for name, connection in self.connections.items():
+            other = names.setdefault(connection.hello.identity, name)
+            if other != name:
+                raise BadInput(
+                    f"{other} and {name} of the inventory are one machine", "leave one of them out"
+                )
 
     def require_all(self) -> None:
         """Raise Unmet if some machine cannot be used: the first one's cause, the others' names."""

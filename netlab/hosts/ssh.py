@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 from netlab.hosts.inventory import Host
+from netlab.kernel.lab import root as folders
 
 CONNECT = 10  # seconds for a connection to be there
 _PERSIST = 60  # seconds that a connection outlives its last user, should nobody end it
@@ -45,7 +46,15 @@ _CAUSES = (
     (r"not in the sudoers|not allowed to", "its user may not become root", "allow it by sudo"),
     (r"sudo: .*not found|sudo: No such", "there is no sudo", "install it, or log in as root"),
     (r"python3?.*(not found|No such)", "there is no python3", "install it"),
+    (
+        r"mux_client|Broken pipe|Connection reset|closed by remote host|disconnect",
+        "the connection was lost",
+        "see whether it still runs",
+    ),
 )
+_WARNING = re.compile(r"^\*\* |warning:", re.IGNORECASE)
+# So that a machine which says nothing any more is given up after 3 seconds.
+_ALIVE = ("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=3")
 
 
 class Way:
@@ -79,7 +88,7 @@ class Way:
         A password comes as the first line of standard input, never on a command line; with a
         terminal sudo asks there.
         """
-        words = shlex.join(command)
+        words = shlex.join([*self._environment, *command])
         asking = "sudo" if terminal else "sudo -S -p ''" if self.password else "sudo -n"
         return f'if [ "$(id -u)" = 0 ]; then exec {words}; else exec {asking} -- {words}; fi'
 
@@ -98,12 +107,18 @@ class Way:
     @property
     def shared(self) -> dict[str, str]:
         """The variables with which Ansible uses the same connection."""
-        options = shlex.join(self._sharing())
         given = self.host.text("ansible_ssh_common_args")
+        first, last = shlex.join(self._sharing()), shlex.join(_ALIVE)
         return {
-            "ansible_ssh_common_args": f"{options} {given}".strip(),
+            "ansible_ssh_common_args": f"{first} {given} {last}",
             "ansible_control_path": str(self.control).replace("%", "%%"),
         }
+
+    @property
+    def _environment(self) -> list[str]:
+        """Where this machine is one of the lab's, that is another folder than the controller's."""
+        state = folders()
+        return ["env", f"NETLAB_STATE={state}-machine"] if self.host.local else []
 
     @property
     def _address(self) -> str:
@@ -131,14 +146,7 @@ class Way:
             options += ["-l", user]
         if key := text("ansible_ssh_private_key_file", "ansible_private_key_file"):
             options += ["-i", str(Path(key).expanduser())]
-        for option in (
-            "BatchMode=yes",
-            f"ConnectTimeout={CONNECT}",
-            "ServerAliveInterval=1",
-            "ServerAliveCountMax=3",
-        ):
-            options += ["-o", option]
-        return options
+        return [*options, "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT}", *_ALIVE]
 
 
 def cause(said: str, code: int | None = None) -> tuple[str, str]:
@@ -146,7 +154,7 @@ def cause(said: str, code: int | None = None) -> tuple[str, str]:
     for pattern, words, remedy in _CAUSES:
         if re.search(pattern, said, re.IGNORECASE):
             return words, remedy
-    lines = [line for line in said.splitlines() if line.strip() and "Warning:" not in line]
+    lines = [line for line in said.splitlines() if line.strip() and not _WARNING.search(line)]
     if lines:
         return f"it says {lines[-1].strip()!r}", ""
     ended = "" if code is None else f", with code {code}"

@@ -218,3 +218,39 @@ def test_a_folder_and_a_script_are_inventories(tmp_path: Path) -> None:
         ("vm-1", "2200"),
         ("vm-3", ""),
     ]
+
+
+def test_this_machine_can_be_one_and_two_names_of_one_are_refused(
+    machines: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = machines("vm-1")
+    monkeypatch.setenv("NETLAB_STATE", str(tmp_path / "state"))
+    variables = dict(read(made.inventory)[0].variables) | {"ansible_connection": "local"}
+    here = Host("here", variables)
+    with Machines([here]) as reached:
+        facts = reached.ready()["here"].call(look, Needs())
+        assert "host0" in [link.name for link in facts.links]
+        # Its share is in another folder than what the controller knows of a lab of that name.
+        hello = reached.connections["here"].hello
+        assert hello.identity.endswith(f"{tmp_path}/state-machine")
+    words = "here and also-here of the inventory are one machine"
+    also = Host("also-here", variables)
+    with Machines([here, also]) as reached, pytest.raises(BadInput, match=words):
+        reached.ready()
+
+
+def test_a_lost_connection_is_told_at_once(machines: Make) -> None:
+    made = machines("vm-1", "vm-2")
+    with Machines(made.inventory) as reached:
+        found = reached.ready()
+        begun = time.monotonic()
+        pending = found["vm-2"].start(probe_segment, Segment("vm-2", "eth1", "x", ("y",), 30.0))
+        time.sleep(0.5)
+        for pid in made.processes()["vm-2"]:
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(Unmet, match="The machine vm-2 cannot be used: the connection ended"):
+            pending.result()
+        with pytest.raises(Unmet, match="The machine vm-2 cannot be used"):
+            found["vm-2"].call(look, Needs())
+        assert time.monotonic() - begun < 5
+        assert found["vm-1"].call(look, Needs()).links

@@ -32,6 +32,7 @@ from netlab.hosts.protocol import (
 from netlab.hosts.ssh import Way, cause
 from netlab.hosts.underlay import underlay
 from netlab.kernel.lab import InUse
+from netlab.kernel.lab import root as folders
 from netlab.plan.machines import Machine
 
 FOLDER = Path("/tmp/netlab-x")
@@ -123,6 +124,8 @@ def test_a_password_is_on_no_command_line() -> None:
 def test_a_machine_that_is_this_one_needs_no_ssh() -> None:
     way = Way(Host("here", {"ansible_connection": "local"}), FOLDER)
     assert way.command("true") == ["sh", "-c", "true"]
+    # The controller's own folder has what it knows of a lab, by the lab's name too.
+    assert f"NETLAB_STATE={folders()}-machine python3" in way.as_root("python3")
 
 
 @pytest.mark.parametrize(
@@ -143,6 +146,8 @@ def test_a_machine_that_is_this_one_needs_no_ssh() -> None:
         ("sh: 1: exec: python3: not found", "there is no python3"),
         ("Warning: Permanently added x\nkex_exchange: odd", "it says 'kex_exchange: odd'"),
         ("", "the connection ended, with code 255"),
+        ("mux_client_read_packet: read header failed: Broken pipe", "the connection was lost"),
+        ("Connection to 192.0.2.1 closed by remote host.", "the connection was lost"),
     ],
 )
 def test_what_ssh_says_is_told_in_words(said: str, words: str) -> None:
