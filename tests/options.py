@@ -100,8 +100,7 @@ MAKING = (
 # What needs a test of its own: a file that is written, a lab of many pods, a lock that another
 # command has, a lab that runs, machines.
 OTHERWISE = {
-    ("up", "--inventory"),
-    ("up", "--underlay-device"),
+    *((name, option) for name in ("up", "plan") for option in ("--inventory", "--underlay-device")),
     ("verify", "--junit"),
     ("diff", "--all-settings"),
     ("up", "--rebuild"),

@@ -9,7 +9,13 @@ import click
 
 from netlab.cli import look
 from netlab.cli.app import App, Meter, common, no_effect, wait_option, without_lab
-from netlab.cli.topologies import choose, shaping, topology_argument, topology_options
+from netlab.cli.topologies import (
+    choose,
+    machines_options,
+    shaping,
+    topology_argument,
+    topology_options,
+)
 from netlab.errors import NetlabError
 
 if TYPE_CHECKING:
@@ -24,14 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--rebuild", metavar="NODE", help="Make a node, pod or other target of the running lab anew."
 )
-@click.option(
-    "--inventory",
-    metavar="FILE|vagrant",
-    help="Build it on the machines of an Ansible inventory, or of the Vagrantfile here.",
-)
-@click.option(
-    "--underlay-device", metavar="NAME", help="The machines' interface that joins the nodes."
-)
+@machines_options
 @wait_option
 @common
 @click.pass_obj

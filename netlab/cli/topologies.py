@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from netlab.cli.app import App, common, no_effect, without_lab
+from netlab.cli.app import App, Meter, common, no_effect, without_lab
 from netlab.errors import BadInput, shown
 
 if TYPE_CHECKING:
@@ -48,6 +48,18 @@ def topology_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def machines_options(function: F) -> F:
+    """The options that name machines for a lab."""
+    function = click.option(
+        "--underlay-device", metavar="NAME", help="The machines' interface that joins the nodes."
+    )(function)
+    return click.option(
+        "--inventory",
+        metavar="FILE|vagrant",
+        help="On the machines of an Ansible inventory, or of the Vagrantfile here.",
+    )(function)
 
 
 def choose(
@@ -100,9 +112,19 @@ def list_(app: App) -> None:
 @topology_argument()
 @topology_options
 @click.option("--sh", is_flag=True, help="A stand-alone script that builds the same lab.")
+@machines_options
 @without_lab
 @click.pass_obj
-def plan(app: App, /, sh: bool, **options: Any) -> None:
+def plan(
+    app: App,
+    /,
+    sh: bool,
+    inventory: str | None,
+    underlay_device: str | None,
+    topology: str,
+    force: bool,
+    **options: Any,
+) -> None:
     """What would be made, without root."""
     from netlab.kernel.processes.containers import server_source
     from netlab.plan.document import plan_document
@@ -111,7 +133,19 @@ def plan(app: App, /, sh: bool, **options: Any) -> None:
 
     if sh and app.json:
         raise BadInput("--sh and --json exclude each other; the script is not a JSON document.")
-    chosen = choose(**options)
+    if inventory is not None:
+        from netlab.hosts import building
+
+        if sh:
+            raise no_effect("--sh", "with --inventory: no one script builds on several machines")
+        on = building.Wanted(topology, shaping(**options), inventory, underlay_device, force)
+        with Meter() as meter:
+            whole, spread = building.plan(on, meter)
+        app.show(plan_document(whole.plan, spread), lambda: plan_table(whole.plan, spread))
+        return
+    if underlay_device is not None:
+        raise no_effect("--underlay-device", "without --inventory", "leave it out")
+    chosen = choose(topology, force=force, **options)
     if sh:
         click.echo(render(chosen.plan, server_source()), nl=False)
         return

@@ -74,11 +74,34 @@ def build(
             if built:
                 built(lab)
             if verify:
+                lab.late = ()  # a check says it
                 lab.report = lab.probe(progress)
+                if lab.report.drifted:  # what only this look saw; now it is known, and repaired
+                    lab.remake(progress)
+                    lab.report = lab.probe(progress)
             return lab
     except BaseException:
         reached.close()
         raise
+
+
+def plan(wanted: Wanted, progress: Tell | None = None) -> tuple[Design, Spread]:
+    """What `build` would make of a new lab: its whole plan, and how it would be spread.
+
+    The machines are asked, and netlab is put on those that lack it; nothing else is done there.
+    """
+    with Machines(wanted.source) as reached:
+        plain = design(wanted.topology, wanted.options, force=wanted.force)
+        reached.ready(progress)
+        raise_all(reached.unreachable)
+        machines = _machines(reached, plain, wanted)
+        return spread_design(
+            wanted.topology,
+            wanted.options,
+            machines,
+            shares_segment=_share_segment(reached, machines),
+            force=wanted.force,
+        )
 
 
 def _machines(reached: Machines, plain: Design, wanted: Wanted) -> list[Machine]:
@@ -214,4 +237,5 @@ def _build_all(
         new = {name: machines[name] for name, one in found.items() if one.new}
         try_all(new, calls.down, lambda _name: calls.Named(lab.name, wait=10.0))
         raise
+    lab.late = tuple(late for one in found.values() for late in one.late)
     return summed([one.applied for one in found.values()])

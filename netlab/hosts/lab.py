@@ -54,6 +54,8 @@ class SpreadLab(Lab):
         reached: Machines | None = None,
     ) -> None:
         self._reached = reached
+        if reached:
+            atexit.register(self.close)
         super().__init__(folder, wanted, applied)
 
     def _load(self, wanted: Design | None = None) -> None:

@@ -96,9 +96,10 @@ class Machines:
 
     def close(self) -> None:
         """End all agents, and what they are doing, and the connections; labs stay."""
-        for connection in self._starting.values():  # they end meanwhile
+        ending, self._starting = self._starting, {}
+        for connection in ending.values():  # they end meanwhile
             connection.hang_up()
-        for connection in self._starting.values():
+        for connection in ending.values():
             connection.close()
             connection.way.end()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -14,10 +14,13 @@ from netlab.hosts.protocol import Tell
 from netlab.hosts.travelling import Found, travelling
 from netlab.inside import Applied
 from netlab.kernel.enter import Completed
+from netlab.kernel.processes.waiting import Late
+from netlab.plan.links import Macvlan
+from netlab.plan.machines import MACHINE
 from netlab.plan.spreading import part
 from netlab.plan.types import Reference
 from netlab.probe.result import Report
-from netlab.running import Lab
+from netlab.running import SHARE, Lab
 from netlab.state import Design, Share
 from netlab.status import Status
 from netlab.topology.resolved import Layout
@@ -35,10 +38,14 @@ class Build(msgspec.Struct, frozen=True):
 
 
 class Built(msgspec.Struct, frozen=True):
-    """What building took; `new` is whether there was nothing of the lab before."""
+    """What building took; `new` is whether there was nothing of the lab before.
+
+    `late` are daemons and containers that are not ready in their time.
+    """
 
     applied: Applied
     new: bool
+    late: tuple[Late, ...] = ()
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -87,12 +94,13 @@ def build(given: Build, tell: Tell) -> Built:
     new = not folder.runs()
     if not new:
         _refuse_others(Lab(folder), share)
+    _refuse_twins(given)
     plan = part(share.whole, share.spread, share.machine)
     wanted = Design(given.layout, resolve(given.dataplane), plan)
     anew = given.anew if given.anew in plan.namespaces else None
     lab = making.build(wanted, given.lab, tell, rebuild=anew, wait=given.wait, share=share)
     assert lab.applied is not None
-    return Built(lab.applied, new)
+    return Built(lab.applied, new, lab.late)
 
 
 def _refuse_others(lab: Lab, share: Share) -> None:
@@ -104,6 +112,32 @@ def _refuse_others(lab: Lab, share: Share) -> None:
             f"a lab '{lab.name}' runs there that {whose} made",
             f"take it down there (netlab down -l {lab.name}), or name this one with -l",
         )
+
+
+def _refuse_twins(given: Build) -> None:
+    """Two labs with nodes of one name would have one MAC twice on the machines' segment."""
+    from netlab.kernel import lab as folders
+
+    own = _on_segment(given.share)
+    for folder in folders.labs():
+        if folder.name == given.lab or not folder.has(SHARE) or not folder.runs():
+            continue
+        if twins := sorted(own.keys() & _on_segment(folder.read(SHARE, Share)).keys()):
+            raise LabUnavailable(
+                f"the lab '{folder.name}' has a {own[twins[0]]} with the same MAC on the segment",
+                "take it down first",
+            )
+
+
+def _on_segment(share: Share) -> dict[tuple[str, str], str]:
+    """Who is on the segment of a machine's interface: by that, and the MAC there."""
+    device = share.spread.machine(share.machine).device
+    return {
+        (device, link.mac): name
+        for name, space in share.whole.namespaces.items()
+        for link in space.links
+        if link.link_netns == MACHINE and isinstance(link, Macvlan)
+    }
 
 
 def repair(given: Named, tell: Tell) -> Applied:

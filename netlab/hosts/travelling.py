@@ -66,7 +66,7 @@ def arrived(found: Found) -> Diff:
 
 def _item(item: Item) -> One:
     if item.object is None:
-        return One(item.namespace)
+        return One(item.namespace, owner=item.owner)
     return One(item.namespace, _field(item.object), _raw(item.object), owner=item.owner)
 
 

@@ -7,19 +7,34 @@ from typing import Any
 import msgspec
 
 from netlab.plan.diff import Change, Diff, Item
+from netlab.plan.machines import Spread
 from netlab.plan.types import Namespace, Object, Plan
 
 Json = dict[str, Any]
 
 
-def plan_document(plan: Plan) -> Json:
-    """A plan as plain values; settings are one object by their path."""
-    return {
+def plan_document(plan: Plan, spread: Spread | None = None) -> Json:
+    """A plan as plain values; settings are one object by their path.
+
+    One that is spread over machines has `machines`, each with the namespaces on it alone, and
+    `wire`, what joins them and why.
+    """
+    document: Json = {
         "topology": plan.topology,
         "requires": list(plan.requires),
         "namespaces": {name: _namespace(space) for name, space in plan.namespaces.items()},
         "attachments": msgspec.to_builtins(plan.attachments),
     }
+    if spread:
+        document["machines"] = [
+            {
+                **msgspec.to_builtins(machine),
+                "namespaces": [n for n, on in spread.placement.items() if on == machine.name],
+            }
+            for machine in spread.machines
+        ]
+        document["wire"] = {"kind": spread.wire, "why": spread.why}
+    return document
 
 
 def _namespace(space: Namespace) -> Json:

@@ -9,6 +9,7 @@ from typing import Any
 
 from netlab.plan.diff import Diff, Item
 from netlab.plan.links import Link, Peer, Port
+from netlab.plan.machines import Spread
 from netlab.plan.names import netns
 from netlab.plan.rulesets import Ruleset
 from netlab.plan.shell.rulesets import lines
@@ -52,8 +53,11 @@ def _named(item: Item) -> str:
     return f"{item.object or 'the whole namespace'}{whose}"
 
 
-def plan_table(plan: Plan) -> str:
-    """Every namespace with how many objects of each kind it holds; in a small plan, each object."""
+def plan_table(plan: Plan, spread: Spread | None = None) -> str:
+    """Every namespace with how many objects of each kind it holds; in a small plan, each object.
+
+    Of a plan that is spread, also which machine has which nodes, and what joins them.
+    """
     kinds = list(FIELDS)
     rows = [
         (space.name, space.role, *(len(getattr(space, kind)) or "" for kind in kinds))
@@ -66,6 +70,7 @@ def plan_table(plan: Plan) -> str:
     return blocks(
         (
             facts((("topology", plan.topology), ("requires", ", ".join(plan.requires)))),
+            _spread(plan, spread) if spread else "",
             table(head, rows),
             *(_objects(space) for space in plan.namespaces.values() if listed),
             sums if listed else f"{sums}; --json and --sh show each.",
@@ -165,6 +170,16 @@ def _service_bands(document: Mapping[str, Any]) -> list[tuple[str, object]]:
         if band and band["size"]:
             result.append((name, f"{band['first']} to {band['last']}, {band['size']} addresses"))
     return result
+
+
+def _spread(plan: Plan, spread: Spread) -> str:
+    rows = []
+    for machine in spread.machines:
+        own = [name for name, on in spread.placement.items() if on == machine.name]
+        nodes = [name for name in own if plan.namespaces[name].role == "node"]
+        rows.append((machine.name, machine.device, machine.mtu, ", ".join(nodes)))
+    wire = facts((("wire", f"{spread.wire}: {spread.why}"),))
+    return blocks((wire, table(("MACHINE", "UNDERLAY", "MTU", "NODES"), rows)))
 
 
 def status_table(document: Mapping[str, Any]) -> str:

@@ -42,6 +42,9 @@ SetEnv PATH={path}
 # Root gets a home of its own: bash would read this machine's ~/.bashrc for every ssh command.
 START = """\
 hostname {name}
+for scope in all default; do  # no address that is tentative first
+    echo 0 > /proc/sys/net/ipv6/conf/$scope/accept_dad
+done
 modprobe virtio_net
 tries=0
 until [ -e /sys/class/net/eth1 ]; do
