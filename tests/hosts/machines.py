@@ -190,7 +190,7 @@ class Machines:
             text=True,
         )
 
-    def netlab(self, *words: str, timeout: float = 120) -> Result:
+    def netlab(self, *words: str, timeout: float = 300) -> Result:
         """Run `netlab` here, the controller."""
         return finished(self.begin(*words), timeout)
 

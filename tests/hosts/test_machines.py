@@ -17,8 +17,8 @@ from tests.hosts.frames import packets, tunnelled
 from tests.hosts.machines import Machine, Machines, finished
 from tests.hosts.vm import Result
 
-TOLD = 30  # seconds for a command to say that a machine is gone
-SETTLED = 15  # seconds for what a cut connection left to end: an agent waits for a sign of life
+TOLD = 90  # seconds for a command to say that a machine is gone; VMs are slow where others work too
+SETTLED = 40  # seconds for what a cut connection left to end: an agent waits for a sign of life
 POD_NETWORK = ip_network("10.244.0.0/16")
 FALLBACK_DEVICES = {"tunl0", "gre0", "gretap0", "erspan0"}  # a module brings them, and they stay
 
@@ -217,7 +217,7 @@ def test_machine_loses_power_in_the_middle_of_verify(machines: Machines) -> None
         machines.netlab("down").check()
 
 
-@pytest.mark.parametrize("seconds", [2, 5])
+@pytest.mark.parametrize("seconds", [4])
 def test_machine_loses_power_in_the_middle_of_up(machines: Machines, seconds: float) -> None:
     """What was begun on the other is undone; once all are back, the same command builds it."""
     with untouched(machines):
