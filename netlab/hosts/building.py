@@ -145,7 +145,9 @@ def _locked(
         spread = msgspec.structs.replace(spread, owner=owner)
         _store(folder, whole, Known(wanted.source, wanted.underlay_device, spread))
         lab = SpreadLab(folder, whole, reached=reached)
-        lab.applied = _build_all(reached.connections, lab, spread, wanted, progress)
+        lab.applied = _build_all(
+            reached.connections, lab, spread, wanted, progress, new=known is None
+        )
         folder.mark_whole()
         return lab
     except BaseException:
@@ -220,8 +222,13 @@ def _build_all(
     spread: Spread,
     wanted: Wanted,
     progress: Tell | None,
+    *,
+    new: bool,
 ) -> Applied:
-    """Have every machine build its share; one that fails costs all that were new, on any."""
+    """Have every machine build its share; one that fails costs all that were new, on any.
+
+    Of a `new` lab that is whatever is there of it, also where no answer came before Ctrl-C.
+    """
     named = reference(lab.dataplane)
     anew = lab.target(wanted.rebuild).name if wanted.rebuild else None
 
@@ -234,8 +241,13 @@ def _build_all(
         found, problems = try_all(machines, calls.build, given, progress)
         raise_all(problems)
     except BaseException:
-        new = {name: machines[name] for name, one in found.items() if one.new}
-        try_all(new, calls.down, lambda _name: calls.Named(lab.name, wait=10.0))
+        undone = {
+            name: one
+            for name, one in machines.items()
+            if new or (name in found and found[name].new)
+        }
+        given_up = calls.Named(lab.name, wait=10.0, owner=spread.owner)
+        try_all(undone, calls.down, lambda _name: given_up)
         raise
     lab.late = tuple(late for one in found.values() for late in one.late)
     return summed([one.applied for one in found.values()])

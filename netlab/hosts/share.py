@@ -14,6 +14,7 @@ from netlab.hosts.protocol import Tell
 from netlab.hosts.travelling import Found, travelling
 from netlab.inside import Applied
 from netlab.kernel.enter import Completed
+from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes.waiting import Late
 from netlab.plan.links import Macvlan
 from netlab.plan.machines import MACHINE
@@ -49,10 +50,11 @@ class Built(msgspec.Struct, frozen=True):
 
 
 class Named(msgspec.Struct, frozen=True):
-    """A lab of the machine, by its name."""
+    """A lab of the machine, by its name; with an `owner` only one that this controller made."""
 
     lab: str
     wait: float = 0
+    owner: str = ""
 
 
 class Probing(msgspec.Struct, frozen=True):
@@ -88,7 +90,6 @@ def build(given: Build, tell: Tell) -> Built:
     """Make the machine's share, or make it equal to another plan. Raises as `making.build`."""
     from netlab import making
     from netlab.dataplane import resolve
-    from netlab.kernel.lab import LabFolder
 
     folder, share = LabFolder(given.lab), given.share
     new = not folder.runs()
@@ -182,14 +183,19 @@ def log(given: Log, tell: Tell) -> str:
 
 def down(given: Named, tell: Tell) -> bool:
     """Take the share down; whether there was one."""
-    from netlab.kernel.lab import LabFolder
-
     folder = LabFolder(given.lab)
     if not folder.exists():
         return False
     with folder.locked(wait=given.wait):
+        if given.owner and not _is_of(folder, given.owner):
+            return False
         folder.end()
     return True
+
+
+def _is_of(folder: LabFolder, owner: str) -> bool:
+    """Whether a controller made the share; of one that was not stored yet nobody knows."""
+    return folder.has(SHARE) and folder.read(SHARE, Share).spread.owner == owner
 
 
 def _lab(name: str) -> Lab:
