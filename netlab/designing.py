@@ -49,14 +49,15 @@ def spread_design(
     shares_segment: bool,
     lab: str | None = None,
     force: bool = False,
+    plain: Design | None = None,
 ) -> tuple[Design, Spread]:
     """As `design`, for a lab on several machines: its plan is the whole, with uplinks as they are
     there. Raises BadInput also for what cannot be spread so.
 
     The underlay's MTU is what the wire between the machines carries, unless that is said to be more
-    than it does.
+    than it does. `plain` is what `design` made of the same, if it was asked.
     """
-    wanted = design(topology, options, force=force)
+    wanted = plain or design(topology, options, force=force)
     wire, why = spreading.choose_wire(wanted.layout, machines, shares_segment)
     mtus = spreading.underlay_mtus(wanted.layout, machines, wire)
     if mtus != tuple(subnet.mtu for subnet in wanted.layout.subnets):

@@ -44,10 +44,7 @@ def build(
     if share is None:
         _refuse_elsewhere(folder, wanted)
     if rebuild is not None and folder.state != "running":
-        raise BadInput(
-            f"The lab '{folder.name}' does not run, so that --rebuild has no effect on it",
-            "leave the option out",
-        )
+        raise nothing_to_rebuild(folder)
     with folder.locked(create=True, wait=wait):
         if folder.state == "running" or rebuild is not None:
             made = _remake(folder, wanted, progress, rebuild, share)
@@ -56,16 +53,30 @@ def build(
         if built:
             built(made)
         if verify:
-            made.report = made.probe(progress)
-            if made.report.drifted:  # what only this look saw; now that it is known, it is repaired
-                made.remake(progress)
-                if built:
-                    built(made)
-                made.report = made.probe(progress)
+            prove(made, progress, built)
         elif awaited(wanted.plan):
             late = made.run_inside(lambda: inside.wait_until_ready(folder, wanted.plan), progress)
             made.late = tuple(late)
     return made
+
+
+def prove(
+    lab: Lab, progress: Progress | None, repaired: Callable[[Lab], None] | None = None
+) -> None:
+    """Probe, for `Lab.report`. What only that look saw differ is repaired, and all probed again."""
+    lab.report = lab.probe(progress)
+    if lab.report.drifted:
+        lab.remake(progress)
+        if repaired:
+            repaired(lab)
+        lab.report = lab.probe(progress)
+
+
+def nothing_to_rebuild(folder: LabFolder) -> BadInput:
+    return BadInput(
+        f"The lab '{folder.name}' does not run, so that --rebuild has no effect on it",
+        "leave the option out",
+    )
 
 
 def _refuse_elsewhere(folder: LabFolder, wanted: Design) -> None:

@@ -12,7 +12,7 @@ from netlab.cli.app import App, Meter, common, no_effect, wait_option, without_l
 from netlab.cli.topologies import (
     choose,
     machines_options,
-    shaping,
+    on_machines,
     topology_argument,
     topology_options,
 )
@@ -42,6 +42,8 @@ def up(
     inventory: str | None,
     underlay_device: str | None,
     wait: float,
+    topology: str,
+    force: bool,
     **options: Any,
 ) -> int:
     """Make the kernel equal to the plan, then verify; run again: repair what differs."""
@@ -54,26 +56,14 @@ def up(
             meter.clear()
             app.say(_work(lab))
 
-        if inventory is not None:
+        more = {"name": app.lab, "rebuild": rebuild, "wait": wait}
+        if on := on_machines(inventory, underlay_device, topology, force, options, **more):
             from netlab.hosts import building
 
-            topology, force = options.pop("topology"), options.pop("force")
-            machines = building.Wanted(
-                topology,
-                shaping(**options),
-                inventory,
-                underlay_device,
-                force,
-                app.lab,
-                rebuild,
-                wait,
-            )
-            lab: Lab = building.build(machines, meter, verify=not no_verify, built=built)
-        elif underlay_device is not None:
-            raise no_effect("--underlay-device", "without --inventory", "leave it out")
+            lab: Lab = building.build(on, meter, verify=not no_verify, built=built)
         else:
             lab = api.build(
-                choose(**options),
+                choose(topology, force=force, **options),
                 app.lab,
                 meter,
                 verify=not no_verify,

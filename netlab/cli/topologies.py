@@ -13,6 +13,7 @@ from netlab.cli.app import App, Meter, common, no_effect, without_lab
 from netlab.errors import BadInput, shown
 
 if TYPE_CHECKING:
+    from netlab.hosts.building import Wanted
     from netlab.state import Design
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -60,6 +61,27 @@ def machines_options(function: F) -> F:
         metavar="FILE|vagrant",
         help="On the machines of an Ansible inventory, or of the Vagrantfile here.",
     )(function)
+
+
+def on_machines(
+    inventory: str | None,
+    underlay_device: str | None,
+    topology: str,
+    force: bool,
+    shaped: dict[str, Any],
+    **more: Any,
+) -> Wanted | None:
+    """What is to be built on machines; None where it is for this one. Raises BadInput.
+
+    `shaped` are the other options that shape the topology, `more` what else is known of the lab.
+    """
+    if inventory is None:
+        if underlay_device is not None:
+            raise no_effect("--underlay-device", "without --inventory", "leave it out")
+        return None
+    from netlab.hosts.building import Wanted
+
+    return Wanted(topology, shaping(**shaped), inventory, underlay_device, force, **more)
 
 
 def choose(
@@ -133,18 +155,15 @@ def plan(
 
     if sh and app.json:
         raise BadInput("--sh and --json exclude each other; the script is not a JSON document.")
-    if inventory is not None:
+    if sh and inventory is not None:
+        raise no_effect("--sh", "with --inventory: no one script builds on several machines")
+    if wanted := on_machines(inventory, underlay_device, topology, force, options):
         from netlab.hosts import building
 
-        if sh:
-            raise no_effect("--sh", "with --inventory: no one script builds on several machines")
-        on = building.Wanted(topology, shaping(**options), inventory, underlay_device, force)
         with Meter() as meter:
-            whole, spread = building.plan(on, meter)
+            whole, spread = building.plan(wanted, meter)
         app.show(plan_document(whole.plan, spread), lambda: plan_table(whole.plan, spread))
         return
-    if underlay_device is not None:
-        raise no_effect("--underlay-device", "without --inventory", "leave it out")
     chosen = choose(topology, force=force, **options)
     if sh:
         click.echo(render(chosen.plan, server_source()), nl=False)

@@ -74,8 +74,12 @@ def raise_all(problems: Mapping[str, NetlabError]) -> None:
     first, *others = problems.values()
     if not others:
         raise first
-    reasons = "; ".join(str(error).rstrip(".") for error in problems.values())
     # Of several kinds the one that counts most, as of a single command's problems.
     kind = max((type(error) for error in problems.values()), key=lambda one: one.exit_code)
     base = next(one for one in kind.__mro__ if one.__module__ == NetlabError.__module__)
-    raise base(f"{reasons}.")
+    raise base(f"{reasons(problems)}.")
+
+
+def reasons(problems: Mapping[str, NetlabError]) -> str:
+    """What went wrong on machines, in one line."""
+    return "; ".join(str(error).rstrip(".") for error in problems.values())

@@ -12,7 +12,7 @@ import msgspec
 
 from netlab.dataplane import reference
 from netlab.designing import design, spread_design
-from netlab.errors import BadInput, LabUnavailable, Unmet
+from netlab.errors import LabUnavailable, Unmet
 from netlab.hosts import segment
 from netlab.hosts import share as calls
 from netlab.hosts.asking import ask, raise_all, try_all
@@ -22,8 +22,10 @@ from netlab.hosts.machine import Needs, look
 from netlab.hosts.protocol import Tell
 from netlab.hosts.reached import Machines
 from netlab.hosts.underlay import underlay
+from netlab.hosts.vagrant import WORD
 from netlab.inside import Applied
 from netlab.kernel.lab import MACHINES, LabFolder, clear_stale
+from netlab.making import nothing_to_rebuild, prove
 from netlab.plan.machines import Machine, Spread
 from netlab.running import stored
 from netlab.state import Design, Share
@@ -46,8 +48,8 @@ class Wanted:
 
     def __post_init__(self) -> None:
         """An inventory is found again from another folder too; `vagrant` means the one here."""
-        word = self.inventory == "vagrant"
-        object.__setattr__(self, "source", "vagrant" if word else os.path.abspath(self.inventory))
+        word = self.inventory == WORD
+        object.__setattr__(self, "source", WORD if word else os.path.abspath(self.inventory))
 
 
 def build(
@@ -66,19 +68,14 @@ def build(
     try:
         plain = design(wanted.topology, wanted.options, force=wanted.force)
         folder = LabFolder(wanted.name or plain.topology)
-        reached.ready(progress)
-        raise_all(reached.unreachable)
-        machines = _machines(reached, plain, wanted)
+        machines = _machines(reached, plain, wanted, progress)
         with folder.locked(create=True, wait=wanted.wait):
-            lab = _locked(folder, reached, wanted, machines, progress)
+            lab = _locked(folder, reached, wanted, plain, machines, progress)
             if built:
                 built(lab)
             if verify:
                 lab.late = ()  # a check says it
-                lab.report = lab.probe(progress)
-                if lab.report.drifted:  # what only this look saw; now it is known, and repaired
-                    lab.remake(progress)
-                    lab.report = lab.probe(progress)
+                prove(lab, progress)
             return lab
     except BaseException:
         reached.close()
@@ -92,20 +89,31 @@ def plan(wanted: Wanted, progress: Tell | None = None) -> tuple[Design, Spread]:
     """
     with Machines(wanted.source) as reached:
         plain = design(wanted.topology, wanted.options, force=wanted.force)
-        reached.ready(progress)
-        raise_all(reached.unreachable)
-        machines = _machines(reached, plain, wanted)
-        return spread_design(
-            wanted.topology,
-            wanted.options,
-            machines,
-            shares_segment=_share_segment(reached, machines),
-            force=wanted.force,
-        )
+        machines = _machines(reached, plain, wanted, progress)
+        shares = _share_segment(reached, machines)
+        return _spread(wanted, plain, machines, shares)
 
 
-def _machines(reached: Machines, plain: Design, wanted: Wanted) -> list[Machine]:
+def _spread(
+    wanted: Wanted, plain: Design, machines: list[Machine], shares: bool, lab: str | None = None
+) -> tuple[Design, Spread]:
+    return spread_design(
+        wanted.topology,
+        wanted.options,
+        machines,
+        shares_segment=shares,
+        lab=lab,
+        force=wanted.force,
+        plain=plain,
+    )
+
+
+def _machines(
+    reached: Machines, plain: Design, wanted: Wanted, progress: Tell | None
+) -> list[Machine]:
     """The machines with their interfaces on the underlay. Raises for all that lacks at once."""
+    reached.ready(progress)
+    reached.require_all()
     features = tuple(dict.fromkeys([*plain.plan.requires, "macvlan", "vxlan"]))
     facts = ask(reached.connections, look, lambda _name: Needs(features))
     lacking = [
@@ -126,6 +134,7 @@ def _locked(
     folder: LabFolder,
     reached: Machines,
     wanted: Wanted,
+    plain: Design,
     machines: list[Machine],
     progress: Tell | None,
 ) -> SpreadLab:
@@ -133,14 +142,7 @@ def _locked(
     known = _known(folder, wanted, machines)
     try:
         shares = known.spread.wire == "macvlan" if known else _share_segment(reached, machines)
-        whole, spread = spread_design(
-            wanted.topology,
-            wanted.options,
-            machines,
-            shares_segment=shares,
-            lab=folder.name,
-            force=wanted.force,
-        )
+        whole, spread = _spread(wanted, plain, machines, shares, folder.name)
         owner = known.spread.owner if known else os.urandom(8).hex()
         spread = msgspec.structs.replace(spread, owner=owner)
         _store(folder, whole, Known(wanted.source, wanted.underlay_device, spread))
@@ -165,10 +167,7 @@ def _known(folder: LabFolder, wanted: Wanted, machines: list[Machine]) -> Known 
                 "take it down first or name another with -l",
             )
         if wanted.rebuild is not None:
-            raise BadInput(
-                f"The lab '{folder.name}' does not run, so that --rebuild has no effect on it",
-                "leave the option out",
-            )
+            raise nothing_to_rebuild(folder)
         return None
     known = folder.read(MACHINES, Known)
     names = [machine.name for machine in machines]

@@ -15,7 +15,7 @@ import msgspec
 
 from netlab.errors import BadInput, LabUnavailable, NetlabError
 from netlab.hosts import share as calls
-from netlab.hosts.asking import ask, raise_all, start, telling, try_all
+from netlab.hosts.asking import ask, raise_all, reasons, start, telling, try_all
 from netlab.hosts.connection import Connection, Pending, Unreachable
 from netlab.hosts.protocol import Tell
 from netlab.hosts.reached import Machines
@@ -78,7 +78,7 @@ class SpreadLab(Lab):
     def all_machines(self, progress: Tell | None = None) -> Mapping[str, Connection]:
         """As `reach`. Raises Unmet where some machine cannot be used."""
         reached = self.reach(progress)
-        raise_all(reached.unreachable)
+        reached.require_all()
         return reached.connections
 
     def close(self) -> None:
@@ -150,14 +150,8 @@ class SpreadLab(Lab):
         placed = namespace in self.spread.placement
         return namespace if placed else f"{namespace} on {machine}"
 
-    def repair(self, progress: Progress | None = None, *, wait: float = 0) -> Applied:
-        """Make every share equal to its plan again, touching only what differs."""
-        with self.folder.locked(wait=wait):
-            self._load()
-            return self.remake(progress)
-
     def remake(self, progress: Progress | None, *_given: Any, **_options: Any) -> Applied:
-        """As `repair`, for who holds the lab's lock."""
+        """As `repair`, for who holds the lab's lock: make every share equal to its plan again."""
         given = calls.Named(self.name)
         found = ask(self.all_machines(progress), calls.repair, lambda _name: given, progress)
         self.applied = summed(list(found.values()))
@@ -172,25 +166,17 @@ class SpreadLab(Lab):
         problems = {**reached.unreachable, **problems}
         containers = tuple(one for status in found.values() for one in status.containers)
         daemons = tuple(one for status in found.values() for one in status.daemons)
-        status = self._described("running", daemons, containers)
-        if problems and status.health:
-            status = msgspec.structs.replace(
-                status, health=msgspec.structs.replace(status.health, ok=False)
-            )
-        return self._with_machines(status, {name: str(why) for name, why in problems.items()})
+        return self._with_machines(self._described("running", daemons, containers), problems)
 
-    def _with_machines(self, status: Status, problems: dict[str, str]) -> Status:
-        spread = self.spread
+    def _with_machines(self, status: Status, problems: Mapping[str, NetlabError]) -> Status:
+        spread, health = self.spread, status.health or Health()
+        placed = [(node.name, spread.placement[node.name]) for node in self.layout.nodes]
         machines = tuple(
             MachineStatus(
                 name=machine.name,
                 device=machine.device,
-                nodes=tuple(
-                    node.name
-                    for node in self.layout.nodes
-                    if spread.placement[node.name] == machine.name
-                ),
-                problem=problems.get(machine.name, ""),
+                nodes=tuple(node for node, place in placed if place == machine.name),
+                problem=str(problems.get(machine.name, "")),
             )
             for machine in spread.machines
         )
@@ -198,7 +184,7 @@ class SpreadLab(Lab):
             status,
             machines=machines,
             wire=WireStatus(spread.wire, spread.why),
-            health=status.health or Health(ok=not problems),
+            health=msgspec.structs.replace(health, ok=health.ok and not problems),
         )
 
     def down(self, *, wait: float = 0) -> None:
@@ -292,9 +278,7 @@ def summed(applied: Sequence[Applied]) -> Applied:
 
 
 def _remains(lab: str, problems: dict[str, NetlabError]) -> NetlabError:
-    names = ", ".join(problems)
-    reasons = "; ".join(str(error).rstrip(".") for error in problems.values())
     return NetlabError(
-        f"What the lab '{lab}' has on {names} remains ({reasons})",
+        f"What the lab '{lab}' has on {', '.join(problems)} remains ({reasons(problems)})",
         "run `netlab down` again when that is back",
     )

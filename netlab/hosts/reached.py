@@ -11,6 +11,7 @@ from typing import Self
 
 from netlab.errors import BadInput, NetlabError, Unmet
 from netlab.hosts import inventory, vagrant
+from netlab.hosts.asking import raise_all
 from netlab.hosts.connection import Connection, Unreachable
 from netlab.hosts.inventory import Host
 from netlab.hosts.package import digest
@@ -57,10 +58,7 @@ class Machines:
             ways = {name: self._starting[name].way for name in lacking}
             refused = prepare([(ways[name], lacks) for name, lacks in lacking.items()], tell)
             self.unreachable |= refused
-            for name in lacking.keys() - refused.keys():
-                self._start(ways[name])
-            again = {name: one for name, one in self._starting.items() if name in lacking}
-            again = {name: one for name, one in again.items() if name not in refused}
+            again = {name: self._start(ways[name]) for name in lacking if name not in refused}
             for name, lacks in self._greeted(again).items():
                 self.unreachable[name] = Unreachable(
                     f"The machine {name} cannot load netlab, although it was just put there: "
@@ -87,12 +85,8 @@ class Machines:
                 )
 
     def require_all(self) -> None:
-        """Raise Unmet if some machine cannot be used: the first one's cause, the others' names."""
-        if self.unreachable:
-            first, *others = self.unreachable.values()
-            more = [name for name in self.unreachable if self.unreachable[name] is not first]
-            also = f" (nor can {', '.join(more)})" if others else ""
-            raise Unmet(f"{first.what}{also}", first.remedy, first.about)
+        """Raise why machines cannot be used, if some cannot."""
+        raise_all(self.unreachable)
 
     def close(self) -> None:
         """End all agents, and what they are doing, and the connections; labs stay."""
@@ -115,8 +109,10 @@ class Machines:
     ) -> None:
         self.close()
 
-    def _start(self, way: Way) -> None:
-        self._starting[way.host.name] = Connection(way, folder_of(way), digest())
+    def _start(self, way: Way) -> Connection:
+        connection = Connection(way, folder_of(way), digest())
+        self._starting[way.host.name] = connection
+        return connection
 
     def _greeted(self, connections: Mapping[str, Connection]) -> dict[str, Lacks]:
         """Wait for what agents say first; returns those machines that lack netlab."""

@@ -300,7 +300,7 @@ class Engine:
         wanted = list(wanted)
         if not wanted:
             return
-        self._spaces.send(self._spaces.get(name), [])
+        self._spaces.ready(name)
         with namespaces.inside(name):
             for item in wanted:
                 try:
@@ -327,9 +327,8 @@ class Engine:
         ]
         self._writes += len(wanted)
         for name, item in wanted:
-            space = self._spaces.get(name)
-            self._spaces.send(space, [])  # it binds to addresses of the loopback device
-            if not space.fresh:
+            # It binds to addresses of the loopback device, so that has to be up.
+            if not self._spaces.ready(name).fresh:
                 self.containers.stop(name, item.name)  # one that does not answer may still be there
         self.containers.begin(wanted)
         if commands:

@@ -37,9 +37,8 @@ def holding() -> Iterator[None]:
 
 def put(entries: ByNamespace) -> dict[str, list[Neighbour]]:
     """Make entries; returns those that were made. What is known of an address already stays."""
-    from netlab.kernel.objects import (
-        neighbour,
-    )  # here, as it takes 30 ms that `status` has no use for
+    # Here and below, as it takes 30 ms for which `status` has no use.
+    from netlab.kernel.objects import neighbour
 
     made: dict[str, list[Neighbour]] = {}
     for name, listed in entries.items():

@@ -10,9 +10,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import socket
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from netlab.kernel import (
@@ -73,8 +72,9 @@ def observe(
         _add_processes(space, processes)
         if not _kernel_has_ipv6():
             _adopt_ipv6(space, wanted)
+    machine = functools.cache(_names_of_machine)
     for name, space in found.items():
-        space.links = list(_named(seen, name))
+        space.links = list(_named(seen, name, machine))
         if name in plan.namespaces:
             wanted = plan.namespaces[name]
             configured = _configured(seen[name])
@@ -136,14 +136,19 @@ def _add_unusual(netlink: Netlink, raws: Raws, wanted: Namespace, without: Colle
         raw.values[UNUSUAL] = (*words, *tcx.words(raw.index))
 
 
-def _named(seen: Mapping[str, _Seen], name: str) -> Iterator[AnyLink]:
-    """The devices of a namespace, with names for the indexes that they refer to."""
+def _named(
+    seen: Mapping[str, _Seen], name: str, machine: Callable[[], Mapping[int, str]]
+) -> Iterator[AnyLink]:
+    """The devices of a namespace, with names for the indexes that they refer to.
+
+    `machine` tells those of the machine's own namespace, which only a lab on several asks for.
+    """
     here = seen[name]
     for raw in here.raws.values():
         wanted, origin = here.wanted.get(raw.name), here.made_in.get(raw.index)
         parents: Mapping[int, str] = here.names
         if origin == MACHINE:
-            parents = _names_of_machine()
+            parents = machine()
         elif origin is not None:
             parents = seen[origin].names if origin in seen else {}
         peer = _peer(raw, wanted, seen) if isinstance(wanted, Veth) else None
@@ -153,8 +158,7 @@ def _named(seen: Mapping[str, _Seen], name: str) -> Iterator[AnyLink]:
 
 def _names_of_machine() -> Mapping[int, str]:
     """The devices of the machine's own namespace, on which some of the lab's are made."""
-    netlink = Netlink(namespaces.open_socket(MACHINE, socket.AF_NETLINK, socket.SOCK_RAW))
-    with contextlib.closing(netlink):
+    with namespaces.inside(MACHINE), contextlib.closing(open_netlink()) as netlink:
         return {index: raw.name for index, raw in devices.dump(netlink).items()}
 
 

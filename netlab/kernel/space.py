@@ -61,6 +61,12 @@ class Spaces:
             space = self._open[name] = Space(name, fresh=fresh)
         return space
 
+    def ready(self, name: str) -> Space:
+        """As `get`, with what is queued sent: for work on it that is no request."""
+        space = self.get(name)
+        self.send(space, [])
+        return space
+
     def send(self, space: Space, requests: list[Request], *, tolerate: Iterable[int] = ()) -> None:
         """Send what is queued, then these."""
         if space.queued:

@@ -174,7 +174,7 @@ class Wiring:
             device = devices.of(link)
             if not device.configures and not link.offloads:
                 continue
-            self._spaces.send(self._spaces.get(name), [])
+            self._spaces.ready(name)
             with self._inside(name, link):
                 if device.configures:
                     device.configure(link)

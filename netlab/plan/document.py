@@ -27,10 +27,7 @@ def plan_document(plan: Plan, spread: Spread | None = None) -> Json:
     }
     if spread:
         document["machines"] = [
-            {
-                **msgspec.to_builtins(machine),
-                "namespaces": [n for n, on in spread.placement.items() if on == machine.name],
-            }
+            {**msgspec.to_builtins(machine), "namespaces": spread.on(machine.name)}
             for machine in spread.machines
         ]
         document["wire"] = {"kind": spread.wire, "why": spread.why}

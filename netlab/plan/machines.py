@@ -12,6 +12,7 @@ one the router and the client outside too. What joins the machines is one of two
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -39,6 +40,11 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     address: str | None = None
 
 
+def devices(machines: Iterable[Machine]) -> str:
+    """Their interfaces on the underlay, in words, each name once."""
+    return " and ".join(dict.fromkeys(machine.device for machine in machines))
+
+
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
     """How a lab is spread over machines: the same value on every one of them and on the controller.
 
@@ -56,6 +62,10 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
     def machine(self, name: str) -> Machine:
         return next(one for one in self.machines if one.name == name)
+
+    def on(self, machine: str) -> list[str]:
+        """The namespaces that are on one machine alone."""
+        return [name for name, place in self.placement.items() if place == machine]
 
     def crosses(self, one: str, other: str) -> bool:
         """Whether two namespaces are on two machines."""

@@ -18,6 +18,7 @@ from netlab.plan.machines import (
     Machine,
     Spread,
     WireKind,
+    devices,
 )
 from netlab.plan.names import SWITCH_BRIDGE, mac
 from netlab.plan.routing import ANY_MAC, FdbEntry
@@ -59,7 +60,7 @@ def choose_wire(
     A macvlan device is a port of the machines' own segment, as real as a node's; a VXLAN costs room
     in each packet. So that is for what a segment cannot do: be several, or reach over a router.
     """
-    devices = " and ".join(dict.fromkeys(machine.device for machine in machines))
+    links = devices(machines)
     if len(machines) == 1:
         return "vxlan", f"{machines[0].name} has all nodes, so that its switch is the underlay"
     if len(layout.subnets) > 1:
@@ -68,8 +69,11 @@ def choose_wire(
             "switches"
         )
     if not shares_segment:
-        return "vxlan", f"the machines share no segment, so that a VXLAN over {devices} joins them"
-    return "macvlan", f"the machines share the segment of {devices}, on which nodes are macvlans"
+        return (
+            "vxlan",
+            f"the machines share no segment, so that a VXLAN over {links} joins them",
+        )
+    return "macvlan", f"the machines share the segment of {links}, on which nodes are macvlans"
 
 
 def underlay_mtus(layout: Layout, machines: Sequence[Machine], wire: WireKind) -> tuple[int, ...]:

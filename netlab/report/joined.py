@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from netlab.plan.machines import STITCH_PORT, Machine, Spread
+from netlab.plan.machines import STITCH_PORT, Machine, Spread, devices
 from netlab.probe.result import Check, Report
 
 _TELL_NOTHING = ("state", "negative")  # kinds whose failure does not mean that a packet was lost
@@ -43,8 +43,8 @@ def wire_words(spread: Spread) -> str:
     """What joins the machines, as in `over macvlan devices on eth1`; empty for one machine."""
     if len(spread.machines) == 1:
         return ""
-    devices = " and ".join(dict.fromkeys(machine.device for machine in spread.machines))
-    return f"macvlan devices on {devices}" if spread.wire == "macvlan" else f"a VXLAN on {devices}"
+    kind = "macvlan devices" if spread.wire == "macvlan" else "a VXLAN"
+    return f"{kind} on {devices(spread.machines)}"
 
 
 def _of_machine(check: Check, machine: str, spread: Spread) -> Check:

@@ -175,8 +175,7 @@ def _service_bands(document: Mapping[str, Any]) -> list[tuple[str, object]]:
 def _spread(plan: Plan, spread: Spread) -> str:
     rows = []
     for machine in spread.machines:
-        own = [name for name, on in spread.placement.items() if on == machine.name]
-        nodes = [name for name in own if plan.namespaces[name].role == "node"]
+        nodes = [name for name in spread.on(machine.name) if plan.namespaces[name].role == "node"]
         rows.append((machine.name, machine.device, machine.mtu, ", ".join(nodes)))
     wire = facts((("wire", f"{spread.wire}: {spread.why}"),))
     return blocks((wire, table(("MACHINE", "UNDERLAY", "MTU", "NODES"), rows)))

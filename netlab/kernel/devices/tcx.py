@@ -22,7 +22,6 @@ _MOST = 64  # of one device and direction, as the kernel has it (BPF_MPROG_MAX)
 # The query of union bpf_attr: device, type, flags, flags, programs, their number, flags, links, …
 _QUESTION = struct.Struct("=IIIIQI4xQQQQ")
 _SIZE = 128  # bytes; more than a kernel knows must be zero
-_NAME = "tcx"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _attribute = ctypes.create_string_buffer(_SIZE)
@@ -34,7 +33,7 @@ def words(index: int) -> Iterator[str]:
         for where, kind in _WHERE.items():
             if _count(index, kind):
                 programs, _ = _programs(index, kind)
-                yield f"{_NAME} {where} program {' '.join(map(str, programs))}"
+                yield f"tcx {where} program {' '.join(map(str, programs))}"
 
 
 def detach(index: int) -> None:

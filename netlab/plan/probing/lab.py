@@ -93,11 +93,9 @@ class Lab:
         """
         if self.spread is None or not {source, target} <= self.spread.placement.keys():
             return False
-        ends = [source, target]
-        one, other = (self._host(name) for name in ends)
-        if one and other and one.subnet != other.subnet:
-            ends.append(ROUTER)
-        return len({self.spread.placement[name] for name in ends}) > 1
+        one, other = self._host(source), self._host(target)
+        passed = [ROUTER] if one and other and one.subnet != other.subnet else []
+        return any(self.spread.crosses(source, name) for name in (target, *passed))
 
     def _host(self, name: str) -> Host | None:
         """What is on the underlay of a name: for a pod its node."""
