@@ -17,6 +17,7 @@ from netlab.hosts import segment
 from netlab.hosts import share as calls
 from netlab.hosts.asking import ask, raise_all, try_all
 from netlab.hosts.connection import Connection
+from netlab.hosts.interface import Interface, Unused, bring_down, bring_up
 from netlab.hosts.lab import Known, SpreadLab, summed
 from netlab.hosts.machine import Needs, look
 from netlab.hosts.protocol import Tell
@@ -78,6 +79,7 @@ def build(
                 prove(lab, progress)
             return lab
     except BaseException:
+        _bring_down(reached)
         reached.close()
         raise
 
@@ -89,9 +91,17 @@ def plan(wanted: Wanted, progress: Tell | None = None) -> tuple[Design, Spread]:
     """
     with Machines(wanted.source) as reached:
         plain = design(wanted.topology, wanted.options, force=wanted.force)
-        machines = _machines(reached, plain, wanted, progress)
-        shares = _share_segment(reached, machines)
+        try:
+            machines = _machines(reached, plain, wanted, progress)
+            shares = _share_segment(reached, machines)
+        finally:
+            _bring_down(reached)
         return _spread(wanted, plain, machines, shares)
+
+
+def _bring_down(reached: Machines) -> None:
+    """What was brought up for no lab; what cannot be now is with the next lab's end."""
+    try_all(reached.connections, bring_down, lambda _name: Unused())
 
 
 def _spread(
@@ -111,7 +121,10 @@ def _spread(
 def _machines(
     reached: Machines, plain: Design, wanted: Wanted, progress: Tell | None
 ) -> list[Machine]:
-    """The machines with their interfaces on the underlay. Raises for all that lacks at once."""
+    """The machines with their interfaces on the underlay, which are brought up for it.
+
+    Raises for all that lacks at once.
+    """
     reached.ready(progress)
     reached.require_all()
     features = tuple(dict.fromkeys([*plain.plan.requires, "macvlan", "vxlan"]))
@@ -123,11 +136,19 @@ def _machines(
     ]
     if lacking:
         raise Unmet(f"The topology {plain.topology} cannot be built: {'; '.join(lacking)}.")
-    return [
+    machines = [
         underlay(host, facts[host.name], wanted.underlay_device)
         for host in reached.hosts
         if host.name in facts
     ]
+    asleep = {
+        machine.name: Interface(machine.device)
+        for machine in machines
+        if not facts[machine.name].carries(machine.device)
+    }
+    connections = {name: reached.connections[name] for name in asleep}
+    ask(connections, bring_up, asleep.__getitem__, progress)
+    return machines
 
 
 def _locked(

@@ -17,10 +17,10 @@ def calls() -> Mapping[str, Call[Any, Any]]:
 
     Loads what they need, so that the processes which the agent forks share it.
     """
-    from netlab.hosts import machine, segment, share
+    from netlab.hosts import interface, machine, segment, share
 
     found: dict[str, Call[Any, Any]] = {}
-    for module in (machine, segment, share):
+    for module in (interface, machine, segment, share):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__ and not name.startswith("_"):
                 assert name not in found, f"two calls are named {name}"

@@ -11,7 +11,7 @@ import msgspec
 
 from netlab.hosts.protocol import Tell
 
-_UP, _RUNNING = 0x1, 0x40  # IFF_UP, IFF_RUNNING: the latter is not there without a carrier
+_RUNNING = 0x40  # IFF_RUNNING: not there of one that is down, or without a carrier
 _ETHERNET, _LOOPBACK = 1, 0x8  # ARPHRD_ETHER, IFF_LOOPBACK
 
 
@@ -19,12 +19,9 @@ class LinkFacts(msgspec.Struct, frozen=True):
     """A device of the machine's own namespace. `kind` is "" for real and virtual hardware."""
 
     name: str
-    mac: str
     mtu: int
-    up: bool
-    carrier: bool
+    carrier: bool  # and it is up
     kind: str
-    promiscuity: int
     ethernet: bool
     addresses: tuple[str, ...]  # IPv4, ADDRESS/LENGTH
     default_route: bool
@@ -47,6 +44,10 @@ class Facts(msgspec.Struct, frozen=True):
     lacking: dict[str, str]
     reached_at: str
 
+    def carries(self, device: str) -> bool:
+        """Whether a device is up and has a carrier."""
+        return any(link.name == device and link.carrier for link in self.links)
+
 
 def look(needs: Needs, tell: Tell) -> Facts:
     """The machine as it is, and which of the features it lacks. Raises Unmet for a limit."""
@@ -66,8 +67,7 @@ def _links() -> Iterator[LinkFacts]:
     from netlab.kernel.pyroute import ifaddrmsg, linkmsg, rtmsg, rtnl
     from netlab.kernel.readers import Reader
 
-    names = {"IFLA_IFNAME", "IFLA_ADDRESS", "IFLA_MTU", "IFLA_PROMISCUITY"}
-    names |= {"IFLA_LINKINFO", "IFLA_INFO_KIND"}
+    names = {"IFLA_IFNAME", "IFLA_MTU", "IFLA_LINKINFO", "IFLA_INFO_KIND"}
     read_link = Reader(linkmsg, names)
     read_address = Reader(ifaddrmsg, {"IFA_ADDRESS", "IFA_LOCAL"})
     read_route = Reader(rtmsg, {"RTA_OIF", "RTA_MULTIPATH"})
@@ -90,12 +90,9 @@ def _links() -> Iterator[LinkFacts]:
         index, flags = found["index"], found["flags"]
         yield LinkFacts(
             name=values["IFLA_IFNAME"],
-            mac=values.get("IFLA_ADDRESS", ""),
             mtu=values["IFLA_MTU"],
-            up=bool(flags & _UP),
             carrier=bool(flags & _RUNNING),
             kind=values.get("IFLA_INFO_KIND", ""),
-            promiscuity=values.get("IFLA_PROMISCUITY", 0),
             ethernet=found["ifi_type"] == _ETHERNET and not flags & _LOOPBACK,
             addresses=tuple(held.get(index, ())),
             default_route=index in default,

@@ -10,6 +10,7 @@ import os
 import msgspec
 
 from netlab.errors import LabUnavailable
+from netlab.hosts.interface import Interface, Unused, bring_down, bring_up
 from netlab.hosts.protocol import Tell
 from netlab.hosts.travelling import Found, travelling
 from netlab.inside import Applied
@@ -96,6 +97,7 @@ def build(given: Build, tell: Tell) -> Built:
     if not new:
         _refuse_others(Lab(folder), share)
     _refuse_twins(given)
+    bring_up(_interface(share), tell)
     plan = part(share.whole, share.spread, share.machine)
     wanted = Design(given.layout, resolve(given.dataplane), plan)
     anew = given.anew if given.anew in plan.namespaces else None
@@ -143,7 +145,10 @@ def _on_segment(share: Share) -> dict[tuple[str, str], str]:
 
 def repair(given: Named, tell: Tell) -> Applied:
     """Make the share equal to its plan again."""
-    return _lab(given.lab).repair(tell, wait=given.wait)
+    lab = _lab(given.lab)
+    assert lab.share is not None
+    bring_up(_interface(lab.share), tell)
+    return lab.repair(tell, wait=given.wait)
 
 
 def listen(given: Probing, tell: Tell) -> None:
@@ -183,7 +188,13 @@ def log(given: Log, tell: Tell) -> str:
 
 def down(given: Named, tell: Tell) -> bool:
     """Take the share down; whether there was one."""
-    folder = LabFolder(given.lab)
+    try:
+        return _end(LabFolder(given.lab), given)
+    finally:
+        bring_down(Unused(), tell)
+
+
+def _end(folder: LabFolder, given: Named) -> bool:
     if not folder.exists():
         return False
     with folder.locked(wait=given.wait):
@@ -191,6 +202,10 @@ def down(given: Named, tell: Tell) -> bool:
             return False
         folder.end()
     return True
+
+
+def _interface(share: Share) -> Interface:
+    return Interface(share.spread.machine(share.machine).device)
 
 
 def _is_of(folder: LabFolder, owner: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netlab.errors import BadInput, Unmet, shown
+from netlab.errors import BadInput, shown
 from netlab.hosts.inventory import Host
 from netlab.hosts.machine import Facts, LinkFacts
 from netlab.plan.machines import Machine
@@ -14,7 +14,8 @@ _OPTION = "--underlay-device"
 def underlay(host: Host, facts: Facts, device: str | None = None) -> Machine:
     """The machine with its interface: `device`, else the inventory's variable, else the only one.
 
-    Raises BadInput for none and for several, naming them, Unmet for one that carries nothing.
+    Raises BadInput for none and for several, naming them. Whether it carries anything is for
+    `interface.bring_up`.
     """
     named = device or host.text(VARIABLE)
     if named:
@@ -37,10 +38,6 @@ def underlay(host: Host, facts: Facts, device: str | None = None) -> Machine:
             f"{host.name} has several interfaces for the underlay: {_names(found)}", remedy
         )
     (link,) = found
-    if not link.up:
-        raise Unmet(f"The interface {link.name} of {host.name} is down", "bring it up there")
-    if not link.carrier:
-        raise Unmet(f"The interface {link.name} of {host.name} has no carrier", "connect it")
     address = link.addresses[0].split("/")[0] if link.addresses else None
     return Machine(name=host.name, device=link.name, mtu=link.mtu, address=address)
 

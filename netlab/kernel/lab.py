@@ -247,7 +247,7 @@ class LabFolder:
         except FileExistsError:
             pass  # whether it is a folder shows when it is opened
         except Unmet:
-            _remove_if_empty()
+            remove_if_empty()
             raise
 
     def end(self) -> None:
@@ -264,10 +264,10 @@ class LabFolder:
         """Remove the folder, and that of all labs after the last. Raises Unmet."""
         with _usable(), contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
-        _remove_if_empty()
+        remove_if_empty()
 
 
-def _remove_if_empty() -> None:
+def remove_if_empty() -> None:
     """Remove the folder of all labs, unless the user named it: then it may be there for more."""
     if not os.environ.get("NETLAB_STATE"):
         with contextlib.suppress(OSError):

@@ -19,7 +19,7 @@ import pytest
 
 from tests.kernel import host
 from tests.kernel.conftest import Netlab, Result
-from tests.kernel.machines import Machines, Make, machines, prepared
+from tests.kernel.machines import UNDERLAY, Machines, Make, machines, prepared
 
 __all__ = ["machines", "prepared"]
 pytestmark = pytest.mark.kernel
@@ -201,15 +201,45 @@ def test_bad_input_is_one_sentence_before_anything(
             (("flannel-host-gw", *on, "--rebuild", "node-1"), 2, "--rebuild has no effect"),
         ):
             refused(netlab.run("up", *words), code, sentence)
-        made.ip("vm-2", "link", "set", "eth1", "down")
-        refused(netlab.run("up", "flannel-host-gw", *on), 3, "The interface eth1 of vm-2 is down")
-        made.ip("vm-2", "link", "set", "eth1", "up")
+        with unplugged(made, "vm-2"):
+            done = netlab.run("up", "flannel-host-gw", *on)
+            refused(done, 3, "vm-2: The interface eth1 has no carrier")
         made.down("vm-1")
         made.down("vm-2")
         done = netlab.run("up", "flannel-host-gw", *on)
         refused(done, 3, "vm-1 cannot be used")
         assert "vm-2 cannot be used" in done.err
     assert not netlab.state.exists() or not list(netlab.state.iterdir())
+
+
+@contextlib.contextmanager
+def unplugged(made: Machines, name: str) -> Iterator[None]:
+    """A machine whose interface is down, and has no carrier when it is up."""
+    subprocess.run(["ip", "-n", UNDERLAY, "link", "set", name, "down"], check=True)
+    made.ip(name, "link", "set", "eth1", "down")
+    yield
+    assert "DOWN" in made.ip(name, "link", "show", "eth1").split("state")[1]
+    subprocess.run(["ip", "-n", UNDERLAY, "link", "set", name, "up"], check=True)
+    made.ip(name, "link", "set", "eth1", "up")
+
+
+def test_interfaces_are_up_for_as_long_as_a_lab_is_on_them(netlab: Netlab, machines: Make) -> None:
+    """As Vagrant leaves those that it gives no address; `plan` only looks."""
+    made = machines("vm-1", "vm-2")
+    for name in made.names:
+        made.ip(name, "link", "set", "eth1", "down")
+    with untouched(made):
+        on = ("--inventory", str(made.inventory))
+        assert netlab.ok("plan", "flannel-host-gw", *on)["wire"]["kind"] == "macvlan"
+        assert [is_up(made, name) for name in made.names] == [False, False]
+        assert up(netlab, made, "flannel-host-gw")["verify"]["ok"]
+        refused(netlab.run("up", "flannel-host-gw", *on, "-l", "two"), 4, "with the same MAC")
+        assert [is_up(made, name) for name in made.names] == [True, True]
+        netlab.ok("down")
+
+
+def is_up(made: Machines, name: str) -> bool:
+    return "UP" in json.loads(made.ip(name, "-j", "link", "show", "eth1"))[0]["flags"]
 
 
 def refused(result: Result, code: int, sentence: str) -> None:

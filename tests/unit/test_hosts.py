@@ -239,8 +239,8 @@ def test_an_error_travels(error: Exception, kind: type[Exception]) -> None:
 
 
 def link(name: str, *addresses: str, **others: Any) -> LinkFacts:
-    values = {"mtu": 1500, "up": True, "carrier": True, "kind": "", "ethernet": True}
-    values |= {"mac": "", "promiscuity": 0, "default_route": False}
+    values = {"mtu": 1500, "carrier": True, "kind": "", "ethernet": True}
+    values |= {"default_route": False}
     return LinkFacts(name=name, addresses=addresses, **{**values, **others})
 
 
