@@ -41,7 +41,7 @@ def mesh(lab: Lab, neighbours: Neighbours) -> Iterator[Check]:
     groups = list(chunks(lab.layout.pods, GROUP))
     for ipv6 in lab.families:
         tally = _Tally(ipv6)
-        with holding():
+        with holding(node.name for node in lab.layout.nodes if lab.here(node.name)):
             for number, one in enumerate(groups):
                 for other in groups[number:]:
                     _round(lab, neighbours, one, other, tally)

@@ -17,8 +17,9 @@ from netlab import Lab
 from netlab.errors import Unmet
 from netlab.kernel import held
 from netlab.kernel.objects import neighbour
+from netlab.plan.diff import Change, Diff, Item
 from netlab.plan.probing import lab as probing
-from netlab.plan.routing import Neighbour
+from netlab.plan.routing import Neighbour, Sysctl
 from netlab.probe import mesh
 from netlab.probe.engines.neighbours import Neighbours
 from netlab.probe.engines.volley import Volley
@@ -49,6 +50,18 @@ def entries(lab: Lab) -> list[Neighbour]:
     return lab.run_inside(
         lambda: [item for name in names for item in neighbour.made_by(held.PROTOCOL, name)]
     )
+
+
+def timeouts(lab: Lab) -> list[str]:
+    """How long the two nodes remember what nobody answered, in seconds: UDP, then ICMP."""
+    words = [f"net.netfilter.nf_conntrack_{name}_timeout" for name in ("udp", "icmp", "icmpv6")]
+    return [
+        lab.node(node).run("sysctl", "-n", *words).stdout.replace("\n", " ").strip()
+        for node in ("node-1", "node-2")
+    ]
+
+
+USUAL, MEANWHILE = "30 30 30", "1 1 1"
 
 
 def ask(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[Check]:
@@ -115,6 +128,7 @@ def killed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(Unmet, match="killed"):
             lab.verify(full=True)
     assert len(entries(lab)) >= 10
+    assert timeouts(lab) == [MEANWHILE] * 2
 
 
 @pytest.mark.parametrize("command", ["diff", "verify", "repair"])
@@ -125,6 +139,7 @@ def test_what_a_killed_one_left_is_gone_after_the_next_command(
     outcome = getattr(lab, command)()
     assert outcome.changes == 0 if command == "repair" else outcome.ok
     assert entries(lab) == []
+    assert timeouts(lab) == [USUAL] * 2
 
 
 def test_up_takes_out_what_a_killed_one_left(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +169,35 @@ def test_a_diff_beside_a_verification_leaves_its_entries(
     monkeypatch.setattr(mesh, "spread", compare)
     assert lab.verify(full=True).ok
     assert lab.diff().ok
+
+
+def test_a_diff_does_not_count_what_is_held() -> None:
+    """Where it began or ended between two moments, or was held at both; else it is drift."""
+    path = "net/netfilter/nf_conntrack_udp_timeout"
+    ours, theirs = Sysctl(path, held.SHORT), Sysctl(path, "2")
+    other = Sysctl("net/ipv4/ip_forward", held.SHORT)
+    found = Diff(unexpected=[Item("node-1", one) for one in (ours, theirs, other)])
+    found.changed = [Change("node-1", Sysctl(path, "60"), one) for one in (ours, theirs)]
+    quiet, busy = held.Moment(False, 1), held.Moment(True, 2)
+    assert held.without_held(found, quiet, quiet) == found
+    for moments in ((busy, busy), (quiet, busy), (busy, held.Moment(False, 3))):
+        left = held.without_held(found, *moments)
+        assert [item.object for item in left.unexpected] == [theirs, other]
+        assert [change.have for change in left.changed] == [theirs]
+
+
+def test_nodes_remember_as_long_as_before(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody set is drift before, meanwhile and afterwards."""
+    run(lab, "node-2", "sysctl", "-qw", "net.netfilter.nf_conntrack_icmp_timeout=7")
+    assert [check.kind for check in lab.verify(full=True).checks if not check.ok] == ["state"]
+    assert timeouts(lab) == [USUAL, "30 7 30"]
+    with monkeypatch.context() as patch:
+        patch.setattr(mesh, "spread", lambda _send: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            lab.verify(full=True)
+    assert timeouts(lab) == [USUAL, "30 7 30"]
+    assert lab.repair().changes == 1
+    assert timeouts(lab) == [USUAL] * 2
 
 
 def test_an_entry_of_anybody_is_drift(lab: Lab) -> None:
