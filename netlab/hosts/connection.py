@@ -69,7 +69,7 @@ class Pending:
     def settle(self, outcome: Reply | Exception) -> None:
         self._outcome.put(outcome)
 
-    def result(self, limit: float = LIMIT) -> Any:
+    def result(self, limit: float | None = LIMIT) -> Any:
         """Wait for the value, at most so many seconds. Raises what the call raised, Unreachable."""
         machine = self._connection.name
         try:
@@ -156,9 +156,12 @@ class Connection:
         call: Call[Given, Found],
         given: Given,
         tell: Tell | None = None,
-        limit: float = LIMIT,
+        limit: float | None = LIMIT,
     ) -> Found:
-        """Have it done there: `call` is one of `netlab.hosts.calls`. Raises as that does."""
+        """Have it done there: `call` is one of `netlab.hosts.calls`. Raises as that does.
+
+        `limit` None is for what the user runs, which takes as long as it takes.
+        """
         return cast(Found, self.start(call, given, tell).result(limit))
 
     def start(self, call: Call[Given, Any], given: Given, tell: Tell | None = None) -> Pending:

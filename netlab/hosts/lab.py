@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +11,7 @@ from typing import Any
 import msgspec
 
 from netlab.errors import BadInput, LabUnavailable, NetlabError
+from netlab.hosts import attached
 from netlab.hosts import share as calls
 from netlab.hosts.asking import ask, raise_all, reasons, start, telling, try_all
 from netlab.hosts.connection import Connection, Pending, Unreachable
@@ -224,13 +222,12 @@ class SpreadLab(Lab):
                 "name a node, a pod or another target",
             )
         name = self._machine_of(space)
-        if catch:
-            given = stdin if stdin is not None else sys.stdin.read()
-            words = calls.Command(self.name, space, container, tuple(command), given)
-            return self._connection(name).call(calls.run, words)
+        if catch and stdin is not None:
+            words = calls.Command(self.name, space, container, tuple(command), stdin)
+            return self._connection(name).call(calls.run, words, limit=None)
         options = ["-c", container] if container else []
         there = ["exec", "-l", self.name, *options, space, "--", *command]
-        return Completed(attach(self._connection(name), there))
+        return (attached.catch if catch else attached.attach)(self._connection(name), there)
 
     def log(self, space: str, process: str) -> str:
         """What a daemon or container has printed, on its machine."""
@@ -258,14 +255,6 @@ def _await(pending: Pending, listening: threading.Event) -> None:
     while not listening.wait(0.02):
         if pending.is_over or time.monotonic() > deadline:
             pending.result(0)
-
-
-def attach(connection: Connection, words: Sequence[str]) -> int:
-    """Run netlab there, with the caller's terminal; returns its exit code."""
-    way = connection.way
-    terminal = os.isatty(0) and os.isatty(1)
-    shell = way.as_root(f"{connection.folder}/bin/netlab", *words, terminal=terminal)
-    return subprocess.run(way.command(shell, terminal=terminal), check=False).returncode
 
 
 def summed(applied: Sequence[Applied]) -> Applied:

@@ -82,13 +82,17 @@ class Way:
         remote = f"exec sh -c {shlex.quote(shell)}"
         return [self._program, "-tt" if terminal else "-T", *self._options(), self._address, remote]
 
-    def as_root(self, *command: str, terminal: bool = False) -> str:
+    def as_root(self, *command: str, terminal: bool = False, stdin: bool = False) -> str:
         """The line of shell that runs a command as root.
 
         A password comes as the first line of standard input, never on a command line; with a
-        terminal sudo asks there.
+        terminal sudo asks there. Of a command that reads its `stdin` sudo must not take more than
+        that line, nor less: it is asked before, and remembers for this shell.
         """
         words = shlex.join([*self._environment, *command])
+        if stdin and self.password and not terminal:
+            asking = """printf '%s\\n' "$word" | sudo -S -p '' -v && sudo -n --"""
+            return f'IFS= read -r word; [ "$(id -u)" != 0 ] || exec {words}; {asking} {words}'
         asking = "sudo" if terminal else "sudo -S -p ''" if self.password else "sudo -n"
         return f'if [ "$(id -u)" = 0 ]; then exec {words}; else exec {asking} -- {words}; fi'
 

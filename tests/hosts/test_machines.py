@@ -5,6 +5,7 @@ netlab runs here as a new user would call it, and has never been on the machines
 
 import contextlib
 import json
+import signal
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -167,6 +168,23 @@ def break_and_repair(machines: Machines, topology: str) -> None:
     again = up(machines, topology)
     assert (again["changes"], again["writes"]) == (1, 1)
     verified(again["verify"])
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_a_command_ends_with_who_began_it(machines: Machines, end: signal.Signals) -> None:
+    """Through sshd, which tells a command without a terminal nothing."""
+    with untouched(machines):
+        up(machines, "flannel-host-gw", "--no-verify")
+        running = machines.begin("exec", "node-2", "--", "sh", "-c", "echo ready; sleep 999")
+        assert running.stdout
+        assert running.stdout.readline() == "ready\n"
+        running.send_signal(end)
+        running.wait(TOLD)
+        deadline = time.monotonic() + SETTLED
+        while machines.all[1].run("pgrep -x sleep || true").check():
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        machines.netlab("down").check()
 
 
 def test_cable_between_the_machines_is_pulled(machines: Machines) -> None:

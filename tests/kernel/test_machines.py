@@ -73,8 +73,33 @@ def test_a_lab_over_macvlans(netlab: Netlab, machines: Make, dataplane: str) -> 
         plain = netlab.run("exec", "pod-1-1", "--", "hostname")  # without JSON it is netlab there
         assert (plain.code, plain.out) == (0, "pod-1-1\n")
         assert netlab.run("exec", "node-2", "--", "sh", "-c", "exit 7").code == 7
+        commands_have_the_caller_s_streams(netlab)
         break_and_repair(netlab, made, dataplane)
         assert netlab.ok("down") == {"removed": [dataplane]}
+
+
+def commands_have_the_caller_s_streams(netlab: Netlab) -> None:
+    """Bytes that are no text, and an input that stays open; with JSON as without."""
+    command = [*_command(), "exec", "pod-2-1", "--"]
+    environment = netlab.environment
+    done = subprocess.run(
+        [*command, "cat"], input=b"\xff\n", capture_output=True, env=environment, check=True
+    )
+    assert done.stdout == b"\xff\n"
+    command.insert(-3, "--json")
+    reading, writing = os.pipe()
+    done = subprocess.run(
+        [*command, "sh", "-c", "echo out; echo err >&2; exit 9"],
+        stdin=reading,
+        capture_output=True,
+        timeout=60,
+        env=environment,
+    )
+    os.close(reading), os.close(writing)
+    document = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (9, b"")
+    assert (document["stdout"], document["stderr"]) == ("out\n", "err\n")
+    refused(netlab.run("--json", "exec", "pod-2-1", "--", "nosuch"), 2, "vm-2: There is no program")
 
 
 def break_and_repair(netlab: Netlab, made: Machines, dataplane: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shlex
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import msgspec
 import pytest
 
 from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet
-from netlab.hosts import package, vagrant
+from netlab.hosts import package, tethered, vagrant
 from netlab.hosts.inventory import Host, hosts, read
 from netlab.hosts.machine import Facts, LinkFacts
 from netlab.hosts.protocol import (
@@ -119,6 +120,42 @@ def test_a_password_is_on_no_command_line() -> None:
     assert "secret" not in " ".join(words)
     assert "sudo -S -p" in words[-1]
     assert "sudo -n" in Way(Host("vm-2"), FOLDER).as_root("python3")
+
+
+def test_sudo_takes_the_password_and_no_more_of_what_a_command_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real one may read ahead, so it is given that line alone."""
+    for name, script in (
+        ("id", "echo 1000"),
+        ("sudo", 'case "$*" in *-v) cat > "$0.word" ;; *) shift 2; exec "$@" ;; esac'),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    way = Way(Host("vm-1", {"ansible_become_password": "a 'word'"}), FOLDER)
+    given = way.password.encode() + b"\n\xff\xfe"
+    shell = way.as_root("sh", "-c", "cat; exit 7", stdin=True)
+    done = subprocess.run(["sh", "-c", shell], input=given, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"\xff\xfe", b"")
+    assert (tmp_path / "sudo.word").read_text() == "a 'word'\n"
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 3", 3), ("kill -9 $$", 137)])
+def test_a_tethered_command_has_its_exit_code(script: str, code: int) -> None:
+    command = [sys.executable, "-I", "-S", tethered.__file__, "sh", "-c", script]
+    assert subprocess.run(command, capture_output=True).returncode == code
+
+
+def test_a_tethered_command_ends_when_nobody_takes_what_it_prints(tmp_path: Path) -> None:
+    script = "trap 'echo > hung-up; exit' HUP; echo ready; sleep 60 & wait"
+    command = [sys.executable, "-I", "-S", tethered.__file__, "sh", "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        process.stdout.close()
+        assert process.wait(10) == 0
+    assert (tmp_path / "hung-up").exists()
 
 
 def test_a_machine_that_is_this_one_needs_no_ssh() -> None:
