@@ -60,13 +60,14 @@ def spread_design(
     wanted = plain or design(topology, options, force=force)
     wire, why = spreading.choose_wire(wanted.layout, machines, shares_segment)
     mtus = spreading.underlay_mtus(wanted.layout, machines, wire)
-    if mtus != tuple(subnet.mtu for subnet in wanted.layout.subnets):
+    subnets = wanted.layout.subnets
+    if less := [mtu for mtu, subnet in zip(mtus, subnets, strict=True) if mtu != subnet.mtu]:
         if "underlay_mtu" in options:
             narrow = min(machines, key=lambda machine: machine.mtu)
             raise BadInput(
                 f"The underlay's MTU is to be {options['underlay_mtu']}, and what joins the "
-                f"machines ({wire} over {narrow.device}) carries {min(mtus)} bytes",
-                f"leave it out, or set underlay_mtu={min(mtus)}",
+                f"machines ({wire} over {narrow.device}) carries {less[0]} bytes",
+                f"leave it out, or set underlay_mtu={less[0]}",
             )
         wanted = design(topology, {**options, "underlay_mtu": mtus}, force=force)
     plan, how = spreading.spread(wanted.plan, wanted.layout, machines, wire, why, lab)

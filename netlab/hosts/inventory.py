@@ -18,6 +18,7 @@ from netlab.errors import BadInput, Unmet, shown
 
 _REMEDY = "pip install 'netlab-k8s[hosts]' ansible-core, or start netlab by ./bootstrap"
 _LIMIT = 60  # seconds that an inventory may take: a script can ask a cloud
+_PASSWORDS = ("ansible_password", "ansible_ssh_password", "ansible_ssh_pass")
 _CONNECTIONS = ("ssh", "smart", "local")
 
 
@@ -73,6 +74,11 @@ def hosts(document: Mapping[str, Any], inventory: str) -> tuple[Host, ...]:
             raise BadInput(
                 f"The machine {host.name} of the inventory is reached by {shown(kind)}",
                 "netlab knows ssh and local",
+            )
+        if not host.local and host.text(*_PASSWORDS):
+            raise BadInput(
+                f"The machine {host.name} of the inventory is to be reached by a password",
+                "netlab logs in by a key: see ansible_ssh_private_key_file",
             )
     return found
 

@@ -176,5 +176,14 @@ def _downloaded(
                         yield name, archive.read(name)
 
 
+def _kept() -> Path:
+    """The file for machines like this one, for who plays a playbook by hand: one is kept."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "netlab"
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for old in cache.glob("netlab-*.pyz"):
+        old.unlink(missing_ok=True)
+    return write(cache, *own_kind())
+
+
 if __name__ == "__main__":
-    print(write(Path(tempfile.mkdtemp(prefix="netlab-")), *own_kind()))
+    print(_kept())

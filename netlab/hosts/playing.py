@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -27,10 +28,11 @@ _GRACE = 0.5  # seconds between asking processes to end and ending them
 
 
 class Play(msgspec.Struct, frozen=True):
-    """`folder` is a private one of the run's own; the inventory in it is `inventory/hosts.json`."""
+    """`folder` is a private one of the run's own, which goes with it; `inventory` are variables."""
 
     folder: str
     playbook: str
+    inventory: dict[str, dict[str, Any]]
     environment: dict[str, str] = {}
 
 
@@ -48,7 +50,7 @@ def main() -> None:
     events = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     over = threading.Event()
-    threading.Thread(target=_wait_for_end, args=(over,), daemon=True).start()
+    threading.Thread(target=_wait_for_end, args=(over, play.folder), daemon=True).start()
     try:
         code = _run(play, events, over)
         events.write(msgspec.json.encode(Event("end", words=code)) + b"\n")
@@ -57,12 +59,17 @@ def main() -> None:
         pass
     finally:
         _end_all()
+        shutil.rmtree(play.folder, ignore_errors=True)
     os._exit(0)
 
 
 def _run(play: Play, events: Any, over: threading.Event) -> str:
     """Play it until it ends or has to; returns ansible-runner's word for how it ended."""
     import ansible_runner
+
+    inventory = Path(play.folder, "inventory.json")
+    inventory.touch(mode=0o600)  # passwords may be in it
+    inventory.write_bytes(msgspec.json.encode({"all": {"hosts": play.inventory}}))
 
     def hear(event: dict[str, Any]) -> bool:
         if found := _event(event):
@@ -74,7 +81,7 @@ def _run(play: Play, events: Any, over: threading.Event) -> str:
     thread, runner = ansible_runner.run_async(
         private_data_dir=play.folder,
         playbook=play.playbook,
-        inventory=str(Path(play.folder, "inventory", "hosts.json")),
+        inventory=str(inventory),
         envvars=play.environment,
         event_handler=hear,
         cancel_callback=over.is_set,
@@ -101,12 +108,13 @@ def _event(event: dict[str, Any]) -> Event | None:
             return None
 
 
-def _wait_for_end(over: threading.Event) -> None:
+def _wait_for_end(over: threading.Event, folder: str) -> None:
     while os.read(0, 4096):
         pass
     over.set()
     time.sleep(_GRACE)  # for ansible-runner to see it
     _end_all()
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -37,7 +36,8 @@ def prepare(machines: Iterable[tuple[Way, Lacks]], tell: Tell | None = None) -> 
     require_runner()
     failed: dict[str, Unmet] = {}
     inventory: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory(prefix="netlab-") as folder:
+    # The process that plays removes it too, should this one be killed.
+    with tempfile.TemporaryDirectory(prefix="netlab-", ignore_cleanup_errors=True) as folder:
         for way, lacks in machines:
             try:
                 file = package.write(Path(folder), lacks.python, lacks.architecture, lacks.libc)
@@ -51,7 +51,7 @@ def prepare(machines: Iterable[tuple[Way, Lacks]], tell: Tell | None = None) -> 
                 "netlab_package": str(file),
                 "netlab_folder": folder_of(way),
             }
-        return failed | play("prepare", inventory, tell) if inventory else failed
+        return failed | play("prepare", inventory, folder, tell) if inventory else failed
 
 
 def playbook(name: str) -> Path:
@@ -62,37 +62,35 @@ def playbook(name: str) -> Path:
 
 
 def play(
-    name: str, inventory: Mapping[str, Mapping[str, Any]], tell: Tell | None = None
+    name: str, inventory: Mapping[str, dict[str, Any]], folder: str, tell: Tell | None = None
 ) -> dict[str, Unmet]:
-    """Play one of netlab's playbooks on machines; returns those on which it failed, and why."""
-    with tempfile.TemporaryDirectory(prefix="netlab-") as folder:
-        file = Path(folder, "inventory", "hosts.json")
-        file.parent.mkdir(mode=0o700)
-        file.touch(mode=0o600)  # passwords may be in it
-        file.write_text(json.dumps({"all": {"hosts": inventory}}))
-        variables = {key: value for key, value in environment().items() if key[:8] == "ANSIBLE_"}
-        program = Path(*ansible("ansible-playbook"))
-        variables["PATH"] = f"{program.parent}:{os.environ.get('PATH', os.defpath)}"
-        order = Play(folder, str(playbook(name)), variables)
-        # Ctrl-C is for this process; the end of its input tells that one.
-        with subprocess.Popen(
-            [sys.executable, playing.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        ) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            assert process.stderr is not None
-            try:
-                process.stdin.write(msgspec.json.encode(order) + b"\n")
-                process.stdin.flush()
-                failed, ended = _heard(process.stdout, len(inventory), tell)
-            finally:
-                process.stdin.close()
-                process.wait()
-            said = process.stderr.read().decode(errors="replace").strip()
+    """Play one of netlab's playbooks on machines; returns those on which it failed, and why.
+
+    What Ansible needs to have in files is put into `folder`, which is removed.
+    """
+    variables = {key: value for key, value in environment().items() if key[:8] == "ANSIBLE_"}
+    program = Path(*ansible("ansible-playbook"))
+    variables["PATH"] = f"{program.parent}:{os.environ.get('PATH', os.defpath)}"
+    order = Play(folder, str(playbook(name)), dict(inventory), variables)
+    # Ctrl-C is for this process; the end of its input tells that one.
+    with subprocess.Popen(
+        [sys.executable, playing.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            process.stdin.write(msgspec.json.encode(order) + b"\n")
+            process.stdin.flush()
+            failed, ended = _heard(process.stdout, len(inventory), tell)
+        finally:
+            process.stdin.close()
+            process.wait()
+        said = process.stderr.read().decode(errors="replace").strip()
     if ended not in ("successful", "failed") or (ended == "failed" and not failed):
         reason = said.splitlines()[-1] if said else f"the run is {ended or 'over'}"
         raise Unmet(f"Ansible could not play {name}.yml: {reason}", "see that it works by itself")

@@ -15,7 +15,7 @@ from netlab.hosts.inventory import Host
 from netlab.kernel.lab import root as folders
 
 CONNECT = 10  # seconds for a connection to be there
-_PERSIST = 60  # seconds that a connection outlives its last user, should nobody end it
+_PERSIST = 15  # seconds that a connection outlives its last user, should nobody end it
 _ENDING = 5  # seconds
 # What ssh, sudo and sh say, and what to say of it: the first that is found counts.
 _CAUSES = (

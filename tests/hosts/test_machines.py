@@ -175,11 +175,11 @@ def test_a_command_ends_with_who_began_it(machines: Machines, end: signal.Signal
     """Through sshd, which tells a command without a terminal nothing."""
     with untouched(machines):
         up(machines, "flannel-host-gw", "--no-verify")
-        running = machines.begin("exec", "node-2", "--", "sh", "-c", "echo ready; sleep 999")
-        assert running.stdout
-        assert running.stdout.readline() == "ready\n"
-        running.send_signal(end)
-        running.wait(TOLD)
+        words = ("exec", "node-2", "--", "sh", "-c", "echo ready; sleep 999")
+        with machines.begin(*words) as running:
+            assert running.stdout
+            assert running.stdout.readline() == "ready\n"
+            running.send_signal(end)
         deadline = time.monotonic() + SETTLED
         while machines.all[1].run("pgrep -x sleep || true").check():
             assert time.monotonic() < deadline

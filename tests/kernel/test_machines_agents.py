@@ -37,12 +37,7 @@ def test_a_machine_without_netlab_is_prepared_and_then_asked(machines: Make) -> 
         assert found["vm-1"].hello.digest == digest()
         facts = found["vm-2"].call(look, Needs(("macvlan",)))
         eth1 = next(link for link in facts.links if link.name == "eth1")
-        assert (eth1.mac, eth1.mtu, eth1.up, eth1.carrier) == (
-            "02:00:00:00:01:02",
-            1500,
-            True,
-            True,
-        )
+        assert (eth1.mtu, eth1.carrier) == (1500, True)
         assert (facts.labs, facts.lacking) == ((), {})
     assert made.processes() == {"vm-1": [], "vm-2": []}
     assert [made.snapshot(name) for name in made.names] == before
@@ -160,9 +155,12 @@ def test_an_ended_command_leaves_no_process_of_ansible_s(
     hosts["all"]["vars"]["netlab_folder"] = str(tmp_path / "fresh")
     made.inventory.write_text(json.dumps(hosts))
     mark = tmp_path / "state"  # by which the processes of the command are known
+    files = tmp_path / "files"
+    files.mkdir()
     with subprocess.Popen(
         [sys.executable, "-c", PREPARING, str(made.inventory)],
-        env=os.environ | {"NETLAB_STATE": str(mark), "PYTHONPATH": str(REPOSITORY)},
+        env=os.environ
+        | {"NETLAB_STATE": str(mark), "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(files)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -180,6 +178,7 @@ def test_an_ended_command_leaves_no_process_of_ansible_s(
         assert host.processes(mark) == []
         assert made.processes() == {"vm-1": [], "vm-2": []}
         assert time.monotonic() - begun < 5
+        assert list(files.iterdir()) == []  # the inventory may have passwords
 
 
 @pytest.mark.parametrize(

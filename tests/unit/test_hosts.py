@@ -59,6 +59,10 @@ def test_machines_come_in_the_inventory_s_order_each_once() -> None:
             {"ansible_connection": "docker"},
             "a of the inventory is reached by 'docker'; netlab knows",
         ),
+        (
+            {"ansible_password": "secret"},
+            "a of the inventory is to be reached by a password; netlab logs in by a key",
+        ),
     ],
 )
 def test_an_inventory_of_no_use_is_told(variables: dict[str, Any] | None, words: str) -> None:
@@ -106,7 +110,7 @@ def test_ssh_gets_what_the_inventory_says() -> None:
     # as the user has it.
     assert given[:3] == [
         "ControlMaster=auto",
-        "ControlPersist=60",
+        "ControlPersist=15",
         f"ControlPath={FOLDER}/%C",
     ]
     assert given.index("ConnectTimeout=3") < given.index("ConnectTimeout=10")

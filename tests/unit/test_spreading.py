@@ -117,6 +117,11 @@ def test_a_narrow_interface_narrows_macvlans_too() -> None:
         spread(Cluster(nodes=2), machines(2, mtu=1400), underlay_mtu=1500)
     whole, _ = spread(Cluster(nodes=2), machines(2, mtu=1400), underlay_mtu=1300)
     assert whole.plan.namespaces["node-1"].link("eth0").mtu == 1300
+    two = Cluster(nodes=2, underlay=("192.168.0.0/24", "192.168.1.0/24"))
+    with pytest.raises(
+        BadInput, match="carries 1450 bytes; leave it out, or set underlay_mtu=1450"
+    ):
+        spread(two, machines(2), underlay_mtu=(1300, 1500))
 
 
 def test_nodes_go_where_they_are_told_and_else_are_dealt_out() -> None:
