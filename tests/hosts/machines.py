@@ -157,18 +157,26 @@ class Machines:
         path = f"{Path(sys.executable).resolve().parent}:/usr/sbin:/usr/bin:/sbin:/bin"
         (folder / "sshd_config").write_text(SSHD_CONFIG.format(path=path))
         self.wire = Wire(folder)
-        self.all = [
-            Machine(f"vm-{number}", number, _free_port(), folder, ssh, self.wire)
-            for number in range(1, count + 1)
-        ]
+        self.all: list[Machine] = []
         self.inventory = folder / "inventory.ini"
-        self.inventory.write_text("".join(map(self._line, self.all)))
+        for _ in range(count):
+            self._add(folder, ssh)
         self._environment = os.environ | {
             "NETLAB_STATE": str(folder / "state"),
             "PYTHONPATH": str(REPOSITORY),
             # ansible-inventory is looked for there.
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
+
+    def add(self) -> None:
+        """One more, booted."""
+        self._add(self.all[0].folder, self.all[0].ssh)
+        self.start()
+
+    def _add(self, folder: Path, ssh: Path) -> None:
+        number = len(self.all) + 1
+        self.all.append(Machine(f"vm-{number}", number, _free_port(), folder, ssh, self.wire))
+        self.inventory.write_text("".join(map(self._line, self.all)))
 
     def _line(self, machine: Machine) -> str:
         """A machine in the inventory. Its key is new with every run, so nobody can know it."""

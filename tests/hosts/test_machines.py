@@ -105,6 +105,22 @@ def refused(result: Result, *words: str) -> None:
     assert all(word in result.stderr for word in words), result.stderr
 
 
+def test_no_room_for_netlab_and_a_clock_an_hour_off(machines: Machines) -> None:
+    """The one is told before anything is changed; the other is no matter, here and in what follows.
+
+    It is the first test: netlab is on no machine yet.
+    """
+    second = machines.all[1]
+    second.run("date -s '+1 hour'").check()
+    with untouched(machines):
+        full = "mkdir -p /var/lib/netlab; mount -t tmpfs -o size=1m full /var/lib/netlab"
+        second.run(full).check()
+        done = machines.netlab("up", "flannel-host-gw", *on(machines))
+        refused(done, "vm-2", "no space is left in /var/lib/netlab")
+        assert done.returncode == 3
+        second.run("umount /var/lib/netlab").check()
+
+
 @pytest.mark.parametrize("topology", ["flannel-vxlan", "flannel-host-gw"])
 def test_lab_over_two_machines(machines: Machines, topology: str) -> None:
     with untouched(machines):
@@ -117,6 +133,8 @@ def test_lab_over_two_machines(machines: Machines, topology: str) -> None:
         assert status["wire"]["kind"] == "macvlan"
         assert [one["nodes"] for one in status["machines"]] == [["node-1", "node-3"], ["node-2"]]
         assert json.loads(machines.netlab("--json", "diff").check())["ok"]
+        if topology == "flannel-host-gw":
+            commands_end_with_who_began_them(machines)
         break_and_repair(machines, topology)
         machines.netlab("down").check()
 
@@ -170,11 +188,9 @@ def break_and_repair(machines: Machines, topology: str) -> None:
     verified(again["verify"])
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_a_command_ends_with_who_began_it(machines: Machines, end: signal.Signals) -> None:
+def commands_end_with_who_began_them(machines: Machines) -> None:
     """Through sshd, which tells a command without a terminal nothing."""
-    with untouched(machines):
-        up(machines, "flannel-host-gw", "--no-verify")
+    for end in (signal.SIGINT, signal.SIGKILL):
         words = ("exec", "node-2", "--", "sh", "-c", "echo ready; sleep 999")
         with machines.begin(*words) as running:
             assert running.stdout
@@ -184,7 +200,6 @@ def test_a_command_ends_with_who_began_it(machines: Machines, end: signal.Signal
         while machines.all[1].run("pgrep -x sleep || true").check():
             assert time.monotonic() < deadline
             time.sleep(0.5)
-        machines.netlab("down").check()
 
 
 def test_cable_between_the_machines_is_pulled(machines: Machines) -> None:
@@ -249,3 +264,25 @@ def test_machine_loses_power_in_the_middle_of_up(machines: Machines, seconds: fl
         machines.start()
         up(machines, "flannel-vxlan", "--no-verify")
         machines.netlab("down").check()
+
+
+def test_three_machines_that_a_vxlan_joins(machines: Machines) -> None:
+    """An underlay of two segments, over interfaces with addresses; 50 bytes less fit a packet."""
+    machines.add()
+    for machine in machines.all:
+        machine.run(f"ip address add 172.30.0.{machine.number}/24 dev eth1").check()
+    with untouched(machines):
+        with machines.wire.capture() as frames:
+            document = up(machines, "flannel-vxlan-l3")
+        verified(document["verify"])
+        status = json.loads(machines.netlab("--json", "status").check())
+        assert status["wire"]["kind"] == "vxlan"
+        assert [one["nodes"] for one in status["machines"]] == [["node-1"], ["node-2"], ["node-3"]]
+        stitched = list(tunnelled(list(packets(frames)), port=4789))
+        ends = {one.outer.source for one in stitched} | {one.outer.target for one in stitched}
+        assert ends == {f"172.30.0.{machine.number}" for machine in machines.all}
+        expected = {check["expected"] for check in document["verify"]["checks"]}
+        assert any("1450 bytes pass whole" in one for one in expected), expected
+        machines.netlab("down").check()
+        for machine in machines.all:  # what ARP learned of the others
+            machine.run("ip neigh flush dev eth1").check()
