@@ -187,6 +187,25 @@ def test_an_agent_that_is_killed_costs_that_command_alone(netlab: Netlab, machin
         netlab.ok("down")
 
 
+def test_a_machine_s_share_that_is_killed_leaves_nothing_and_is_built_again(
+    netlab: Netlab, machines: Make
+) -> None:
+    """As by the kernel for want of memory: its macvlans go with their namespaces."""
+    made = machines("vm-1", "vm-2")
+    with untouched(made):
+        links = [made.ip(name, "-j", "link") for name in made.names]
+        up(netlab, made, "flannel-vxlan", "--no-verify")
+        for pid in made.processes()["vm-2"]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while (found := made.ip("vm-2", "-j", "link")) != links[1]:
+            assert time.monotonic() < deadline, found
+        refused(netlab.run("verify"), 4, "vm-2")
+        assert up(netlab, made, "flannel-vxlan")["verify"]["ok"]
+        netlab.ok("down")
+
+
 def test_ctrl_c_leaves_nothing_anywhere(netlab: Netlab, machines: Make) -> None:
     made = machines("vm-1", "vm-2")
     with untouched(made):
