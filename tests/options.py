@@ -61,6 +61,8 @@ ALONE = (
     *_shaping("addresses", "flannel-host-gw"),
     *_shaping("addresses", refused=True),
     *_common("ipcalc", "10.0.0.1/8", lab=False),
+    Case("--split", ("ipcalc", "10.0.0.1/8"), ("--split", "/10")),
+    Case("--contains", ("ipcalc", "10.0.0.1/8"), ("--contains", "10.9.9.9")),
     *_common("doctor", lab=False),
     *_common("completion", "bash", lab=False),
     *_common("gc", lab=False),

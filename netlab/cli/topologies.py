@@ -205,12 +205,25 @@ def _refuse_shaping() -> None:
 
 @click.command()
 @click.argument("address", metavar="ADDRESS/LEN")
+@click.option("--split", metavar="/LEN", help="Also its subnets of that length.")
+@click.option("--contains", metavar="ADDRESS", help="Also whether that is inside; a network too.")
 @without_lab
 @click.pass_obj
-def ipcalc(app: App, address: str) -> None:
-    """The CIDR arithmetic of one address, with the binary split."""
-    from netlab.report.tables import ipcalc_table
-    from netlab.topology.ipcalc import calculate
+def ipcalc(app: App, address: str, split: str | None, contains: str | None) -> int:
+    """The CIDR arithmetic of one address, with the binary split.
 
-    calculation = calculate(address)
-    app.show(asdict(calculation), lambda: ipcalc_table(calculation))
+    Of IPv4 and IPv6; the mask is a length or a netmask. With --contains the exit code is 1 where
+    the address is not inside.
+    """
+    from netlab.report.tables import ipcalc_table
+    from netlab.topology import ipcalc
+
+    document = asdict(ipcalc.calculate(address))
+    if split is not None:
+        document["subnets"] = [asdict(one) for one in ipcalc.subnets(address, split)]
+    inside = True
+    if contains is not None:
+        inside = ipcalc.contains(address, contains)
+        document["contains"] = {"address": contains, "inside": inside}
+    app.show(document, lambda: ipcalc_table(document))
+    return 0 if inside else 1

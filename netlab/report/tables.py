@@ -16,7 +16,6 @@ from netlab.plan.shell.rulesets import lines
 from netlab.plan.types import FIELDS, Namespace, Object, Plan
 from netlab.report.text import blocks, count, facts, left_out, section, table
 from netlab.topology.addresses import AddressPlan
-from netlab.topology.ipcalc import Calculation
 
 _LISTED_NAMESPACES = 30  # a longer list of objects nobody reads
 
@@ -114,27 +113,40 @@ def _setting(value: Any) -> str:
     return ("off", "on")[value] if isinstance(value, bool) else str(value)
 
 
-def ipcalc_table(calculation: Calculation) -> str:
-    """The arithmetic with the binary split: the space divides network and host part."""
-    binary = calculation.binary
+def ipcalc_table(document: Mapping[str, Any]) -> str:
+    """The arithmetic with the binary split: the space divides network and host part.
+
+    It takes the document of `--json`. The 128 digits of IPv6 take two lines.
+    """
+    names = [name for name in ("address", "netmask", "network", "broadcast") if document[name]]
     split = table(
-        ("", "DECIMAL", "BINARY"),
-        (
-            ("address", calculation.address, binary.address),
-            ("netmask", calculation.netmask, binary.netmask),
-            ("network", calculation.network, binary.network),
-            ("broadcast", calculation.broadcast, binary.broadcast),
-        ),
+        ("", "ADDRESS", "BINARY"),
+        [
+            (name if first else "", document[name] if first else "", line)
+            for name in names
+            for first, line in _binary_lines(document["binary"][name])
+        ],
     )
-    rest = facts(
-        (
-            ("prefix length", calculation.prefix_length),
-            ("first host", calculation.first),
-            ("last host", calculation.last),
-            ("usable hosts", calculation.usable),
-        )
-    )
-    return blocks((split, rest))
+    known = [
+        ("prefix length", document["prefix_length"]),
+        ("first host", document["first"]),
+        ("last host", document["last"]),
+        ("usable hosts", document["usable"]),
+    ]
+    if asked := document.get("contains"):
+        known.append((asked["address"], "inside" if asked["inside"] else "not inside"))
+    subnets = [tuple(one.values()) for one in document.get("subnets", ())]
+    listed = table(("SUBNET", "FIRST", "LAST", "USABLE"), subnets)
+    counted = count(len(subnets), "subnet")
+    return blocks((split, facts(known), *((listed, counted) if subnets else ())))
+
+
+def _binary_lines(digits: str) -> Iterator[tuple[bool, str]]:
+    """Binary digits in lines of at most four groups of IPv6; whether a line is the first."""
+    groups = digits.split(":")
+    yield True, ":".join(groups[:4])
+    if len(groups) > 4:
+        yield False, ":".join(groups[4:])
 
 
 def addresses_table(plan: AddressPlan | Mapping[str, Any]) -> str:

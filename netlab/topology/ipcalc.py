@@ -1,74 +1,153 @@
-"""The arithmetic of one `ADDRESS/LEN`: network, broadcast, usable hosts, and the binary split."""
+"""The arithmetic of one `ADDRESS/LEN`: network, broadcast, usable hosts, and the binary split.
+
+Of both families. Besides, a network in subnets, and whether something is inside it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Interface
+from ipaddress import (
+    IPv4Interface,
+    IPv4Network,
+    IPv6Interface,
+    IPv6Network,
+    ip_interface,
+    ip_network,
+)
 
 from netlab.errors import BadInput, shown
+
+MOST = 65536  # subnets that are listed
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Addresses as 32 binary digits, a space between network and host part, dots between bytes."""
+    """Addresses as binary digits, a space between network and host part.
+
+    Dots are between the bytes of IPv4, colons between the groups of 16 bits of IPv6, which has no
+    broadcast.
+    """
 
     address: str
     netmask: str
     network: str
-    broadcast: str
+    broadcast: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Calculation:
-    """`first`, `last` and `usable` count host addresses (RFC 3021: a /31 has two, a /32 one)."""
+    """`first`, `last` and `usable` count host addresses.
+
+    A /31 has two (RFC 3021), a /32 one. Of IPv6 the first address of a network is that of its
+    routers (RFC 4291, 2.6.1), but for a /127 and a /128 (RFC 6164); all others are hosts'.
+    """
 
     address: str
     prefix_length: int
     netmask: str
     binary: Split
     network: str
-    broadcast: str
+    broadcast: str | None
+    first: str
+    last: str
+    usable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    cidr: str
     first: str
     last: str
     usable: int
 
 
 def calculate(text: str) -> Calculation:
-    """Work out `ADDRESS/LEN`. Raises BadInput when it is not an IPv4 address with a length."""
-    try:
-        interface = IPv4Interface(text)
-    except ValueError:
-        interface = None
-    if interface is None or "/" not in text:
-        raise BadInput(f"{shown(text)} is not an IPv4 ADDRESS/LEN such as 10.244.1.7/24.")
+    """Work out `ADDRESS/LEN` or `ADDRESS/NETMASK`. Raises BadInput for anything else."""
+    interface = _interface(text)
     network, length = interface.network, interface.network.prefixlen
-    edge = 1 if length < 31 else 0
-    first, last = network[edge], network[-1 - edge]
+    one = _subnet(network)
+    broadcast = network.broadcast_address if network.version == 4 else None
+    known = (interface.ip, network.netmask, network.network_address, broadcast)
+    digits = [_binary(int(ip), length, network.max_prefixlen) if ip else None for ip in known]
+    address, netmask, start, _ = map(str, digits)
     return Calculation(
         address=str(interface.ip),
         prefix_length=length,
         netmask=str(network.netmask),
-        binary=Split(
-            *(
-                _binary(int(ip), length)
-                for ip in (
-                    interface.ip,
-                    network.netmask,
-                    network.network_address,
-                    network.broadcast_address,
-                )
-            )
-        ),
+        binary=Split(address, netmask, start, digits[3]),
         network=str(network.network_address),
-        broadcast=str(network.broadcast_address),
-        first=str(first),
-        last=str(last),
-        usable=int(last) - int(first) + 1,
+        broadcast=str(broadcast) if broadcast else None,
+        first=one.first,
+        last=one.last,
+        usable=one.usable,
     )
 
 
-def _binary(value: int, length: int) -> str:
-    digits = f"{value:032b}"
-    dotted = [digits[i] + ("." if i % 8 == 7 and i != 31 else "") for i in range(32)]
-    split = "".join(dotted[:length]), "".join(dotted[length:])
+def subnets(text: str, length: str) -> list[Subnet]:
+    """The network of `ADDRESS/LEN` in subnets of `/LENGTH`. Raises BadInput, also for too many."""
+    network = _interface(text).network
+    digits = length.removeprefix("/")
+    least, most = network.prefixlen, network.max_prefixlen
+    if not (digits.isascii() and digits.isdecimal()) or not least <= int(digits) <= most:
+        raise BadInput(
+            f"{network} cannot be split into {shown(length)}", f"say one of /{least} to /{most}"
+        )
+    if 1 << (int(digits) - least) > MOST:
+        raise BadInput(
+            f"{network} has {1 << (int(digits) - least)} subnets of /{int(digits)}, and {MOST} are "
+            "the most that are listed",
+            f"say one of /{least} to /{least + MOST.bit_length() - 1}",
+        )
+    return [_subnet(one) for one in network.subnets(new_prefix=int(digits))]
+
+
+def contains(text: str, other: str) -> bool:
+    """Whether an address, or all of a network, is in the network of `ADDRESS/LEN`.
+
+    Raises BadInput for what is neither, and for another family's.
+    """
+    network = _interface(text).network
+    try:
+        inside: Network = ip_network(other, strict=False)
+    except ValueError:
+        raise BadInput(f"{shown(other)} is neither an address nor a network.") from None
+    if inside.version != network.version:
+        raise BadInput(
+            f"{inside} is of IPv{inside.version}, and {network} of IPv{network.version}."
+        )
+    if inside.prefixlen < network.prefixlen:
+        return False
+    return int(inside.network_address) >> _rest(network) == int(network[0]) >> _rest(network)
+
+
+def _rest(network: Network) -> int:
+    """How many bits are hosts'."""
+    return network.max_prefixlen - network.prefixlen
+
+
+def _interface(text: str) -> IPv4Interface | IPv6Interface:
+    try:
+        if "/" in text:
+            return ip_interface(text)
+    except ValueError:
+        pass
+    raise BadInput(f"{shown(text)} is no ADDRESS/LEN such as 10.244.1.7/24 or fd44::7/64.")
+
+
+def _subnet(network: Network) -> Subnet:
+    pair = network.prefixlen >= network.max_prefixlen - 1
+    start = 0 if pair else 1
+    end = 0 if pair or network.version == 6 else 1
+    first, last = network[start], network[-1 - end]
+    return Subnet(str(network), str(first), str(last), int(last) - int(first) + 1)
+
+
+def _binary(value: int, length: int, width: int) -> str:
+    group, mark = (8, ".") if width == 32 else (16, ":")
+    ends = range(group - 1, width - 1, group)
+    marked = [
+        digit + (mark if place in ends else "") for place, digit in enumerate(f"{value:0{width}b}")
+    ]
+    split = "".join(marked[:length]), "".join(marked[length:])
     return " ".join(part for part in split if part)

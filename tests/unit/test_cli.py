@@ -119,6 +119,13 @@ def test_ipcalc_has_the_contracts_keys() -> None:
         "last": "10.233.127.254",
         "usable": 16382,
     }
+    words = ("--json", "--split", "/19", "--contains", "10.233.64.9")
+    more = document("ipcalc", "10.233.64.7/18", *words)
+    assert more["contains"] == {"address": "10.233.64.9", "inside": True}
+    assert [one["cidr"] for one in more["subnets"]] == ["10.233.64.0/19", "10.233.96.0/19"]
+    assert document("ipcalc", "fd44::7/64", "--json")["broadcast"] is None
+    outside = run("ipcalc", "10.233.64.7/18", "--contains", "10.233.128.0")
+    assert (outside.returncode, "not inside" in outside.stdout) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +243,8 @@ HOSTILE = ["a\n\x1b[31mb\r", "x" * 100_000, "\udcff", "y " * 50_000]
         ["plan", "flannel-vxlan", "--{}"],
         ["{}"],
         ["ipcalc", "{}"],
+        ["ipcalc", "10.0.0.1/8", "--split", "{}"],
+        ["ipcalc", "10.0.0.1/8", "--contains", "{}"],
         ["completion", "{}"],
         ["verify", "--junit", "{}/x"],
         ["verify", "--sample", "{}"],

@@ -297,10 +297,14 @@ def test_a_large_plan_is_only_counted() -> None:
 
 
 def test_the_binary_split_is_aligned() -> None:
-    lines = ipcalc_table(calculate("10.244.1.7/22")).splitlines()
+    lines = ipcalc_table(asdict(calculate("10.244.1.7/22"))).splitlines()
     gaps = {line.rindex(" ") for line in lines[1:5]}
     assert len(gaps) == 1, "network and host part divide in one column"
-    assert "1022" in ipcalc_table(calculate("10.244.1.7/22"))
+    assert "1022" in lines[-1]
+    of_ipv6 = ipcalc_table(asdict(calculate("fd44:0:0:1::7/60"))).splitlines()
+    assert "broadcast" not in "".join(of_ipv6)
+    assert max(map(len, of_ipv6)) < 110
+    assert of_ipv6[1].endswith(":0000000000000000:000000000000 0001")
 
 
 def test_addresses_are_shown_from_the_value_or_its_document() -> None:
