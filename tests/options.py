@@ -59,6 +59,7 @@ ALONE = (
     Case("--sh", ("plan", "flannel-vxlan"), ("--sh",)),
     *_common("addresses", "flannel-vxlan", lab=False),
     *_shaping("addresses", "flannel-host-gw"),
+    Case("--explain", ("addresses", "flannel-vxlan"), ("--explain",)),
     *_shaping("addresses", refused=True),
     *_common("ipcalc", "10.0.0.1/8", lab=False),
     Case("--split", ("ipcalc", "10.0.0.1/8"), ("--split", "/10")),
@@ -73,6 +74,7 @@ ALONE = (
 # What a lab of MANY, the only one there is, is needed for. `-l other` is then a lab there is not.
 RUNNING = (
     *_common("addresses", lab=True),
+    Case("--explain", ("addresses",), ("--explain",)),
     *_common("status", lab=True),
     *_common("diff", lab=True),
     *_common("exec", "says", "--", "hostname", lab=True),

@@ -174,11 +174,13 @@ def plan(
 @click.command()
 @topology_argument(required=False)
 @topology_options
+@click.option("--explain", is_flag=True, help="Also the arithmetic, in binary.")
 @common
 @click.pass_obj
-def addresses(app: App, /, topology: str | None, **options: Any) -> None:
+def addresses(app: App, /, topology: str | None, *, explain: bool, **options: Any) -> None:
     """A cluster's address plan and capacities: of a topology, or of the running lab."""
     from netlab.report.tables import addresses_table
+    from netlab.topology import explained
     from netlab.topology.addresses import address_plan
 
     if topology:
@@ -191,6 +193,8 @@ def addresses(app: App, /, topology: str | None, **options: Any) -> None:
         _refuse_shaping()
         layout = lab(app.lab).layout
     document = asdict(address_plan(layout))
+    if explain:
+        document["explained"] = [asdict(step) for step in explained.explain(layout)]
     app.show(document, lambda: addresses_table(document))
 
 
@@ -199,7 +203,11 @@ def _refuse_shaping() -> None:
     context = click.get_current_context()
     for option in context.command.params:
         shapes = isinstance(option, click.Option) and option.expose_value and option.name
-        if shapes and context.get_parameter_source(shapes) is ParameterSource.COMMANDLINE:
+        if (
+            shapes
+            and shapes != "explain"
+            and context.get_parameter_source(shapes) is ParameterSource.COMMANDLINE
+        ):
             raise no_effect(option.opts[-1], "without a topology", "name one")
 
 

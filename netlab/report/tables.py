@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -153,24 +153,53 @@ def addresses_table(plan: AddressPlan | Mapping[str, Any]) -> str:
     """The cluster's address plan; accepts the value or the document of `--json`."""
     document = asdict(plan) if isinstance(plan, AddressPlan) else plan
     known = [
-        ("cluster CIDR", document["cluster_cidr"]),
+        ("nodes' addresses", ", ".join(document["underlay"])),
+        ("pods' (cluster CIDR)", ", ".join(document["cluster_cidrs"])),
         ("node mask", f"/{document['node_mask']}, room for {document['max_nodes']} nodes"),
         ("service CIDR", f"{document['service_cidr']}, {document['service_addresses']} addresses"),
         *_service_bands(document),
         ("NodePorts", document["node_port_range"]),
     ]
-    if "kubelet_max_pods" in document:
-        known.append(("kubelet's limit", f"{document['kubelet_max_pods']} pods per node"))
+    known += [
+        ("kubelet's limit", f"{document['kubelet_max_pods']} pods per node"),
+        ("pods in all", f"{document['usable_pods']} on {count(len(document['nodes']), 'node')}"),
+    ]
+    own = list(dict.fromkeys(name for node in document["nodes"] for name in node["reserved"]))
     nodes = table(
-        ("NODE", "POD CIDR", "GATEWAY", "FIRST POD", "LAST POD", "PODS"),
+        (
+            "NODE",
+            "ADDRESS",
+            "POD CIDR",
+            *_upper(own or ["gateway"]),
+            "FIRST POD",
+            "LAST POD",
+            "PODS",
+        ),
         [
-            tuple(
-                node[key] for key in ("name", "pod_cidr", "gateway", "first", "last", "usable_pods")
+            (
+                node["name"],
+                node["addresses"][0],
+                node["pod_cidr"],
+                *([node["reserved"].get(name, "") for name in own] or [node["gateway"]]),
+                node["first"],
+                node["last"],
+                node["usable_pods"],
             )
             for node in document["nodes"]
         ],
     )
-    return blocks((facts(known), nodes))
+    return blocks((facts(known), nodes, *map(_step, document.get("explained", ()))))
+
+
+def _upper(names: Iterable[str]) -> list[str]:
+    return [name.upper() for name in names]
+
+
+def _step(step: Mapping[str, Any]) -> str:
+    """A step of the arithmetic: what it is about, in words, and in digits."""
+    rows = [(one["address"], one["binary"], one["what"]) for one in step["digits"]]
+    digits = table(("",) * 3, rows).splitlines()[1:]
+    return "\n".join([step["what"], *(f"    {line}" for line in (*step["says"], *digits))])
 
 
 def _service_bands(document: Mapping[str, Any]) -> list[tuple[str, object]]:

@@ -12,15 +12,21 @@ KUBELET_MAX_PODS = 110  # the kubelet's default `maxPods`, whatever the node's C
 
 @dataclass(frozen=True, slots=True)
 class NodeAddresses:
-    """`first` and `last` are the pod addresses at the ends of its IPv4 CIDR, or of its blocks."""
+    """`first` and `last` are the pod addresses at the ends of its IPv4 CIDR, or of its blocks.
+
+    `addresses` are its own on the underlay, one for each family; `reserved` are those of its pod
+    CIDRs that are the node's, by what for (Cilium's `router` and `health`).
+    """
 
     name: str
+    addresses: tuple[str, ...]
     pod_cidr: str
     pod_cidrs: tuple[str, ...]
     gateway: str
     first: str
     last: str
     usable_pods: int
+    reserved: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +44,11 @@ class AddressPlan:
 
     `kubernetes_service_ip` is that of the API server, always the first. An address for a Service
     comes from the dynamic band unless the user names one, best from the static band.
-    `kubelet_max_pods` is the kubelet's own default limit for a node.
+    `kubelet_max_pods` is the kubelet's own default limit for a node; `usable_pods` is how many pods
+    the nodes that are there have addresses for. `underlay` are the networks of nodes' addresses.
     """
 
+    underlay: tuple[str, ...]
     cluster_cidr: str
     cluster_cidrs: tuple[str, ...]
     node_mask: int
@@ -52,6 +60,7 @@ class AddressPlan:
     dynamic_band: Band
     node_port_range: str
     kubelet_max_pods: int
+    usable_pods: int
     nodes: tuple[NodeAddresses, ...]
 
 
@@ -60,14 +69,13 @@ def address_plan(layout: Layout) -> AddressPlan:
     services = layout.service_cidr
     static = static_band_size(services)
     first_port, last_port = layout.node_port_range
+    nodes = tuple(map(_node, layout.nodes))
     return AddressPlan(
+        underlay=tuple(str(one) for subnet in layout.subnets for one in subnet.networks),
         cluster_cidr=str(layout.cluster_cidr),
         cluster_cidrs=tuple(map(str, layout.cluster_cidrs)),
         node_mask=layout.node_mask,
-        max_nodes=min(
-            2 ** (mask - cidr.prefixlen)
-            for mask, cidr in zip(layout.node_masks, layout.cluster_cidrs, strict=True)
-        ),
+        max_nodes=max_nodes(layout),
         service_cidr=str(services),
         service_addresses=services.num_addresses - 2,
         kubernetes_service_ip=str(services[1]),
@@ -75,7 +83,16 @@ def address_plan(layout: Layout) -> AddressPlan:
         dynamic_band=_band(services, 1 + static, services.num_addresses - 2 - static),
         node_port_range=f"{first_port}-{last_port}",
         kubelet_max_pods=KUBELET_MAX_PODS,
-        nodes=tuple(_node(node) for node in layout.nodes),
+        usable_pods=sum(node.usable_pods for node in nodes),
+        nodes=nodes,
+    )
+
+
+def max_nodes(layout: Layout) -> int:
+    """How many nodes the cluster CIDRs have room for; of two families, the narrower's."""
+    return min(
+        1 << (mask - cidr.prefixlen)
+        for mask, cidr in zip(layout.node_masks, layout.cluster_cidrs, strict=True)
     )
 
 
@@ -96,19 +113,21 @@ def _band(services: Network, start: int, size: int) -> Band:
 
 
 def _node(node: NodeSpec) -> NodeAddresses:
-    first, last, usable = _pod_addresses(node)
+    first, last, usable = pod_addresses(node)
     return NodeAddresses(
         name=node.name,
+        addresses=tuple(map(str, node.addresses)),
         pod_cidr=str(node.pod_cidr),
         pod_cidrs=tuple(map(str, node.pod_cidrs)),
         gateway=str(node.gateway),
         first=str(first),
         last=str(last),
         usable_pods=usable,
+        reserved={name: str(ip) for name, ip in node.reserved},
     )
 
 
-def _pod_addresses(node: NodeSpec) -> tuple[Ip, Ip, int]:
+def pod_addresses(node: NodeSpec) -> tuple[Ip, Ip, int]:
     """The ends of what its IPAM gives to pods, of the first family, and how many there are."""
     cidr = node.pod_cidr
     cidrs = node.cidrs_of(cidr.version == 6)

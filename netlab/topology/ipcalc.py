@@ -69,7 +69,7 @@ def calculate(text: str) -> Calculation:
     one = _subnet(network)
     broadcast = network.broadcast_address if network.version == 4 else None
     known = (interface.ip, network.netmask, network.network_address, broadcast)
-    digits = [_binary(int(ip), length, network.max_prefixlen) if ip else None for ip in known]
+    digits = [binary(int(ip), network.max_prefixlen, length) if ip else None for ip in known]
     address, netmask, start, _ = map(str, digits)
     return Calculation(
         address=str(interface.ip),
@@ -143,11 +143,11 @@ def _subnet(network: Network) -> Subnet:
     return Subnet(str(network), str(first), str(last), int(last) - int(first) + 1)
 
 
-def _binary(value: int, length: int, width: int) -> str:
+def binary(value: int, width: int, *cuts: int) -> str:
+    """So many binary digits, dots or colons between groups, a space after each of `cuts` digits."""
     group, mark = (8, ".") if width == 32 else (16, ":")
-    ends = range(group - 1, width - 1, group)
-    marked = [
-        digit + (mark if place in ends else "") for place, digit in enumerate(f"{value:0{width}b}")
-    ]
-    split = "".join(marked[:length]), "".join(marked[length:])
-    return " ".join(part for part in split if part)
+    text = ""
+    for place, digit in enumerate(f"{value:0{width}b}", 1):
+        text += digit + (mark if place % group == 0 and place != width else "")
+        text += " " if place in cuts and place != width else ""
+    return text

@@ -23,6 +23,7 @@ from netlab.report.tables import (
 )
 from netlab.report.text import table
 from netlab.topology.addresses import address_plan
+from netlab.topology.explained import explain
 from netlab.topology.ipcalc import calculate
 from netlab.topology.layout import lay_out
 from tests.unit.plans import plan_of
@@ -311,7 +312,22 @@ def test_addresses_are_shown_from_the_value_or_its_document() -> None:
     plan = address_plan(lay_out(Cluster()))
     text = addresses_table(plan)
     assert text == addresses_table(asdict(plan))
-    assert rows(text)["node-2"][:2] == ["10.244.1.0/24", "10.244.1.1"]
+    assert rows(text)["node-2"][:3] == ["192.168.0.2", "10.244.1.0/24", "10.244.1.1"]
+
+
+def test_the_arithmetic_of_addresses_is_shown() -> None:
+    layout = lay_out(Cluster(cluster_cidr="10.233.64.0/18", service_cidr="10.233.0.0/18"))
+    document = asdict(address_plan(layout))
+    document["explained"] = [asdict(step) for step in explain(layout)]
+    text = addresses_table(document)
+    for line in (
+        "24 - 18 = 6 bits number the nodes: 2^6 = 64 nodes",
+        "10.233.127.0/24  00001010.11101001.01 111111. 00000000  the last",
+        "less the gateway's 10.233.64.1: 253 pods, from 10.233.64.2 to 10.233.64.254",
+        "less the network's 10.233.0.0 and the last, 10.233.63.255: 16382",
+        "32767 - 30000 + 1 = 2768 ports",
+    ):
+        assert f"    {line}\n" in f"{text}\n"
 
 
 def test_status_shows_nodes_pods_services_and_what_is_down() -> None:
