@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ from netlab.running import RED, Lab, Progress
 from netlab.state import Design
 from netlab.status import Health, MachineStatus, Status, WireStatus
 
+PROBING = "probing"  # a file that is locked meanwhile
 LISTEN = 120.0  # seconds until every machine's daemons and containers are ready
 
 
@@ -89,7 +91,15 @@ class SpreadLab(Lab):
     def probe(
         self, progress: Progress | None, *, full: bool = False, sample: int | None = None
     ) -> Report:
-        """As `verify`, for who holds the lab's lock: all listen, then all probe, then all stop."""
+        """As `verify`, for who holds the lab's lock: all listen, then all probe, then all stop.
+
+        Two at once take turns: who listens for the one would be gone for the other.
+        """
+        with (self.folder.folder / PROBING).open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            return self._probe(progress, full, sample)
+
+    def _probe(self, progress: Progress | None, full: bool, sample: int | None) -> Report:
         machines = self.all_machines(progress)
         given = calls.Probing(self.name, full, sample)
         listening = {name: threading.Event() for name in machines}

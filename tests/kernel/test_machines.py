@@ -187,6 +187,17 @@ def test_an_agent_that_is_killed_costs_that_command_alone(netlab: Netlab, machin
         netlab.ok("down")
 
 
+def test_two_verifications_take_turns(netlab: Netlab, machines: Make) -> None:
+    made = machines("vm-1", "vm-2")
+    with untouched(made):
+        up(netlab, made, "flannel-vxlan", "--no-verify")
+        running = [netlab.start("--json", "verify") for _ in range(2)]
+        for process in running:
+            out, err = process.communicate(timeout=120)
+            assert json.loads(out)["ok"], err
+        netlab.ok("down")
+
+
 def test_a_machine_s_share_that_is_killed_leaves_nothing_and_is_built_again(
     netlab: Netlab, machines: Make
 ) -> None:

@@ -26,7 +26,7 @@ from netlab.plan.probing.evidence import NOTHING, NotOnWire, OnWire, Unresolved
 from netlab.probe.engines.capture import Captured
 from netlab.probe.engines.decode import decode
 from netlab.probe.engines.solicitations import solicitations
-from netlab.probe.engines.wire import carrying
+from netlab.probe.engines.wire import carrying, unresolved
 
 A, B, C = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"
 VTEP_A, VTEP_B = "02:00:00:00:01:0a", "02:00:00:00:01:0b"
@@ -326,3 +326,13 @@ def test_frames_are_sorted_by_their_cookie_and_only_requests_count() -> None:
     ]
     assert carrying(frames, {COOKIE: 0, other: 1}) == {0: [*frames[:2], frames[5]], 1: [frames[4]]}
     assert carrying(frames, {}) == {}
+
+
+def test_only_what_was_never_sent_is_sent_again() -> None:
+    away = EchoReply(error="host unreachable (ICMP from 192.168.0.1)")
+    late = EchoReply(error="no reply in 1.0 s")
+    seen = [(PORT_A, WANT_VXLAN)]
+    echoes = [CapturedEcho("node-1", NODE_B, wanted) for wanted in (True, True, True, False, True)]
+    outcomes = [(away, []), (away, seen), (late, []), (away, []), (EchoReply(), seen)]
+    sightings = {number: Sighting(*outcome) for number, outcome in enumerate(outcomes)}
+    assert unresolved(echoes, sightings) == [0]

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from netlab.plan.probing.actions import CapturedEcho, Echo, EchoReply, Sighting
-from netlab.probe.engines import bpf
+from netlab.probe.engines import bpf, icmp4, icmp6
 from netlab.probe.engines.capture import Capture, Captured
 from netlab.probe.engines.decode import decode
 from netlab.probe.engines.flush import Entry, flush
@@ -44,6 +44,7 @@ def send_captured(
     with Capture(underlay, program) as capture:
         probing = _Probing(echoes, capture, underlay, neighbours, common)
         probing.probe(range(len(echoes)))
+        probing.probe(unresolved(echoes, probing.sightings))
         for size in _AT_A_TIME:
             if uncertain := sorted(probing.uncertain):
                 # What the instrument lost is no fault of the network: ask again.
@@ -118,6 +119,21 @@ class _Probing:
         for index, reply in zip(indexes, replies, strict=True):
             seen = [((item.namespace, item.device), decode(item.frame)) for item in found[index]]
             self.sightings[index] = Sighting(reply, seen, asked, lost)
+
+
+def unresolved(echoes: Sequence[CapturedEcho], sightings: Mapping[int, Sighting]) -> list[int]:
+    """The numbers of what was not sent at all, as nobody answered to ARP, which may pass.
+
+    Another verification may have forgotten what was being asked for. Nothing of it was seen, so
+    that it can be sent again.
+    """
+    return [
+        number
+        for number, sighting in sightings.items()
+        if echoes[number].wanted
+        and not sighting.seen
+        and (sighting.reply.error or "").startswith((icmp4.MAY_PASS, icmp6.MAY_PASS))
+    ]
 
 
 def ends(echo: Echo | CapturedEcho) -> tuple[str, str]:
