@@ -50,7 +50,7 @@ def outside(machine: Machine) -> dict[str, Any]:
     lines = machine.run("; ".join(commands)).check().splitlines()
     documents = [json.loads(line) for line in lines if line]
     found: dict[str, Any] = {
-        table: [row for row in rows if row.get("ifname") not in FALLBACK_DEVICES]
+        table: sorted((row for row in rows if row.get("ifname") not in FALLBACK_DEVICES), key=str)
         for table, rows in zip(TABLES, documents, strict=True)
     }
     # How large a tmpfs may be is a share of the memory, which differs by a page from boot to boot.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from netlab.plan.probing.actions import CapturedEcho, Echo, EchoReply, Sighting
@@ -22,6 +23,7 @@ from netlab.probe.engines.solicitations import solicitations
 
 COOKIE = b"netlab"  # a captured echo's payload: this, 2 bytes of the run, 4 of the echo's number
 _AT_A_TIME = (64, 8, 1)  # paths that are sent again, while the capture loses frames
+_AGAIN = 0.05  # seconds between two looks for what has not passed yet
 _ICMP_HEADER = 8
 _ECHO_REQUESTS = (8, 128)  # ICMP, ICMPv6
 
@@ -93,15 +95,38 @@ class _Probing:
         ]
         # A second echo of the same path would be one too many on the underlay.
         replies = send_echoes(sent, waits=(TIMEOUT,), between=self.capture.read, tell=None)
-        frames = [frame for frame in self.capture.drain() if self._counts(frame)]
+        frames = self._awaited(echoes, cookies)
         dropped = self.capture.dropped
         (self.uncertain.update if dropped else self.uncertain.difference_update)(indexes)
         self.dropped += dropped
         self._keep(indexes, replies, cookies, frames, dropped)
         return replies
 
-    def _counts(self, frame: Captured) -> bool:
-        return self.underlay[frame.namespace] in (None, frame.device)
+    def _awaited(self, echoes: Sequence[CapturedEcho], cookies: Sequence[bytes]) -> list[Captured]:
+        """What was captured; waits for that of which no reply tells that it passed.
+
+        On a busy machine it may be yet to.
+        """
+        unanswered = [
+            (echo, key) for echo, key in zip(echoes, cookies, strict=True) if not echo.wanted
+        ]
+        silent = [cookie for echo, cookie in unanswered if not echo.unresolved]
+        asked_for = {hop[2] for echo, _ in unanswered for hop in echo.unresolved}
+        frames = self._drained()
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline and (
+            unseen(silent, frames) or asked_for - {one.target for one in solicitations(frames)}
+        ):
+            time.sleep(_AGAIN)
+            frames += self._drained()
+        return frames
+
+    def _drained(self) -> list[Captured]:
+        return [
+            frame
+            for frame in self.capture.drain()
+            if self.underlay[frame.namespace] in (None, frame.device)
+        ]
 
     def _keep(
         self,
@@ -119,6 +144,11 @@ class _Probing:
         for index, reply in zip(indexes, replies, strict=True):
             seen = [((item.namespace, item.device), decode(item.frame)) for item in found[index]]
             self.sightings[index] = Sighting(reply, seen, asked, lost)
+
+
+def unseen(cookies: Iterable[bytes], frames: Sequence[Captured]) -> list[bytes]:
+    """The cookies that no frame has."""
+    return [cookie for cookie in cookies if not any(cookie in item.frame for item in frames)]
 
 
 def unresolved(echoes: Sequence[CapturedEcho], sightings: Mapping[int, Sighting]) -> list[int]:
