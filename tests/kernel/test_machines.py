@@ -283,6 +283,11 @@ def test_interfaces_are_up_for_as_long_as_a_lab_is_on_them(netlab: Netlab, machi
     made = machines("vm-1", "vm-2")
     for name in made.names:
         made.ip(name, "link", "set", "eth1", "down")
+    # As one that was never up.
+    qdisc = "tc qdisc add dev eth1 root handle 1: pfifo; tc qdisc del dev eth1 root"
+    subprocess.run(["ip", "netns", "exec", "vm-2", "sh", "-ec", qdisc], check=True)
+    assert "qdisc noop" in made.ip("vm-2", "link", "show", "eth1")
+    assert "qdisc noqueue" in made.ip("vm-1", "link", "show", "eth1")
     with untouched(made):
         on = ("--inventory", str(made.inventory))
         assert netlab.ok("plan", "flannel-host-gw", *on)["wire"]["kind"] == "macvlan"
