@@ -152,13 +152,13 @@ def test_a_tethered_command_has_its_exit_code(script: str, code: int) -> None:
 
 
 def test_a_tethered_command_ends_when_nobody_takes_what_it_prints(tmp_path: Path) -> None:
-    script = "trap 'echo > hung-up; exit' HUP; echo ready; sleep 60 & wait"
+    script = "trap 'echo > hung-up; exit 5' HUP; echo ready; sleep 60 & wait"
     command = [sys.executable, "-I", "-S", tethered.__file__, "sh", "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path) as process:
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
         process.stdout.close()
-        assert process.wait(10) == 0
+        assert process.wait(10) == 5
     assert (tmp_path / "hung-up").exists()
 
 
