@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -190,7 +190,7 @@ def addresses(app: App, /, topology: str | None, *, explain: bool, **options: An
     else:
         from netlab.api import lab
 
-        _refuse_shaping()
+        _refuse_shaping(options)
         layout = lab(app.lab).layout
     document = asdict(address_plan(layout))
     if explain:
@@ -198,16 +198,12 @@ def addresses(app: App, /, topology: str | None, *, explain: bool, **options: An
     app.show(document, lambda: addresses_table(document))
 
 
-def _refuse_shaping() -> None:
-    """What shapes a topology has no effect on a lab that runs."""
+def _refuse_shaping(options: Collection[str]) -> None:
+    """What shapes a topology has no effect on a lab that runs. `options` are the names of those."""
     context = click.get_current_context()
     for option in context.command.params:
-        shapes = isinstance(option, click.Option) and option.expose_value and option.name
-        if (
-            shapes
-            and shapes != "explain"
-            and context.get_parameter_source(shapes) is ParameterSource.COMMANDLINE
-        ):
+        given = option.name in options and context.get_parameter_source(option.name)
+        if given is ParameterSource.COMMANDLINE:
             raise no_effect(option.opts[-1], "without a topology", "name one")
 
 

@@ -51,12 +51,14 @@ def bring_up(given: Interface, tell: Tell) -> None:
         mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         mark.write_text(state.qdisc)
         _set(device, state.number, up=True)
+        state = _state(device)
     deadline = time.monotonic() + CARRIER
-    while not _state(device).carrier:
+    while not state.carrier:
         if time.monotonic() > deadline:
             bring_down(Unused(), tell)
             raise Unmet(f"The interface {device} has no carrier", "connect it")
         time.sleep(0.02)
+        state = _state(device)
 
 
 def bring_down(given: Unused, tell: Tell) -> None:

@@ -5,7 +5,7 @@ a neighbour table; permanent ones do neither. They are told from all others by t
 
 Each pair leaves six entries in the nodes' tables of connections, four of them of the overlay's UDP,
 for half a minute: millions, among which every packet is searched. So nodes forget a connection that
-nobody answered, and one of ICMP, after a second (1,000 pods: 22 s and not 26 to 35).
+nobody answered, and one of ICMP, after a second (1,000 pods: 20 s and not 26 to 35).
 
 Who holds something has a file of the sandbox locked, in which stands what the settings were: with
 the process the lock goes, the rest stays, and the next command puts it back.

@@ -75,7 +75,10 @@ def address_plan(layout: Layout) -> AddressPlan:
         cluster_cidr=str(layout.cluster_cidr),
         cluster_cidrs=tuple(map(str, layout.cluster_cidrs)),
         node_mask=layout.node_mask,
-        max_nodes=max_nodes(layout),
+        max_nodes=min(
+            2 ** (mask - cidr.prefixlen)
+            for mask, cidr in zip(layout.node_masks, layout.cluster_cidrs, strict=True)
+        ),
         service_cidr=str(services),
         service_addresses=services.num_addresses - 2,
         kubernetes_service_ip=str(services[1]),
@@ -85,14 +88,6 @@ def address_plan(layout: Layout) -> AddressPlan:
         kubelet_max_pods=KUBELET_MAX_PODS,
         usable_pods=sum(node.usable_pods for node in nodes),
         nodes=nodes,
-    )
-
-
-def max_nodes(layout: Layout) -> int:
-    """How many nodes the cluster CIDRs have room for; of two families, the narrower's."""
-    return min(
-        1 << (mask - cidr.prefixlen)
-        for mask, cidr in zip(layout.node_masks, layout.cluster_cidrs, strict=True)
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from netlab.topology.addresses import pod_addresses, static_band_size
 from netlab.topology.ipcalc import binary
-from netlab.topology.resolved import Layout, Network, NodeSpec
+from netlab.topology.resolved import Ip, Layout, Network, NodeSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ def _pods(node: NodeSpec) -> Iterator[Step]:
     """How many pods a node's CIDR holds; of its first family, as the table tells them."""
     cidr = node.pod_cidr
     first, last, usable = pod_addresses(node)
-    bits = cidr.max_prefixlen - cidr.prefixlen
     width = cidr.max_prefixlen
+    bits = width - cidr.prefixlen
     lines = [f"{width} - {cidr.prefixlen} = {bits} bits number addresses: 2^{bits} = {2**bits}"]
     own = [(name, ip) for name, ip in node.reserved if ip in cidr]
     if node.gateway not in cidr:
@@ -85,10 +85,7 @@ def _pods(node: NodeSpec) -> Iterator[Step]:
     yield Step(
         f"The pod CIDR {cidr} of {node.name}",
         tuple(lines),
-        tuple(
-            Digits(str(ip), binary(int(ip), width, cidr.prefixlen), what)
-            for ip, what in ((first, "the first pod"), (last, "the last"))
-        ),
+        _ends(cidr, (first, "the first pod"), (last, "the last")),
     )
 
 
@@ -107,16 +104,21 @@ def _services(layout: Layout) -> Iterator[Step]:
             if static
             else f"no band for those who name one: {size} addresses are 16 or fewer",
         ),
-        tuple(
-            Digits(str(ip), binary(int(ip), width, cidr.prefixlen), what)
-            for ip, what in ((cidr[1], "the API server's"), (cidr[-2], "the last"))
-        ),
+        _ends(cidr, (cidr[1], "the API server's"), (cidr[-2], "the last")),
     )
 
 
 def _ports(layout: Layout) -> Iterator[Step]:
     first, last = layout.node_port_range
     yield Step("The NodePorts", (f"{last} - {first} + 1 = {last - first + 1} ports",))
+
+
+def _ends(cidr: Network, *ends: tuple[Ip, str]) -> tuple[Digits, ...]:
+    """Addresses of a CIDR, each with what it is."""
+    return tuple(
+        Digits(str(ip), binary(int(ip), cidr.max_prefixlen, cidr.prefixlen), what)
+        for ip, what in ends
+    )
 
 
 def _binary(network: Network, *cuts: int) -> str:

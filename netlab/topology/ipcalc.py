@@ -6,19 +6,12 @@ Of both families. Besides, a network in subnets, and whether something is inside
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import (
-    IPv4Interface,
-    IPv4Network,
-    IPv6Interface,
-    IPv6Network,
-    ip_interface,
-    ip_network,
-)
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 
 from netlab.errors import BadInput, shown
+from netlab.topology.resolved import Ip, Network
 
 MOST = 65536  # subnets that are listed
-Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +61,20 @@ def calculate(text: str) -> Calculation:
     network, length = interface.network, interface.network.prefixlen
     one = _subnet(network)
     broadcast = network.broadcast_address if network.version == 4 else None
-    known = (interface.ip, network.netmask, network.network_address, broadcast)
-    digits = [binary(int(ip), network.max_prefixlen, length) if ip else None for ip in known]
-    address, netmask, start, _ = map(str, digits)
+
+    def digits(ip: Ip) -> str:
+        return binary(int(ip), network.max_prefixlen, length)
+
     return Calculation(
         address=str(interface.ip),
         prefix_length=length,
         netmask=str(network.netmask),
-        binary=Split(address, netmask, start, digits[3]),
+        binary=Split(
+            digits(interface.ip),
+            digits(network.netmask),
+            digits(network.network_address),
+            digits(broadcast) if broadcast else None,
+        ),
         network=str(network.network_address),
         broadcast=str(broadcast) if broadcast else None,
         first=one.first,

@@ -110,12 +110,15 @@ class _Probing:
         unanswered = [
             (echo, key) for echo, key in zip(echoes, cookies, strict=True) if not echo.wanted
         ]
-        silent = [cookie for echo, cookie in unanswered if not echo.unresolved]
+        silent = {
+            key: number for number, (echo, key) in enumerate(unanswered) if not echo.unresolved
+        }
         asked_for = {hop[2] for echo, _ in unanswered for hop in echo.unresolved}
         frames = self._drained()
         deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline and (
-            unseen(silent, frames) or asked_for - {one.target for one in solicitations(frames)}
+            not all(carrying(frames, silent).values())
+            or (asked_for and asked_for - {one.target for one in solicitations(frames)})
         ):
             time.sleep(_AGAIN)
             frames += self._drained()
@@ -144,11 +147,6 @@ class _Probing:
         for index, reply in zip(indexes, replies, strict=True):
             seen = [((item.namespace, item.device), decode(item.frame)) for item in found[index]]
             self.sightings[index] = Sighting(reply, seen, asked, lost)
-
-
-def unseen(cookies: Iterable[bytes], frames: Sequence[Captured]) -> list[bytes]:
-    """The cookies that no frame has."""
-    return [cookie for cookie in cookies if not any(cookie in item.frame for item in frames)]
 
 
 def unresolved(echoes: Sequence[CapturedEcho], sightings: Mapping[int, Sighting]) -> list[int]:
