@@ -23,7 +23,7 @@ from netlab.topology.model import Cluster, Container, HostAlias, Node, Pod, Read
 
 if TYPE_CHECKING:
     from netlab.api import lab, labs, up
-    from netlab.dataplane import flannel
+    from netlab.dataplane import calico, flannel
     from netlab.plan.dataplane import Dataplane
     from netlab.running import Lab
 
@@ -40,6 +40,7 @@ __all__ = [
     "Pod",
     "Ready",
     "Unmet",
+    "calico",
     "flannel",
     "lab",
     "labs",
@@ -50,6 +51,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "Dataplane": "netlab.plan.dataplane:Dataplane",
     "Lab": "netlab.running:Lab",
+    "calico": "netlab.dataplane.calico",
     "flannel": "netlab.dataplane.flannel",
     "lab": "netlab.api:lab",
     "labs": "netlab.api:labs",

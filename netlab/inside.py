@@ -116,6 +116,7 @@ def verify(
             progress=lambda words: tell(f"probing: {words}", 0, 0),
             spread=share.spread if share else None,
             machine=share.machine if share else "",
+            ask=engine.containers.ask,
         ),
     )
     return replace(report, checks=(*map(_late, late), *report.checks))

@@ -18,7 +18,7 @@ CONNECTED_IPV6_METRIC = 256
 # What `ip` prints for the origin of a route (linux/rtnetlink.h, iproute2's rt_protos).
 PROTOCOLS = {
     0: "unspec", 1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 11: "zebra",
-    12: "bird", 16: "dhcp", 18: "keepalived", 42: "babel", 80: "cilium", 186: "bgp", 188: "ospf",
+    12: "bird", 16: "dhcp", 18: "keepalived", 42: "babel", 186: "bgp", 188: "ospf",
 }  # fmt: skip
 SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
 

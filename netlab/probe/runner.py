@@ -11,6 +11,8 @@ from netlab.plan.probing.actions import (
     Call,
     CapturedEcho,
     ColdEcho,
+    DaemonQuery,
+    DaemonWords,
     Echo,
     GsoPacket,
     HairpinFrame,
@@ -36,6 +38,12 @@ from netlab.probe.engines.requests import send_requests
 from netlab.probe.engines.wire import ends, send_captured
 
 Progress = Callable[[str], None]
+Ask = Callable[[str, str, Sequence[str]], DaemonWords]
+
+
+def nobody(namespace: str, daemon: str, command: Sequence[str]) -> DaemonWords:
+    """For who has no daemons at hand."""
+    return DaemonWords(error=f"the {daemon} of {namespace} cannot be asked")
 
 
 @dataclass(slots=True)
@@ -46,6 +54,7 @@ class Runner:
     neighbours: Neighbours
     containers: ContainerNamespaces
     progress: Progress
+    ask: Ask = nobody
     batches: dict[type, list[Any]] = field(init=False, default_factory=dict)
 
     def run(self, probes: Sequence[Probe[Any]]) -> list[Check]:
@@ -114,6 +123,9 @@ class Runner:
     def _inspections(self, actions: list[Inspection]) -> list[Any]:
         return list(inspect(actions, self.containers))
 
+    def _queries(self, queries: list[DaemonQuery]) -> list[Any]:
+        return [self.ask(one.namespace, one.daemon, one.command) for one in queries]
+
 
 Engine = Callable[[Runner, list[Any]], list[Any]]
 # In this order: the echoes teach switches and hosts the MACs that the captures rely on.
@@ -128,6 +140,7 @@ _ENGINES: tuple[tuple[type, str, Engine], ...] = (
     (Call, "calls", Runner._calls),
     (Request, "requests", Runner._requests),
     (Inspection, "containers", Runner._inspections),
+    (DaemonQuery, "daemons", Runner._queries),
 )
 
 

@@ -26,7 +26,7 @@ from netlab.probe.engines.neighbours import Neighbours
 from netlab.probe.engines.sockets import await_closing
 from netlab.probe.mesh import mesh, too_many
 from netlab.probe.result import Report
-from netlab.probe.runner import Progress, Runner
+from netlab.probe.runner import Ask, Progress, Runner, nobody
 from netlab.probe.scenarios import registry
 from netlab.probe.state import Compared, state
 from netlab.topology.resolved import Layout
@@ -46,6 +46,7 @@ def verify(
     progress: Progress | None = None,
     spread: Spread | None = None,
     machine: str = "",
+    ask: Ask = nobody,
 ) -> Report:
     """Probe every expectation. Never raises for what the lab lacks: that is a failed check.
 
@@ -55,7 +56,8 @@ def verify(
     `containers` has, for each (pod, container) that runs, the inodes of its `net`, `pid`, `mnt`
     and `uts` namespaces. `drift` compares the kernel with the plan, all settings of pods too where
     it is told so: that is if checks fail while nothing else differs; what it says without may have
-    been looked at since the start. `progress` is told, in a few words, what is probed next.
+    been looked at since the start. `ask` runs a command that asks a daemon. `progress` is told, in
+    a few words, what is probed next.
     """
     began = time.monotonic()
     tell = progress or (lambda words: None)
@@ -65,7 +67,7 @@ def verify(
     neighbours = Neighbours(lab, tell)
     probes, skipped = questions(lab, dataplane, sample)
     own = {number: one for number, one in enumerate(probes, 1) if _is_ours(lab, one)}
-    checks = Runner(lab, neighbours, containers, tell).run(list(own.values()))
+    checks = Runner(lab, neighbours, containers, tell, ask).run(list(own.values()))
     compared = _compare(drift, tell, all_settings=False)
     if whole:
         tell("all pairs of pods")

@@ -8,12 +8,13 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 from netlab.errors import NetlabError, Unmet, shown
-from netlab.kernel import limits
+from netlab.kernel import limits, namespaces
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import ready
 from netlab.kernel.processes.containers import Containers, Known
-from netlab.kernel.processes.daemons import Daemons, State
+from netlab.kernel.processes.daemons import Daemons, State, filled, program_path
 from netlab.plan import etc
+from netlab.plan.probing.actions import DaemonWords
 from netlab.plan.processes import Container, Daemon
 from netlab.plan.types import Plan
 
@@ -107,6 +108,12 @@ class Processes:
         """What the supervisor knows of each daemon, by namespace and name."""
         return self._daemons.states()
 
+    def ask(self, namespace: str, daemon: str, command: Sequence[str]) -> DaemonWords:
+        """Run a command that asks a daemon; what it prints."""
+        folder = self._folder.daemon(namespace, daemon)
+        with namespaces.inside(namespace):
+            return ready.asked([filled(word, folder) for word in command], folder)
+
     def unready(self, namespace: str, process: Process) -> str:
         """What a process that works still lacks to be ready, in words; empty when it is ready."""
         if process.ready is None:
@@ -136,7 +143,7 @@ def preflight(plan: Plan) -> None:
             if "{folder}" not in program:
                 words.setdefault(program, "install it or name another")
             for name, remedy in words.items():
-                if not shutil.which(name):
+                if not shutil.which(name, path=program_path()):
                     raise Unmet(
                         f"The program {shown(name)} of daemon {daemon.name} in {space.name} is "
                         "not on this machine",

@@ -187,9 +187,15 @@ def _start_supervisor() -> socket.socket | None:
         stdout=subprocess.DEVNULL,  # which it would otherwise keep open for whoever waits there
         stderr=subprocess.DEVNULL,
         cwd="/",
+        env=os.environ | {"PATH": program_path()},
         check=False,
     )
     return _connect()
+
+
+def program_path() -> str:
+    """Where daemons' programs are looked for: on PATH, then where bootstrap unpacks Debian's."""
+    return os.pathsep.join((os.environ.get("PATH", os.defpath), f"{sys.prefix}/debian/usr/sbin"))
 
 
 def filled(text: str, folder: Path) -> str:

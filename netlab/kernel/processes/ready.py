@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
@@ -10,8 +11,9 @@ from sys import byteorder
 
 from netlab.kernel import enter, namespaces
 from netlab.kernel.processes.containers import Known
-from netlab.kernel.processes.daemons import filled, inside
+from netlab.kernel.processes.daemons import filled, inside, program_path
 from netlab.plan import etc
+from netlab.plan.probing.actions import DaemonWords
 from netlab.plan.processes import Ready
 
 _LISTENING = "0A"  # TCP_LISTEN, as /proc/net/tcp shows it
@@ -85,17 +87,25 @@ def _refusal(container: Known, command: tuple[str, ...]) -> str:
 
 def _failure(command: list[str], folder: Path) -> str:
     """Run a command in the current network namespace; what went wrong, in words."""
+    return asked(command, folder).error or ""
+
+
+def asked(command: list[str], folder: Path) -> DaemonWords:
+    """Run a command in the current network namespace; what it prints, or what went wrong."""
     try:
         done = subprocess.run(
             command,
             cwd=folder,
+            env=os.environ | {"PATH": program_path()},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=_COMMAND_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        return f"`{' '.join(command)}` does not end"
+        return DaemonWords(error=f"`{' '.join(command)}` does not end")
     except OSError as error:
-        return f"`{' '.join(command)}` cannot be run ({error.strerror})"
-    return f"`{' '.join(command)}` ends with {done.returncode}" if done.returncode else ""
+        return DaemonWords(error=f"`{' '.join(command)}` cannot be run ({error.strerror})")
+    if done.returncode:
+        return DaemonWords(error=f"`{' '.join(command)}` ends with {done.returncode}")
+    return DaemonWords(done.stdout.decode(errors="replace"))

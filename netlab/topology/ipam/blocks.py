@@ -19,23 +19,29 @@ class Blocks:
     `sizes` are the prefix lengths of a block of either family, Calico's defaults. Every address of
     a block is a pod's, the first and the last too. The gateway is no address of the pool: the node
     answers ARP for 169.254.1.1, or neighbour discovery for the veth's fe80::ecee:eeff:feee:eeee.
+    With a `tunnel` the first address is that of the node's tunnel device, which calico-node takes
+    before there are pods (node/pkg/allocateip).
     """
 
     sizes: tuple[int, int] = (26, 122)
+    tunnel: bool = False
 
     def assign(self, pool: Pool, wishes: Sequence[Wish]) -> list[Lease]:
         ipv6 = pool.network.version == 6
         size = max(self.sizes[ipv6], pool.network.prefixlen)
         each = 2 ** (pool.network.max_prefixlen - size)  # addresses of a block
-        counts = [max(-(-wish.pods // each), 1) for wish in wishes]
+        own_use = int(self.tunnel)
+        counts = [max(-(-(wish.pods + own_use) // each), 1) for wish in wishes]
         self._check(pool, wishes, size, sum(counts))
         blocks: Iterator[Network] = iter(pool.network.subnets(new_prefix=size))
         gateway = ip_address("fe80::ecee:eeff:feee:eeee" if ipv6 else "169.254.1.1")
         leases = []
         for wish, count in zip(wishes, counts, strict=True):
             own = tuple(itertools.islice(blocks, count))
-            pods = tuple(own[slot // each][slot % each] for slot in range(wish.pods))
-            leases.append(Lease(own, gateway, pods))
+            taken = range(wish.pods + own_use)
+            given = tuple(own[slot // each][slot % each] for slot in taken)
+            reserved = (("tunnel", given[0]),) if self.tunnel else ()
+            leases.append(Lease(own, gateway, given[own_use:], reserved))
         return leases
 
     def _check(self, pool: Pool, wishes: Sequence[Wish], size: int, count: int) -> None:
