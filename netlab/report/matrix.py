@@ -36,7 +36,7 @@ def _evidence(report: Report, style: bool) -> str:
     classes: dict[tuple[str, str], list[Check]] = {}
     for check in report.checks:
         # Between nodes packets are captured; that they also call each other is in the matrix.
-        if check.kind in _EVIDENCE and (check.kind, check.protocol) not in _IN_MATRIX:
+        if _is_evidence(check):
             classes.setdefault((check.kind, _class(check, report)), []).append(check)
     lines = []
     for (kind, name), checks in classes.items():
@@ -47,6 +47,13 @@ def _evidence(report: Report, style: bool) -> str:
         if example.evidence and example.evidence != example.expected:
             lines.append(f"    {example.source} > {example.target}: {example.evidence}")
     return section("Evidence", "\n".join(lines), style=style) if lines else ""
+
+
+def _is_evidence(check: Check) -> bool:
+    """Of the state that which a daemon told, as its BGP sessions: of the rest only failures."""
+    if check.kind == "state":
+        return bool(check.protocol)
+    return check.kind in _EVIDENCE and (check.kind, check.protocol) not in _IN_MATRIX
 
 
 def _skipped(report: Report, style: bool) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from netlab.dataplane.flannel.base import Flannel
 from netlab.dataplane.flannel.host_gw import HostGw
+from netlab.dataplane.flannel.udp import Udp
 from netlab.dataplane.flannel.vxlan import Vxlan
 
-__all__ = ["Flannel", "HostGw", "Vxlan"]
+__all__ = ["Flannel", "HostGw", "Udp", "Vxlan"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import shutil
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from netlab.errors import NetlabError, Unmet, shown
 from netlab.kernel import limits, namespaces
 from netlab.kernel.lab import LabFolder
+from netlab.kernel.private import contents
 from netlab.kernel.processes import ready
 from netlab.kernel.processes.containers import Containers, Known
 from netlab.kernel.processes.daemons import Daemons, State, filled, program_path
@@ -107,6 +109,14 @@ class Processes:
     def states(self) -> Mapping[tuple[str, str], State]:
         """What the supervisor knows of each daemon, by namespace and name."""
         return self._daemons.states()
+
+    def last_words(self, namespace: str, process: Process) -> str:
+        """The last line that a process printed itself, for who asks why it does not run."""
+        with contextlib.suppress(OSError, ValueError):
+            lines = contents(self._folder.log(namespace, process.name)).decode(errors="replace")
+            own = [line for line in lines.splitlines() if line and not line.startswith("netlab: ")]
+            return own[-1] if own else ""
+        return ""
 
     def ask(self, namespace: str, daemon: str, command: Sequence[str]) -> DaemonWords:
         """Run a command that asks a daemon; what it prints."""

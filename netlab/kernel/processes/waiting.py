@@ -71,7 +71,8 @@ def wait(plan: Plan, processes: Processes, missing: Callable[[], Iterable[Item]]
 def _lacks(name: str, process: Process, processes: Processes, missing: Iterable[Item]) -> str:
     """What a process still lacks, in words; empty when it has done all that is waited for."""
     if process not in processes.running(name):
-        return NOT_THERE
+        words = processes.last_words(name, process) if isinstance(process, Daemon) else ""
+        return f"{NOT_THERE}{f', its last words were: {words}' if words else ''}"
     if unready := processes.unready(name, process):
         return unready
     whose = name, process.name

@@ -1,0 +1,84 @@
+"""Flannel's UDP backend (flannel pkg/backend/udp): a program of each node carries the packets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from netlab.daemons import source
+from netlab.dataplane.flannel.base import Flannel
+from netlab.plan import headers
+from netlab.plan.dataplane import POD_TTL
+from netlab.plan.headers import Stack
+from netlab.plan.links import Tun
+from netlab.plan.processes import Daemon, File, Ready
+from netlab.plan.routing import Address, route
+from netlab.plan.types import Object
+from netlab.topology.resolved import Layout, NodeSpec
+
+DEVICE = "flannel0"
+OVERHEAD = 28  # bytes: IPv4 20, UDP 8; the packet has no header of its own
+PROGRAM = "udp_proxy"
+
+
+@dataclass(frozen=True, slots=True)
+class Udp(Flannel):
+    """All nodes use one `port`: a lease does not tell another's.
+
+    The whole cluster network is routed into the TUN device; the node's own part of it is more
+    specific. The program takes one from the TTL on either side, so that a reply of a pod on another
+    node arrives with 60.
+    """
+
+    name: ClassVar[str] = "flannel-udp"
+    summary: ClassVar[str] = "packets in UDP by a program of each node, port 8285"
+    requires: ClassVar[tuple[str, ...]] = ("tun",)
+    dual_stack: ClassVar[bool] = False
+
+    port: int = 8285
+
+    def validate(self, layout: Layout) -> Iterator[str]:
+        yield from Flannel.validate(self, layout)
+        if not 1 <= self.port <= 65535:
+            yield f"The UDP port {self.port} must lie between 1 and 65535."
+
+    def pod_mtu(self, layout: Layout, node: NodeSpec | None = None) -> int:
+        return self.outer_mtu(layout, node) - OVERHEAD
+
+    def devices(self, layout: Layout, node: NodeSpec, ipv6: bool) -> Iterator[Object]:
+        """The device's address is the pod network's .0, and nobody's; the program that reads it."""
+        mtu, tunnel = self.pod_mtu(layout, node), str(node.pod_cidr[0])
+        yield Tun(name=DEVICE, mtu=mtu)
+        yield Address(DEVICE, f"{tunnel}/32")
+        yield route(str(layout.cluster_cidr), DEVICE)
+        config = {
+            "device": DEVICE,
+            "mtu": mtu,
+            "address": str(node.address),
+            "port": self.port,
+            "tunnel": tunnel,
+            "routes": [(str(other.pod_cidr), str(other.address)) for other in layout.others(node)],
+        }
+        yield Daemon(
+            name="flanneld",
+            command=("python3", "{folder}/udp_proxy.py", "{folder}/config.json"),
+            files=(
+                File("udp_proxy.py", source(PROGRAM)),
+                File("config.json", json.dumps(config, indent=2) + "\n"),
+            ),
+            ready=Ready(udp=self.port),
+        )
+
+    def remote(
+        self, layout: Layout, node: NodeSpec, other: NodeSpec, ipv6: bool
+    ) -> Iterator[Object]:
+        """Nothing of the kernel's: the program knows where other nodes are."""
+        return iter(())
+
+    def headers(self, layout: Layout, source: NodeSpec, target: NodeSpec, ipv6: bool) -> Stack:
+        return headers.ip(str(source.address), str(target.address)) / headers.Udp(self.port)
+
+    def wire_ttl(self, layout: Layout, source: NodeSpec, target: NodeSpec) -> int:
+        return POD_TTL - 1
