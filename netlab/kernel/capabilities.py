@@ -17,7 +17,6 @@ from netlab.errors import Unmet
 from netlab.kernel import limits, sandbox
 from netlab.kernel import syscalls as sys_
 from netlab.kernel.rulesets import RulesetError, ipset, iptables, nft
-from netlab.kernel.sandbox import rootless
 from netlab.plan.rulesets import Ipset, IptablesChain, IptablesTable
 from netlab.plan.rulesets.iptables import Backend
 
@@ -99,10 +98,9 @@ def _in_child(names: list[str]) -> tuple[set[str], str]:
         found: list[str] = []
         problem = ""
         try:
-            user = sys_.CLONE_NEWUSER if rootless() else 0
             # The mount namespace shows whether the rights are real: a restricted user namespace
             # may be made, but allows nothing in it.
-            sys_.unshare(user | sys_.CLONE_NEWNET | sys_.CLONE_NEWNS)
+            sandbox.unshare(sys_.CLONE_NEWNET | sys_.CLONE_NEWNS)
             sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
             found.append(SANDBOX)
             found += [name for name in names if name != SANDBOX and _works(name)]

@@ -150,7 +150,7 @@ def _become_keeper(state: Path, gate: int, report: int) -> NoReturn:
     """In a forked process: make the namespaces, fork process 1 and have it become the keeper."""
     try:
         os.setsid()
-        _unshare()
+        unshare(_NAMESPACES)
         pid = os.fork()
         if pid:
             os.write(report, f"{pid}\n".encode())
@@ -170,12 +170,13 @@ def _become_keeper(state: Path, gate: int, report: int) -> NoReturn:
         os._exit(1)
 
 
-def _unshare() -> None:
+def unshare(namespaces: int) -> None:
+    """Step into new namespaces; a user who is not root is root in one of users first."""
     if not rootless():
-        sys_.unshare(_NAMESPACES)
+        sys_.unshare(namespaces)
         return
     uid, gid = os.geteuid(), os.getegid()
-    sys_.unshare(sys_.CLONE_NEWUSER | _NAMESPACES)
+    sys_.unshare(sys_.CLONE_NEWUSER | namespaces)
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
     Path("/proc/self/gid_map").write_text(f"0 {gid} 1")

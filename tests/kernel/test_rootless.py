@@ -76,14 +76,19 @@ def test_a_user_gets_a_verified_lab(user: User, topology: str) -> None:
 
 
 def test_a_user_has_every_command(user: User) -> None:
-    assert user.ok("doctor")["rootless"]
+    done = user.run("--json", "doctor")
+    found = json.loads(done.stdout)
+    assert found["rootless"]
+    assert done.returncode == (0 if found["ok"] else 3)
+    lacking = {need for entry in found["dataplanes"] for need in entry["missing"]}
+    assert lacking <= {"tun"}, "a user has what root has, but for a device file that root may close"
     user.ok("up", "flannel-vxlan")
     assert user.ok("status")["state"] == "running"
     assert user.ok("exec", "pod-1-1", "--", "hostname")["stdout"] == "pod-1-1\n"
     user.ok("exec", "node-1", "--", "ip", "route", "del", "10.244.1.0/24")
-    found = user.run("--json", "diff")
-    assert found.returncode == 1
-    assert "route 10.244.1.0/24" in found.stdout
+    drift = user.run("--json", "diff")
+    assert drift.returncode == 1
+    assert "route 10.244.1.0/24" in drift.stdout
     assert user.run("verify").returncode == 1
     assert user.ok("up", "flannel-vxlan")["changes"] == 1
     assert user.ok("verify")["ok"]
