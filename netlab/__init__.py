@@ -23,7 +23,7 @@ from netlab.topology.model import Cluster, Container, HostAlias, Node, Pod, Read
 
 if TYPE_CHECKING:
     from netlab.api import lab, labs, up
-    from netlab.dataplane import calico, flannel
+    from netlab.dataplane import calico, cilium, flannel
     from netlab.plan.dataplane import Dataplane
     from netlab.running import Lab
 
@@ -41,6 +41,7 @@ __all__ = [
     "Ready",
     "Unmet",
     "calico",
+    "cilium",
     "flannel",
     "lab",
     "labs",
@@ -52,6 +53,7 @@ _LAZY = {
     "Dataplane": "netlab.plan.dataplane:Dataplane",
     "Lab": "netlab.running:Lab",
     "calico": "netlab.dataplane.calico",
+    "cilium": "netlab.dataplane.cilium",
     "flannel": "netlab.dataplane.flannel",
     "lab": "netlab.api:lab",
     "labs": "netlab.api:labs",

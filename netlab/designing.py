@@ -34,7 +34,7 @@ def design(
         loaded = load_topology(name, settings=settings)
 
     def work() -> Design:
-        layout = lay_out(loaded.cluster, loaded.dataplane.ipam, force=force)
+        layout = lay_out(loaded.cluster, loaded.dataplane.allocator(), force=force)
         plan = compile_plan(loaded.name, layout, loaded.dataplane, force=force)
         return Design(layout, loaded.dataplane, plan)
 

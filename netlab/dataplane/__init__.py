@@ -152,7 +152,7 @@ def needs(kind: type[Dataplane]) -> tuple[str, ...]:
     """The features of the kernel that a small cluster takes on it, with its default options."""
     try:
         dataplane = kind()
-        layout = lay_out(Cluster(nodes=2, pods_per_node=1), dataplane.ipam)
+        layout = lay_out(Cluster(nodes=2, pods_per_node=1), dataplane.allocator())
         return compile_plan(kind.name, layout, dataplane, force=True).requires
     except Exception:  # a stranger's, or one that has no defaults
         return kind.requires

@@ -46,6 +46,10 @@ class Dataplane:
         """A sentence for each thing that cannot work on this cluster; the first is the error."""
         return iter(())
 
+    def allocator(self) -> Ipam:
+        """Where pods' addresses come from: `ipam`, or what the options make of it."""
+        return self.ipam
+
     def attach(self, layout: Layout, node: NodeSpec) -> Attach:
         """The way in which the node's pods are attached."""
         raise NotImplementedError

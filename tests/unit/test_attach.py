@@ -96,7 +96,7 @@ def test_cilium_s_way_is_a_host_route_and_the_router_s_address() -> None:
         route(f"{router}/32", "eth0"),
         route("0.0.0.0/0", "eth0", router, mtu=1450),
     ]
-    assert route(told.addresses[0], port, protocol="kernel") in node.routes
+    assert route(told.addresses[0], port, protocol="kernel", source=router) in node.routes
     assert Sysctl(f"net/ipv4/conf/{port}/rp_filter", "0") in node.sysctls
     assert (told.wiring, told.bridge, told.mtu) == ("lxc", None, 1450)
     assert told.gateway_mac == node.link(port).mac

@@ -2,7 +2,8 @@
 
 A /32 in the pod, its default route through the node's router address, that of `cilium_host`: a
 local address of the node, so that the host end answers ARP for it. Cilium itself answers in eBPF;
-here it is the kernel's own routing, with a host route for each pod (`enable-endpoint-routes`).
+here it is the kernel's own routing, with a host route for each pod (`enable-endpoint-routes`). Its
+source is the router's: as the pod sees its node there, by the route of the whole CIDR.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Lxc:
         )
         inside: list[Object] = [inner, Address(POD_DEVICE, address), *self._routes(router)]
         settings = (("rp_filter", "0"), ("accept_local", "1"), ("send_redirects", "0"))
-        node_side: list[Object] = [outer, route(address, port, protocol="kernel")]
+        node_side: list[Object] = [outer, route(address, port, protocol="kernel", source=router)]
         node_side += [Sysctl(f"net/ipv4/conf/{port}/{key}", value) for key, value in settings]
         return Attached(attachment, inside, node_side)
 

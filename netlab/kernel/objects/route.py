@@ -19,9 +19,11 @@ from netlab.plan.routing import (
     LOCAL_TABLE,
     PROTOCOLS,
     SCOPES,
+    Address,
     Encap,
     NextHop,
     Route,
+    connected,
     is_ipv6,
 )
 
@@ -59,7 +61,10 @@ class RouteType(ObjectType):
         """Its own comes with an address; another may be told to be of its protocol, as Cilium's."""
         if not item.connected or item.gateway or len(item.next_hops) != 1:
             return False
-        return item.metric == CONNECTED_IPV6_METRIC or item.source is not None
+        if item.source is None:
+            return item.metric == CONNECTED_IPV6_METRIC
+        length = item.destination.partition("/")[2]
+        return item == connected(Address(item.link, f"{item.source}/{length}"))
 
     def devices(self, item: Route) -> Iterable[str]:
         return [hop.link for hop in item.next_hops if hop.link]

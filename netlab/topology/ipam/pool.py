@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
-from netlab.errors import BadInput
+from netlab.errors import BadInput, shown
 from netlab.topology.ipam import Lease, Pool, Wish
 from netlab.topology.ipam.node_cidrs import node_cidrs
 from netlab.topology.resolved import Ip, Network
@@ -22,13 +23,18 @@ OWN = ("router", "health")
 class ClusterPool:
     """There all addresses are drawn at random; here from a hash of whose they are, repeatably.
 
-    The network and the broadcast address are not given out; .1 is one like any other.
+    The network and the broadcast address are not given out; .1 is one like any other. `routers` and
+    `health` are addresses that were given, each to the node in whose CIDR it is.
     """
 
     seed: str = "netlab"
+    routers: tuple[str, ...] = ()
+    health: tuple[str, ...] = ()
 
     def assign(self, pool: Pool, wishes: Sequence[Wish]) -> list[Lease]:
         cidrs = node_cidrs(pool, wishes)
+        for address in (*self.routers, *self.health):
+            self._check(address, cidrs)
         return [self._lease(wish, cidr) for wish, cidr in zip(wishes, cidrs, strict=True)]
 
     def _lease(self, wish: Wish, cidr: Network) -> Lease:
@@ -37,14 +43,24 @@ class ClusterPool:
             raise BadInput(
                 f"The pod CIDR {cidr} of {wish.node} holds {room} pods, not {wish.pods}."
             )
-        drawn = self._draw(wish, cidr)
-        reserved = tuple((name, next(drawn)) for name in OWN)
+        given = [_inside(addresses, cidr) for addresses in (self.routers, self.health)]
+        drawn = self._draw(wish, cidr, {int(ip) - int(cidr[1]) for ip in given if ip})
+        reserved = tuple((name, ip or next(drawn)) for name, ip in zip(OWN, given, strict=True))
         pods = tuple(next(drawn) for _ in range(wish.pods))
         return Lease((cidr,), reserved[0][1], pods, reserved)
 
-    def _draw(self, wish: Wish, cidr: Network) -> Iterator[Ip]:
-        """Each one at a hashed offset, and from there the next that is free."""
-        taken: set[int] = set()
+    def _check(self, address: str, cidrs: Sequence[Network]) -> None:
+        try:
+            ip = ip_address(address)
+        except ValueError:
+            raise BadInput(f"The address {shown(address)} of a node is not one.") from None
+        for cidr in cidrs:
+            if ip in cidr and ip not in (cidr[0], cidr[-1]):
+                return
+        raise BadInput(f"The address {ip} is one to give out in none of the nodes' pod CIDRs.")
+
+    def _draw(self, wish: Wish, cidr: Network, taken: set[int]) -> Iterator[Ip]:
+        """Each one at a hashed offset, and from there the next that is not `taken`."""
         size = cidr.num_addresses - 2
         count = 0
         while True:
@@ -56,3 +72,8 @@ class ClusterPool:
             taken.add(offset)
             count += 1
             yield cidr[offset + 1]
+
+
+def _inside(addresses: Sequence[str], cidr: Network) -> Ip | None:
+    """The first of the addresses that is the node's."""
+    return next((ip for ip in map(ip_address, addresses) if ip in cidr), None)
