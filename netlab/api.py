@@ -28,7 +28,7 @@ from netlab.inside import Applied
 from netlab.kernel import lab as folders
 from netlab.kernel.enter import Completed
 from netlab.kernel.processes.waiting import Late
-from netlab.making import alive, build
+from netlab.making import alive, build, design_here
 from netlab.running import Lab, Progress, Target
 from netlab.status import Status
 from netlab.topology.model import Cluster
@@ -77,8 +77,6 @@ def up(
     ...     lab.pod("pod-1-1").run("ip", "-br", "route", "get", "10.244.1.2").code
     0
     """
-    from netlab.designing import design
-
     if inventory is not None:
         from netlab.hosts import building
 
@@ -88,7 +86,7 @@ def up(
         return building.build(machines, progress)
     if underlay_device is not None:
         raise BadInput("`underlay_device` has no effect without `inventory`", "leave it out")
-    wanted = design(topology, options, force=force)
+    wanted = design_here(topology, options, force=force)
     return build(wanted, name, progress, rebuild=rebuild, wait=wait)
 
 

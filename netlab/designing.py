@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,17 @@ from netlab.topology.model import Cluster
 
 
 def design(
-    topology: str | Path | Cluster, options: Mapping[str, Any], *, force: bool = False
+    topology: str | Path | Cluster,
+    options: Mapping[str, Any],
+    *,
+    force: bool = False,
+    lacking: Collection[str] | None = None,
 ) -> Design:
     """Load, lay out and compile a topology: a name, a file or a Cluster. Raises BadInput.
 
     `options` are those of `--set`, with values of any type; `force` is for what the dataplane
-    refuses, and for CIDRs that overlap.
+    refuses, and for CIDRs that overlap. `lacking` are features that the kernel lacks, where it was
+    asked for those that the dataplane can do without.
     """
     if isinstance(topology, Cluster):
         loaded = _changed(topology, options)
@@ -34,9 +39,10 @@ def design(
         loaded = load_topology(name, settings=settings)
 
     def work() -> Design:
-        layout = lay_out(loaded.cluster, loaded.dataplane.allocator(), force=force)
-        plan = compile_plan(loaded.name, layout, loaded.dataplane, force=force)
-        return Design(layout, loaded.dataplane, plan)
+        dataplane = loaded.dataplane if lacking is None else loaded.dataplane.without(lacking)
+        layout = lay_out(loaded.cluster, dataplane.allocator(), force=force)
+        plan = compile_plan(loaded.name, layout, dataplane, force=force)
+        return Design(layout, dataplane, plan)
 
     return guarded(loaded.dataplane, work)
 
@@ -50,6 +56,7 @@ def spread_design(
     lab: str | None = None,
     force: bool = False,
     plain: Design | None = None,
+    lacking: Collection[str] | None = None,
 ) -> tuple[Design, Spread]:
     """As `design`, for a lab on several machines: its plan is the whole, with uplinks as they are
     there. Raises BadInput also for what cannot be spread so.
@@ -57,7 +64,7 @@ def spread_design(
     The underlay's MTU is what the wire between the machines carries, unless that is said to be more
     than it does. `plain` is what `design` made of the same, if it was asked.
     """
-    wanted = plain or design(topology, options, force=force)
+    wanted = plain or design(topology, options, force=force, lacking=lacking)
     wire, why = spreading.choose_wire(wanted.layout, machines, shares_segment)
     mtus = spreading.underlay_mtus(wanted.layout, machines, wire)
     subnets = wanted.layout.subnets
@@ -69,7 +76,8 @@ def spread_design(
                 f"machines ({wire} over {narrow.device}) carries {less[0]} bytes",
                 f"leave it out, or set underlay_mtu={less[0]}",
             )
-        wanted = design(topology, {**options, "underlay_mtu": mtus}, force=force)
+        options = {**options, "underlay_mtu": mtus}
+        wanted = design(topology, options, force=force, lacking=lacking)
     plan, how = spreading.spread(wanted.plan, wanted.layout, machines, wire, why, lab)
     return dataclasses.replace(wanted, plan=plan), how
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 from netlab import inside
+from netlab.designing import design
 from netlab.errors import BadInput, LabUnavailable, shown
 from netlab.kernel import lab as folders
 from netlab.kernel import sandbox
@@ -13,6 +16,20 @@ from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes.waiting import awaited
 from netlab.running import Lab, Progress, store
 from netlab.state import Design, Share
+from netlab.topology.model import Cluster
+
+
+def design_here(
+    topology: str | Path | Cluster, options: Mapping[str, Any], *, force: bool = False
+) -> Design:
+    """As `design`, with the dataplane's stand-ins for what this kernel lacks."""
+    wanted = design(topology, options, force=force)
+    if features := wanted.dataplane.spares:
+        from netlab.kernel import capabilities
+
+        lacking = capabilities.missing(features)
+        wanted = design(topology, options, force=force, lacking=lacking)
+    return wanted
 
 
 def build(

@@ -92,9 +92,9 @@ def choose(
     force: bool = False,
 ) -> Design:
     """Load, lay out and compile a topology. Raises BadInput."""
-    from netlab.designing import design
+    from netlab.making import design_here
 
-    return design(topology, shaping(nodes, pods_per_node, settings), force=force)
+    return design_here(topology, shaping(nodes, pods_per_node, settings), force=force)
 
 
 def shaping(

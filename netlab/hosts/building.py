@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -45,12 +46,17 @@ class Wanted:
     name: str | None = None
     rebuild: str | None = None
     wait: float = 0
+    lacking: frozenset[str] | None = None  # of what the dataplane spares; None: not asked yet
     source: str = field(init=False)
 
     def __post_init__(self) -> None:
         """An inventory is found again from another folder too; `vagrant` means the one here."""
         word = self.inventory == WORD
         object.__setattr__(self, "source", WORD if word else os.path.abspath(self.inventory))
+
+    def design(self) -> Design:
+        """What it is without machines. Raises BadInput."""
+        return design(self.topology, self.options, force=self.force, lacking=self.lacking)
 
 
 def build(
@@ -67,8 +73,11 @@ def build(
     clear_stale()
     reached = Machines(wanted.source)
     try:
-        plain = design(wanted.topology, wanted.options, force=wanted.force)
+        plain = wanted.design()
         folder = LabFolder(wanted.name or plain.topology)
+        reached.ready(progress)
+        reached.require_all()
+        wanted, plain = _with_stand_ins(reached, wanted, plain)
         machines = _machines(reached, plain, wanted, progress)
         with folder.locked(create=True, wait=wanted.wait):
             lab = _locked(folder, reached, wanted, plain, machines, progress)
@@ -90,7 +99,10 @@ def plan(wanted: Wanted, progress: Tell | None = None) -> tuple[Design, Spread]:
     The machines are asked, and netlab is put on those that lack it; nothing else is done there.
     """
     with Machines(wanted.source) as reached:
-        plain = design(wanted.topology, wanted.options, force=wanted.force)
+        plain = wanted.design()
+        reached.ready(progress)
+        reached.require_all()
+        wanted, plain = _with_stand_ins(reached, wanted, plain)
         try:
             machines = _machines(reached, plain, wanted, progress)
             shares = _share_segment(reached, machines)
@@ -115,7 +127,18 @@ def _spread(
         lab=lab,
         force=wanted.force,
         plain=plain,
+        lacking=wanted.lacking,
     )
+
+
+def _with_stand_ins(reached: Machines, wanted: Wanted, plain: Design) -> tuple[Wanted, Design]:
+    """The dataplane as it is where one of the machines lacks what it can do without."""
+    if not (features := plain.dataplane.spares):
+        return wanted, plain
+    facts = ask(reached.connections, look, lambda _name: Needs(features))
+    lacking = frozenset(feature for one in facts.values() for feature in one.lacking)
+    wanted = dataclasses.replace(wanted, lacking=lacking)
+    return wanted, wanted.design()
 
 
 def _machines(
@@ -125,8 +148,6 @@ def _machines(
 
     Raises for all that lacks at once.
     """
-    reached.ready(progress)
-    reached.require_all()
     features = tuple(dict.fromkeys([*plain.plan.requires, "macvlan", "vxlan"]))
     facts = ask(reached.connections, look, lambda _name: Needs(features))
     lacking = [

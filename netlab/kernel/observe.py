@@ -1,8 +1,8 @@
 """The kernel's state as the plan's own values, so that comparing the two is `==`.
 
-What the kernel makes by itself is left out: tunnels' fallback devices, the local routing table
-as it follows from the addresses, what is learned (neighbours, FDB entries, path MTUs), link-local
-addresses made from a MAC.
+What the kernel makes by itself is left out: tunnels' fallback devices that are not planned, the
+local routing table as it follows from the addresses, what is learned (neighbours, FDB entries, path
+MTUs), link-local addresses made from a MAC.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _look(
 ) -> _Seen:
     """Read what netlink tells of the current namespace."""
     with contextlib.closing(open_netlink()) as netlink:
-        raws = _links(netlink)
+        raws = _links(netlink, {link.name for link in wanted.links})
         by_index = {index: raw.name for index, raw in raws.items()}
         without = _fill(space, netlink, raws, by_index)
         made_in = _made_in(netlink, raws, wanted, names)
@@ -172,8 +172,8 @@ def _leave_out_macvlans(found: Mapping[str, Namespace]) -> None:
                 ]
 
 
-def _links(netlink: Netlink) -> Raws:
-    found = devices.dump(netlink)
+def _links(netlink: Netlink, planned: Collection[str]) -> Raws:
+    found = devices.dump(netlink, planned)
     for raw in found.values():
         devices.of_kind(raw.kind).look(raw)
     return found

@@ -28,7 +28,7 @@ class Space:
         if self.fresh:
             self.queued.append(bring_up(LOOPBACK, "lo"))
         else:
-            known = devices.dump(self.netlink)
+            known = devices.dump(self.netlink, devices.FALLBACK_DEVICES)
             self.indexes |= {raw.name: index for index, raw in known.items()}
             self._next = max([FIRST_INDEX - 1, *known]) + 1
 

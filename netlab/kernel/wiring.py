@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from netlab.kernel import devices, fresh, namespaces, objects
 from netlab.kernel.devices import base, offloads, tcx
-from netlab.kernel.devices.base import Device, Place
+from netlab.kernel.devices.base import Device, Names, Place
 from netlab.kernel.local_table import NO_MULTICAST, multicast_route
 from netlab.kernel.netlink import Request
 from netlab.kernel.space import Space, Spaces
@@ -44,12 +44,27 @@ class Wiring:
             for link in links
             if devices.of(link).makes
         }
+        wanted -= self._adopted({key for key in wanted if key[1] in devices.FALLBACK_DEVICES})
         up = set()
         for batch in self._in_order(new, wanted):
             for name, keys in batch.items():
                 up |= self._make(name, keys)
         for name, links in new.items():
             self._finish(name, [link for link in links if (name, link.name) in wanted], up)
+
+    def _adopted(self, keys: Iterable[Key]) -> set[Key]:
+        """Those of a plan's devices that some kernels put into every namespace, now as planned."""
+        there: set[Key] = set()
+        for name, device in keys:
+            space, link = self._spaces.get(name), self._links[name, device]
+            for raw in devices.dump(space.netlink, (device,)).values():
+                if (raw.name, raw.kind) == (device, link.kind):
+                    there.add((name, device))
+                    space.made(device, raw.index)
+                    names = Names({}, {}, None, None, link)
+                    have = devices.of_kind(raw.kind).read(raw, names)
+                    self.change(name, [Change(name, link, have)])
+        return there
 
     def _in_order(
         self, new: Mapping[str, Sequence[Link]], wanted: set[Key]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -39,12 +39,22 @@ class Dataplane:
     summary: ClassVar[str] = ""
     # Features of the kernel (`netlab doctor`) it takes beside those that its objects show.
     requires: ClassVar[tuple[str, ...]] = ()
+    # Those of them for which it has a stand-in (`without`).
+    spares: ClassVar[tuple[str, ...]] = ()
     ipam: ClassVar[Ipam] = HostLocal()
     dual_stack: ClassVar[bool] = True
 
     def validate(self, layout: Layout) -> Iterator[str]:
         """A sentence for each thing that cannot work on this cluster; the first is the error."""
         return iter(())
+
+    def without(self, lacking: Collection[str]) -> Dataplane:
+        """What it is on a kernel that lacks these of the features that it `spares`."""
+        return self
+
+    def carrier(self) -> str:
+        """What carries packets between nodes, where it `spares` something; else empty."""
+        return ""
 
     def allocator(self) -> Ipam:
         """Where pods' addresses come from: `ipam`, or what the options make of it."""

@@ -31,6 +31,7 @@ class Ptp:
     mtu: int
     prefix: str = "cali"
     name: str = "ptp"
+    sourced: bool = False
 
     def node(self, layout: Layout, node: NodeSpec) -> Sequence[Object]:
         return [FORWARDING, *([FORWARDING6] if layout.dual_stack else [])]
@@ -95,6 +96,7 @@ class Ptp:
                 next_hops=(NextHop(link=port),),
                 scope="global" if is_ipv6(address) else "link",
                 metric=ROUTE_METRIC,
+                source=str(node.address) if self.sourced and not is_ipv6(address) else None,
             )
             if not is_ipv6(address):  # felix/routetable writes one, of IPv4 alone
                 yield Neighbour(port, address.partition("/")[0], mac(pod, POD_DEVICE))

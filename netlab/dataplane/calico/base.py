@@ -35,6 +35,10 @@ class Calico(Dataplane):
         """The tunnel's device, whose address is that of packets from the node itself; or empty."""
         return ""
 
+    def senders(self, layout: Layout, node: NodeSpec) -> tuple[str, ...]:
+        """The addresses from which the node takes tunnelled packets: of all nodes."""
+        return tuple(str(one.address) for one in layout.nodes)
+
     def routing(self, layout: Layout, node: NodeSpec) -> Iterator[Object]:
         """The node's tunnel device and daemon, and what leads to the other nodes' blocks."""
         raise NotImplementedError
@@ -44,7 +48,9 @@ class Calico(Dataplane):
         for ipv6 in layout.families:
             pool = layout.cluster_cidr_of(ipv6)
             masquerade = self.nat_outgoing and not ipv6
-            yield from rules(pool, masquerade=masquerade, tunnel="" if ipv6 else self.tunnel())
+            tunnel = "" if ipv6 else self.tunnel()
+            hosts = self.senders(layout, node) if tunnel else ()
+            yield from rules(pool, masquerade=masquerade, tunnel=tunnel, hosts=hosts)
 
     def masquerades(self, layout: Layout, node: NodeSpec, target: Ip) -> bool:
         return (

@@ -51,7 +51,8 @@ class Bgp(Calico):
 
     def routing(self, layout: Layout, node: NodeSpec) -> Iterator[Object]:
         peers = self.peers(layout, node)
-        yield bird.daemon(layout, node, peers, self.timers, tuple(bird.learned(layout, node)))
+        brings = (*bird.blackholes(node), *bird.learned(layout, node))
+        yield bird.daemon(layout, node, peers, self.timers, brings)
 
     def scenarios(self, layout: Layout) -> Iterable[Scenario]:
         yield BgpSessions(self.peers)

@@ -48,28 +48,47 @@ class Peer:
         return f"{self.kind}_{digits}"
 
 
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Lines of Calico's filters that its tunnels need: for the kernel's routes, and for peers."""
+
+    kernel: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
+
+
 def daemon(
-    layout: Layout, node: NodeSpec, peers: Sequence[Peer], timers: Timers, brings: Sequence[Route]
+    layout: Layout,
+    node: NodeSpec,
+    peers: Sequence[Peer],
+    timers: Timers,
+    brings: Sequence[Route],
+    filters: Filters = Filters(),
 ) -> Daemon:
-    """The BIRD of a node; `brings` are the routes that must come of its sessions."""
-    own = tuple(
-        Route(destination=str(block), type="blackhole", protocol="bird", metric=METRIC)
-        for block in node.pod_cidrs
-        if block.prefixlen < block.max_prefixlen
-    )
+    """The BIRD of a node; `brings` are the routes that it must write into the kernel."""
     control = ("-s", "{folder}/bird.ctl")
+    asked: tuple[str, ...] = ("birdc", *control, "show", "status")
+    if not brings:  # then nothing in the kernel tells when it is through
+        established = 'test "$(birdc -s {folder}/bird.ctl show protocols | grep -c Established)"'
+        asked = ("sh", "-c", f"{established} -ge {len(peers) * len(layout.families)}")
+    config = _config(layout, node, peers, timers, filters)
     recovers = ("-R",) if timers == "calico" else ()
     return Daemon(
         name="bird",
         command=("bird", "-f", *recovers, "-c", "{folder}/bird.cfg", *control),
-        files=(File("bird.cfg", "\n".join(_config(layout, node, peers, timers)) + "\n"),),
-        ready=Ready(
-            tcp=179, command=("birdc", *control, "show", "status"), seconds=SECONDS[timers]
-        ),
+        files=(File("bird.cfg", "\n".join(config) + "\n"),),
+        ready=Ready(tcp=179, command=asked, seconds=SECONDS[timers]),
         owns=Owner(protocols=("bird",)),
-        brings=(*own, *brings),
+        brings=tuple(brings),
         needs=(("bird", REMEDY), ("birdc", REMEDY)),
     )
+
+
+def blackholes(node: NodeSpec) -> Iterator[Route]:
+    """For what is not given out of the node's own blocks (bird_aggr.cfg.template)."""
+    for block in node.pod_cidrs:
+        if block.prefixlen < block.max_prefixlen:
+            destination = str(block)
+            yield Route(destination=destination, type="blackhole", protocol="bird", metric=METRIC)
 
 
 def learned(layout: Layout, node: NodeSpec) -> Iterator[Route]:
@@ -92,7 +111,9 @@ def learned(layout: Layout, node: NodeSpec) -> Iterator[Route]:
             )
 
 
-def _config(layout: Layout, node: NodeSpec, peers: Sequence[Peer], timers: Timers) -> Iterator[str]:
+def _config(
+    layout: Layout, node: NodeSpec, peers: Sequence[Peer], timers: Timers, filters: Filters
+) -> Iterator[str]:
     restart = " graceful restart;" if timers == "calico" else ""
     yield f"# {node.name}, after Calico v3.32's bird.cfg.template and bird_aggr.cfg.template"
     yield f"router id {node.address};"
@@ -100,7 +121,7 @@ def _config(layout: Layout, node: NodeSpec, peers: Sequence[Peer], timers: Timer
     channels = " ".join(f"{_family(ipv6)};" for ipv6 in layout.families)
     yield f'protocol direct {{ {channels} interface -"cali*", -"kube-ipvs*", "*"; }}'
     for ipv6 in layout.families:
-        yield from _of_family(layout, node, ipv6, restart)
+        yield from _of_family(layout, node, ipv6, restart, filters)
         yield from _sessions(node, peers, ipv6, timers)
 
 
@@ -108,7 +129,9 @@ def _family(ipv6: bool) -> str:
     return "ipv6" if ipv6 else "ipv4"
 
 
-def _of_family(layout: Layout, node: NodeSpec, ipv6: bool, restart: str) -> Iterator[str]:
+def _of_family(
+    layout: Layout, node: NodeSpec, ipv6: bool, restart: str, filters: Filters
+) -> Iterator[str]:
     """What the node tells of itself, what its kernel gets, and what its peers get."""
     family, pool = _family(ipv6), layout.cluster_cidr_of(ipv6)
     blocks = node.cidrs_of(ipv6)
@@ -116,6 +139,7 @@ def _of_family(layout: Layout, node: NodeSpec, ipv6: bool, restart: str) -> Iter
     yield f"protocol static blocks_{family} {{ {family}; {static} }}"
     yield f"filter to_kernel_{family} {{"
     yield "  if source = RTS_DEVICE then reject;  # BIRD 1.6 leaves them out by itself"
+    yield from (f"  {line}" for line in filters.kernel)
     yield f"  krt_metric = {METRIC};"
     yield "  accept;"
     yield "}"
@@ -124,6 +148,7 @@ def _of_family(layout: Layout, node: NodeSpec, ipv6: bool, restart: str) -> Iter
     yield f"  {family} {{ import all; export filter to_kernel_{family}; }};"
     yield "}"
     yield f"filter to_peers_{family} {{"
+    yield from (f"  {line}" for line in filters.peers)
     for block in blocks:
         yield f"  if net = {block} then accept;"
         yield f"  if net ~ {block} then reject;  # one route for each block, not for each pod"

@@ -13,14 +13,21 @@ from netlab.plan.rulesets.iptables import Family
 from netlab.topology.resolved import Network
 
 VXLAN_PORT = 4789
+# What a tunnel device's packets are to the node's firewall, and the set of who may send them.
+_TUNNELS = {
+    "tunl0": ("-p 4", "cali40all-hosts-net"),
+    "vxlan.calico": (f"-p udp -m udp --dport {VXLAN_PORT}", "cali40all-vxlan-net"),
+}
 
 
-def rules(pool: Network, *, masquerade: bool, tunnel: str) -> Iterator[Ruleset]:
+def rules(
+    pool: Network, *, masquerade: bool, tunnel: str, hosts: tuple[str, ...] = ()
+) -> Iterator[Ruleset]:
     """The rules of one family in a node, and the sets of pools that they match.
 
     `tunnel` is the node's tunnel device: what leaves by it under another of the node's addresses
     gets that of the device, so that the answer comes back the same way. Of VXLAN's own packets no
-    connection is kept (raw table).
+    connection is kept (raw table). `hosts` are the nodes whose packets the tunnel takes.
     """
     ipv6 = pool.version == 6
     family: Family = "ip6" if ipv6 else "ip"
@@ -52,12 +59,20 @@ def rules(pool: Network, *, masquerade: bool, tunnel: str) -> Iterator[Ruleset]:
         ("cali-fip-snat", ()),
         ("cali-nat-outgoing", (outgoing,) if masquerade else ()),
     )
-    yield _table(
-        family,
-        "filter",
+    forward = (
         ("FORWARD", ("-j cali-FORWARD",)),
         ("cali-FORWARD", ("-i cali+ -j ACCEPT", "-o cali+ -j ACCEPT")),
     )
+    if tunnel:
+        packets, known = _TUNNELS[tunnel]
+        yield Ipset(name=known, type="hash:net", maxelem=1048576, entries=hosts)
+        local = "-m addrtype --dst-type LOCAL"
+        accepted = f"{packets} -m set --match-set {known} src {local} -j ACCEPT"
+        dropped = f"{packets} -j DROP" if tunnel == "tunl0" else f"{packets} {local} -j DROP"
+        firewall = (("INPUT", ("-j cali-INPUT",)), ("cali-INPUT", (accepted, dropped)))
+        yield _table(family, "filter", *firewall, *forward)
+    else:
+        yield _table(family, "filter", *forward)
     if tunnel == "vxlan.calico":
         untracked = f"-p udp -m udp --dport {VXLAN_PORT} -j NOTRACK"
         yield _table(

@@ -47,6 +47,10 @@ class Vxlan(Calico):
     def tunnel(self) -> str:
         return DEVICE
 
+    def senders(self, layout: Layout, node: NodeSpec) -> tuple[str, ...]:
+        """Of the others: its own address is none of a remote VTEP."""
+        return tuple(str(other.address) for other in layout.others(node))
+
     def routing(self, layout: Layout, node: NodeSpec) -> Iterator[Object]:
         mtu = self.pod_mtu(layout, node)
         yield VxlanLink(

@@ -20,7 +20,7 @@ from netlab.topology.resolved import Layout, NodeSpec
 
 DEVICE = "flannel0"
 OVERHEAD = 28  # bytes: IPv4 20, UDP 8; the packet has no header of its own
-PROGRAM = "udp_proxy"
+PROGRAM = "tunnel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class Udp(Flannel):
         yield Address(DEVICE, f"{tunnel}/32")
         yield route(str(layout.cluster_cidr), DEVICE)
         config = {
+            "kind": "udp",
             "device": DEVICE,
             "mtu": mtu,
             "address": str(node.address),
@@ -63,9 +64,9 @@ class Udp(Flannel):
         }
         yield Daemon(
             name="flanneld",
-            command=("python3", "{folder}/udp_proxy.py", "{folder}/config.json"),
+            command=("python3", "{folder}/tunnel.py", "{folder}/config.json"),
             files=(
-                File("udp_proxy.py", source(PROGRAM)),
+                File("tunnel.py", source(PROGRAM)),
                 File("config.json", json.dumps(config, indent=2) + "\n"),
             ),
             ready=Ready(udp=self.port),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from netlab.kernel.devices.base import PORT, Device, Raw
 from netlab.kernel.netlink import Netlink, request
@@ -67,9 +67,9 @@ def of_kind(kind: str) -> Device:
     return _BY_KIND.get(kind, _OTHER)
 
 
-def dump(netlink: Netlink) -> dict[int, Raw]:
-    """The namespace's devices by index, without tunnels' fallback devices."""
-    return _dump(netlink, _read)
+def dump(netlink: Netlink, named: Collection[str] = ()) -> dict[int, Raw]:
+    """The namespace's devices by index, without those fallback devices that are not `named`."""
+    return _dump(netlink, _read, named)
 
 
 def are_operational(netlink: Netlink) -> bool:
@@ -78,10 +78,11 @@ def are_operational(netlink: Netlink) -> bool:
     return all(raw.operational for raw in found if raw.kind == "veth" and raw.up)
 
 
-def _dump(netlink: Netlink, read: Reader) -> dict[int, Raw]:
+def _dump(netlink: Netlink, read: Reader, named: Collection[str] = ()) -> dict[int, Raw]:
     result = {}
     for body in netlink.dump(_QUESTION):
         (_family, type_, index, flags, _change), values = read(body)
-        if values["IFLA_IFNAME"] not in FALLBACK_DEVICES:
+        name = values["IFLA_IFNAME"]
+        if name not in FALLBACK_DEVICES or name in named:
             result[index] = Raw(index, type_, flags, values)
     return result

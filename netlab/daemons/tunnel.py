@@ -1,0 +1,333 @@
+"""Tunnels of a node in user space, by its TUN device: flannel's UDP backend, and IP in IP.
+
+    python3 tunnel.py CONFIG    a JSON file, whose `kind` is udp or ipip
+
+The first does what flannel's pkg/backend/udp/proxy_amd64.c does, packet by packet.
+An IP packet that the kernel routes into the TUN device is sent as it is in a UDP datagram to the
+node that has its destination, and written into the TUN device there. As the real one does it: the
+TTL is taken down on either side; one that reaches 0 is dropped without a word; a packet longer than
+the MTU is cut off and not refused; nobody looks at who sent a datagram. To what no node has, the
+answer is "network unreachable". Unlike there, the TUN device outlives this process.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import ipaddress
+import json
+import os
+import select
+import socket
+import struct
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+BATCH = 64  # packets of one direction before the other's turn
+REMEMBERED = 65536  # destinations whose node is known without a search
+ICMP, ICMP_ERRORS = 1, (3, 4, 5, 11, 12)
+NET_UNREACHABLE, TOO_BIG = 0, 4  # codes of ICMP's destination unreachable
+ERROR_TTL = {NET_UNREACHABLE: 8, TOO_BIG: 64}  # flannel's own, and the kernel's
+IPIP, OUTER, LARGEST = 4, 20, 65535  # protocol; bytes of the outer header, and of a packet
+DONT_FRAGMENT, ECT_0, CE = 0x40, 2, 3
+IP_MTU = 14
+RTMGRP_IPV4_ROUTE, RTM_NEWROUTE, RTM_GETROUTE, NLM_F_REQUEST = 0x40, 24, 26, 1
+RTA_DST, RTA_GATEWAY = 1, 5
+BUFFER = 4 << 20  # bytes that wait in the socket, as far as the kernel lets them
+Address = tuple[str, int]
+
+
+class Routes:
+    """Which node has a destination: the first network that fits, as there."""
+
+    def __init__(self, routes: Iterable[tuple[str, str]], port: int) -> None:
+        self._routes = []
+        for network, node in routes:
+            parsed = ipaddress.ip_network(network)
+            mask = int(parsed.netmask)
+            self._routes.append((int(parsed.network_address), mask, (node, port)))
+        self._known: dict[bytes, Address | None] = {}
+
+    def find(self, destination: bytes) -> Address | None:
+        try:
+            return self._known[destination]
+        except KeyError:
+            pass
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        number = int.from_bytes(destination, "big")
+        fitting = (node for net, mask, node in self._routes if number & mask == net)
+        found = self._known[destination] = next(fitting, None)
+        return found
+
+
+class UdpProxy:
+    """The TUN device, the socket, and one buffer for either direction."""
+
+    def __init__(self, config: dict[str, object]) -> None:
+        self.tun = open_tun(str(config["device"]))
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            self.sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+        port = int(str(config["port"]))
+        self.routes = Routes(config["routes"], port)  # type: ignore[arg-type]
+        self.tunnel = socket.inet_aton(str(config["tunnel"]))
+        self.buffer = bytearray(int(str(config["mtu"])))
+        self.view = memoryview(self.buffer)
+        self.sock.bind((str(config["address"]), port))
+
+    def run(self) -> None:
+        poll = select.poll()
+        poll.register(self.tun, select.POLLIN)
+        poll.register(self.sock, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll()}
+            if self.tun in ready:
+                self.from_tun()
+            if self.sock.fileno() in ready:
+                self.from_socket()
+
+    def from_tun(self) -> None:
+        buffer, view, find, send = self.buffer, self.view, self.routes.find, self.sock.sendto
+        for _ in range(BATCH):
+            try:
+                size = os.readv(self.tun, (buffer,))
+            except BlockingIOError:
+                return
+            if size < 20 or buffer[0] >> 4 != 4:
+                continue
+            node = find(bytes(view[16:20]))
+            if node is None:
+                self.refuse(size)
+            elif take_down_ttl(buffer):
+                try:
+                    send(view[:size], node)
+                except OSError:  # as there: what the kernel does not take is lost
+                    continue
+
+    def from_socket(self) -> None:
+        buffer, view, receive = self.buffer, self.view, self.sock.recv_into
+        for _ in range(BATCH):
+            try:
+                size = receive(buffer)
+            except BlockingIOError:
+                return
+            except OSError:  # an ICMP error for a datagram that was sent
+                continue
+            if size >= 20 and take_down_ttl(buffer):
+                try:
+                    os.write(self.tun, view[:size])
+                except OSError:  # the kernel does not take a packet that was cut off
+                    continue
+
+    def refuse(self, size: int) -> None:
+        if error := icmp_error(self.view[:size], self.tunnel, NET_UNREACHABLE):
+            os.write(self.tun, error)
+
+
+def take_down_ttl(packet: bytearray) -> bool:
+    """Take one from the TTL, and make the header's checksum right; False: it is at an end."""
+    if packet[8] <= 1:
+        return False
+    packet[8] -= 1
+    total = (packet[10] << 8 | packet[11]) + 0x100
+    total = (total & 0xFFFF) + (total >> 16)
+    packet[10], packet[11] = total >> 8, total & 0xFF
+    return True
+
+
+def checksum(content: bytes) -> bytes:
+    """The Internet checksum (RFC 1071)."""
+    content += bytes(len(content) % 2)
+    total = sum(struct.unpack(f"!{len(content) // 2}H", content))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return struct.pack("!H", total ^ 0xFFFF)
+
+
+def icmp_error(packet: memoryview, sender: bytes, code: int, mtu: int = 0) -> bytes | None:
+    """Destination unreachable to who sent a packet; None for one about which nobody is told.
+
+    That is an ICMP error, for flannel any ICMP packet, and a later fragment.
+    """
+    header = (packet[0] & 15) * 4
+    if int.from_bytes(packet[6:8], "big") & 0x1FFF or len(packet) < header + 8:
+        return None
+    if packet[9] == ICMP and (code == NET_UNREACHABLE or packet[header] in ICMP_ERRORS):
+        return None
+    body = struct.pack("!BBHHH", 3, code, 0, 0, mtu) + packet[: header + 8]
+    body = body[:2] + checksum(body) + body[4:]
+    start = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, ERROR_TTL[code], ICMP, 0)
+    start += sender + packet[12:16]
+    return start[:10] + checksum(start) + start[12:] + body
+
+
+def open_tun(name: str) -> int:
+    tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+    return tun
+
+
+class IpipTunnel:
+    """What net/ipv4/ipip.c does for `tunl0`, on a kernel without it: raw packets of protocol 4.
+
+    The kernel's routes say to which node a packet goes: by the gateway of the route, which a reader
+    of a TUN device is not told and has to ask for.
+    """
+
+    def __init__(self, config: dict[str, object]) -> None:
+        self.tun = open_tun(str(config["device"]))
+        self.sock = socket.socket(
+            socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_IPIP
+        )
+        self.out = socket.socket(
+            socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW
+        )
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            self.sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+            self.out.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+        self.gateways = Gateways()
+        self.tunnel = socket.inet_aton(str(config["tunnel"]))
+        self.buffer = bytearray(LARGEST)
+        self.view = memoryview(self.buffer)
+
+    def run(self) -> None:
+        poll = select.poll()
+        handlers = {
+            self.gateways.changes.fileno(): self.gateways.forget,
+            self.tun: self.from_tun,
+            self.sock.fileno(): self.from_socket,
+        }
+        for fd in handlers:
+            poll.register(fd, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll()}
+            for fd, handle in handlers.items():
+                if fd in ready:
+                    handle()
+
+    def from_tun(self) -> None:
+        """Behind an outer header of 20 bytes, whose checksum and source the kernel fills in."""
+        buffer, view, find = self.buffer, self.view, self.gateways.find
+        for _ in range(BATCH):
+            try:
+                size = os.readv(self.tun, (view[OUTER:],))
+            except BlockingIOError:
+                return
+            if size < 20 or buffer[OUTER] >> 4 != 4:
+                continue
+            gateway = find(bytes(view[OUTER + 16 : OUTER + 20]))
+            if gateway is None:
+                continue
+            ecn, fragment = buffer[OUTER + 1] & 3, buffer[OUTER + 6] & DONT_FRAGMENT
+            ecn = ECT_0 if ecn == CE else ecn
+            struct.pack_into(
+                "!BBHHBBBBH4s4s", buffer, 0,
+                0x45, ecn, OUTER + size, 0, fragment, 0, buffer[OUTER + 8], IPIP, 0,
+                bytes(4), gateway,
+            )  # fmt: skip
+            try:
+                self.out.sendto(view[: OUTER + size], (socket.inet_ntoa(gateway), 0))
+            except OSError as error:
+                if error.errno == errno.EMSGSIZE and fragment:
+                    self.too_big(size, gateway)
+
+    def from_socket(self) -> None:
+        buffer, view, receive = self.buffer, self.view, self.sock.recv_into
+        for _ in range(BATCH):
+            try:
+                size = receive(buffer)
+            except BlockingIOError:
+                return
+            except OSError:  # an ICMP error for a packet that was sent
+                continue
+            start = (buffer[0] & 15) * 4
+            if size < start + 20 or buffer[start] >> 4 != 4:
+                continue
+            if buffer[1] & 3 == CE and not congested(buffer, start):
+                continue
+            try:
+                os.write(self.tun, view[start:size])
+            except OSError:  # as there: what the kernel does not take is lost
+                continue
+
+    def too_big(self, size: int, gateway: bytes) -> None:
+        """Fragmentation needed: the path to the other node carries less than the tunnel's MTU."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.connect((socket.inet_ntoa(gateway), 9))
+            mtu = asking.getsockopt(socket.IPPROTO_IP, IP_MTU) - OUTER
+        inner = self.view[OUTER : OUTER + size]
+        if error := icmp_error(inner, self.tunnel, TOO_BIG, mtu):
+            os.write(self.tun, error)
+
+
+class Gateways:
+    """By which gateway the kernel's routes lead to a destination, remembered until one changes."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, bytes | None] = {}
+        self.changes = self._open(socket.SOCK_NONBLOCK, RTMGRP_IPV4_ROUTE)
+        self._asking = self._open(0, 0)
+
+    @staticmethod
+    def _open(flags: int, groups: int) -> socket.socket:
+        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | flags, socket.NETLINK_ROUTE)
+        opened.bind((0, groups))
+        return opened
+
+    def forget(self) -> None:
+        self._known.clear()
+        try:
+            while self.changes.recv(65536):
+                pass
+        except OSError:  # all are read; or so many that some were lost, which is as good
+            pass
+
+    def find(self, destination: bytes) -> bytes | None:
+        try:
+            return self._known[destination]
+        except KeyError:
+            pass
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        found = self._known[destination] = self._ask(destination)
+        return found
+
+    def _ask(self, destination: bytes) -> bytes | None:
+        """As `ip route get`: a struct rtmsg is 12 bytes, the head of an attribute 4."""
+        asked = struct.pack("=BBBBBBBBIHH4s", socket.AF_INET, 32, *[0] * 7, 8, RTA_DST, destination)
+        head = struct.pack("=IHHII", 16 + len(asked), RTM_GETROUTE, NLM_F_REQUEST, 1, 0)
+        self._asking.send(head + asked)
+        answer = self._asking.recv(65536)
+        length, kind = struct.unpack_from("=IH", answer)
+        at = 28
+        while kind == RTM_NEWROUTE and at + 4 <= length:
+            size, attribute = struct.unpack_from("=HH", answer, at)
+            if attribute == RTA_GATEWAY:
+                return answer[at + 4 : at + size]
+            at += (size + 3) & ~3
+        return None
+
+
+def congested(packet: bytearray, start: int) -> bool:
+    """Mark the inner packet as the outer one was (RFC 6040); False: its ends do not know of it."""
+    tos = packet[start + 1]
+    if tos & 3 == 0:
+        return False
+    packet[start + 1] = tos | CE
+    header = packet[start : start + (packet[start] & 15) * 4]
+    header[10:12] = bytes(2)
+    packet[start + 10 : start + 12] = checksum(bytes(header))
+    return True
+
+
+KINDS: dict[str, type[UdpProxy | IpipTunnel]] = {"udp": UdpProxy, "ipip": IpipTunnel}
+
+if __name__ == "__main__":
+    with open(sys.argv[1]) as file:
+        config = json.load(file)
+    tunnel = KINDS[config["kind"]](config)
+    Path("ready").touch()
+    tunnel.run()
