@@ -21,7 +21,6 @@ from netlab.plan.diff import Diff
 from netlab.plan.types import Namespace, Plan
 from netlab.state import Design, LayoutFile, Share, as_stored
 from netlab.status import State, Status, describe
-from netlab.topology.resolved import Layout
 
 if TYPE_CHECKING:
     from netlab.plan.dataplane import Dataplane
@@ -82,10 +81,9 @@ class Lab:
     def _load(self, wanted: Design | None = None) -> None:
         """Take what is stored of the lab now; another command may have changed it."""
         keeper = self.folder.keeper
-        if keeper is None and self.folder.was_made():
-            raise self._gone()
         if keeper is None:
-            raise LabUnavailable(f"The lab '{self.name}' was never whole.")
+            never = LabUnavailable(f"The lab '{self.name}' was never whole.")
+            raise self._gone() if self.folder.was_made() else never
         self.keeper = keeper
         self.share = self.folder.read(SHARE, Share) if self.folder.has(SHARE) else None
         self._load_design(wanted)
@@ -93,8 +91,7 @@ class Lab:
     def _load_design(self, wanted: Design | None) -> None:
         """Take the given design, or what is stored of it."""
         if wanted:
-            self.plan: Plan = wanted.plan
-            self.layout: Layout = wanted.layout
+            self.plan, self.layout = wanted.plan, wanted.layout
             return
         try:
             self.plan = self.folder.read(PLAN, Plan)
@@ -116,9 +113,9 @@ class Lab:
     @property
     def dataplane(self) -> Dataplane:
         """Its dataplane. Raises BadInput where that stood in a file that is gone."""
-        from netlab.dataplane import resolve
-
         if self._dataplane is None:
+            from netlab.dataplane import resolve
+
             self._dataplane = resolve(self._reference)
         return self._dataplane
 
@@ -226,7 +223,10 @@ class Lab:
 
     def _described(self, state: State, *found: Any) -> Status:
         dataplane = self._dataplane.name if self._dataplane else self._reference["name"]
-        return describe(self.name, state, self.layout, self.plan, dataplane, *found)
+        told = describe(self.name, state, self.layout, self.plan, dataplane, *found)
+        with contextlib.suppress(BadInput):
+            told = told.carried(self.dataplane.carrier())
+        return told
 
     def down(self, *, wait: float = 0) -> None:
         """Remove the lab: end its keeper, and the kernel frees everything; `wait` as `verify`."""

@@ -91,7 +91,8 @@ class WireStatus(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """A lab. `health` is None for one that does not run.
 
-    `machines` and `wire` are of one that is on several machines.
+    `carrier` is what carries packets between nodes, where kernels differ in that. `machines` and
+    `wire` are of one that is on several machines.
     """
 
     lab: str
@@ -102,11 +103,15 @@ class Status(msgspec.Struct, frozen=True):
     containers: tuple[ContainerStatus, ...]
     daemons: tuple[DaemonStatus, ...]
     dataplane: str
+    carrier: str = ""
     services: tuple[object, ...] = ()
     proxy: str | None = None
     health: Health | None = None
     machines: tuple[MachineStatus, ...] = ()
     wire: WireStatus | None = None
+
+    def carried(self, by: str) -> Status:
+        return msgspec.structs.replace(self, carrier=by)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -114,6 +119,8 @@ class Status(msgspec.Struct, frozen=True):
         document: dict[str, Any] = msgspec.to_builtins(self)
         if not self.machines:
             del document["machines"], document["wire"]
+        if not self.carrier:
+            del document["carrier"]
         return document
 
 

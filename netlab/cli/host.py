@@ -35,8 +35,10 @@ def examine() -> dict[str, Any]:
     lacking = capabilities.missing(names)
     dataplanes = []
     for name, kind in sorted(registry().items()):
-        missing = [need for need in (capabilities.SANDBOX, *needs(kind)) if need in lacking]
-        dataplanes.append({"name": name, "ok": not missing, "missing": missing})
+        wanted, carrier = needs(kind, lacking)
+        missing = [need for need in (capabilities.SANDBOX, *wanted) if need in lacking]
+        entry = {"name": name, "ok": not missing, "missing": missing}
+        dataplanes.append(entry | ({"carrier": carrier} if carrier else {}))
     return {
         "ok": all(entry["ok"] for entry in dataplanes),
         "kernel": platform.release(),

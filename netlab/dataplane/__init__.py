@@ -13,7 +13,7 @@ import importlib
 import pkgutil
 import sys
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -148,14 +148,16 @@ def flaw(kind: type[Any]) -> str | None:
     return None
 
 
-def needs(kind: type[Dataplane]) -> tuple[str, ...]:
-    """The features of the kernel that a small cluster takes on it, with its default options."""
+def needs(kind: type[Dataplane], lacking: Collection[str]) -> tuple[tuple[str, ...], str]:
+    """The features of the kernel that a small cluster takes on it, with its default options, where
+    these are lacking; and what then carries packets, where it has a choice."""
     try:
-        dataplane = kind()
+        dataplane = kind().without(lacking)
         layout = lay_out(Cluster(nodes=2, pods_per_node=1), dataplane.allocator())
-        return compile_plan(kind.name, layout, dataplane, force=True).requires
+        plan = compile_plan(kind.name, layout, dataplane, force=True)
+        return plan.requires, dataplane.carrier()
     except Exception:  # a stranger's, or one that has no defaults
-        return kind.requires
+        return kind.requires, ""
 
 
 def title(kind: type[Dataplane]) -> str:

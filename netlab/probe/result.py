@@ -18,7 +18,8 @@ class Report:
 
     `skipped` are the kinds that this lab was not asked for, each with the reason. `not_compared`,
     where checks failed although nothing differs: what the comparison left out. `drifted`: it was
-    made once more as checks failed, and now something differed.
+    made once more as checks failed, and now something differed. `carrier` is what carries packets
+    between nodes, where kernels differ in that.
 
     Of a lab on several machines `wire` is what joins them, in words, and `notes` are sentences on
     what failed, each with a remedy.
@@ -30,6 +31,7 @@ class Report:
     skipped: tuple[tuple[Kind, str], ...] = ()
     not_compared: tuple[NotCompared, ...] = ()
     drifted: bool = False
+    carrier: str = ""
     wire: str = ""
     notes: tuple[str, ...] = ()
 
@@ -56,6 +58,7 @@ def to_json(report: Report) -> dict[str, Any]:
         },
         "skipped": [{"kind": kind, "reason": reason} for kind, reason in report.skipped],
         "not_compared": [{"what": item.what, "why": item.why} for item in report.not_compared],
+        **({"carrier": report.carrier} if report.carrier else {}),
         **machines,
         "checks": [
             {

@@ -85,6 +85,7 @@ def verify(
         skipped,
         compared.left_out if unexplained and compared.equal else (),
         drifted=unexplained and not compared.equal,
+        carrier=dataplane.carrier(),
     )
 
 

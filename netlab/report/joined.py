@@ -34,6 +34,7 @@ def join(reports: Mapping[str, Report], spread: Spread) -> Report:
         tuple(dict.fromkeys(item for part in parts.values() for item in part.skipped)),
         tuple(dict.fromkeys(left_out)),
         any(part.drifted for part in parts.values()),
+        next((part.carrier for part in parts.values()), ""),
         wire_words(spread),
         tuple(_notes(checks, spread)),
     )

@@ -22,6 +22,7 @@ def matrix(report: Report, style: bool = False, width: int = 80) -> str:
         (
             reachability(report, style, width),
             _evidence(report, style),
+            section("Between nodes", report.carrier, style=style) if report.carrier else "",
             _skipped(report, style),
             _failures(report.failed, style),
             left_out(report.not_compared, style),

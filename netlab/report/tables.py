@@ -229,6 +229,7 @@ def status_table(document: Mapping[str, Any]) -> str:
         ("lab", f"{document['lab']} ({document['state']})"),
         ("topology", document["topology"]),
         ("dataplane", document["dataplane"]),
+        *([("between nodes", document["carrier"])] if "carrier" in document else []),
         ("proxy", proxy),
     ]
     if health := document.get("health"):
@@ -345,7 +346,11 @@ def doctor_table(document: Mapping[str, Any]) -> str:
         table(
             (title, "", "LACKS"),
             [
-                (entry["name"], "ok" if entry["ok"] else "cannot run", ", ".join(entry["missing"]))
+                (
+                    entry["name"],
+                    "ok" if entry["ok"] else "cannot run",
+                    ", ".join(entry["missing"]) or entry.get("carrier", ""),
+                )
                 for entry in document[key]
             ],
         )

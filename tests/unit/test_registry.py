@@ -109,7 +109,7 @@ def test_a_new_file_is_a_new_dataplane(add: Add) -> None:
     value = dataplane.make("unit-nothing", {"level": 2})
     plan = compile_plan("x", lay_out(netlab.Cluster(dataplane=value)), value)
     assert set(plan.requires) == {"veth", "bridge", "tun"}
-    assert set(dataplane.needs(type(value))) == {"veth", "bridge", "tun"}
+    assert set(dataplane.needs(type(value), ())[0]) == {"veth", "bridge", "tun"}
     assert not dataplane.found().problems
 
 
@@ -330,9 +330,16 @@ def test_a_class_that_stands_in_no_file_is_refused(monkeypatch: pytest.MonkeyPat
 
 def test_what_a_dataplane_needs_of_the_kernel_is_what_its_plan_holds() -> None:
     kinds = dataplane.registry()
-    assert set(dataplane.needs(kinds["flannel-vxlan"])) >= {"veth", "bridge", "vxlan"}
-    assert "vxlan" not in dataplane.needs(kinds["flannel-host-gw"])
-    assert dataplane.needs(Unattached) == Unattached.requires, "a broken one costs nobody else"
+
+    def needs(kind: type[Dataplane], *lacking: str) -> tuple[str, ...]:
+        return dataplane.needs(kind, lacking)[0]
+
+    assert set(needs(kinds["flannel-vxlan"])) >= {"veth", "bridge", "vxlan"}
+    assert "vxlan" not in needs(kinds["flannel-host-gw"])
+    assert needs(Unattached) == Unattached.requires, "a broken one costs nobody else"
+    assert "ipip" in needs(kinds["calico-ipip"])
+    assert "tun" in needs(kinds["calico-ipip"], "ipip")
+    assert "ipip" not in needs(kinds["calico-ipip"], "ipip")
 
 
 def test_host_gw_is_shorter_than_it_was() -> None:
