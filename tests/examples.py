@@ -162,6 +162,7 @@ LINKS: dict[str, tuple[Link, dict[str, Any]]] = {
             "ttl": 9,
             "tos": 4,
             "pmtudisc": False,
+            "proto": 0,
         },
     ),
     "ipip-external": (

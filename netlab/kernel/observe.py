@@ -194,8 +194,14 @@ def _fill(
             break
         time.sleep(seconds)
     space.extras = list(extras.read(netlink, names, {raw.kind for raw in raws.values()}))
+    by_name = {raw.name: raw for raw in raws.values()}
+    # A device without ARP gives each neighbour its own address (arp_constructor, net/ipv4/arp.c).
+    space.neighbours = [
+        item
+        for item in space.neighbours
+        if item.state != "noarp" or item.mac != by_name[item.link].values.get("IFLA_ADDRESS")
+    ]
     if space.fdb:
-        by_name = {raw.name: raw for raw in raws.values()}
         space.fdb = [item for item in space.fdb if not _follows(item, by_name[item.link], raws)]
     # The route of a link-local address that the kernel made is left out as the address is.
     own = {item.link for item in space.addresses if item.ip.startswith("fe80:")}

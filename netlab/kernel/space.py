@@ -11,6 +11,7 @@ from netlab.kernel import devices, namespaces
 from netlab.kernel.ahead import Ahead
 from netlab.kernel.devices.base import LOOPBACK, bring_up
 from netlab.kernel.netlink import Netlink, NetlinkError, Request
+from netlab.plan.links import FALLBACK_DEVICES
 
 FIRST_INDEX = 16  # above the fallback tunnel devices that some kernels put into every namespace
 
@@ -28,7 +29,7 @@ class Space:
         if self.fresh:
             self.queued.append(bring_up(LOOPBACK, "lo"))
         else:
-            known = devices.dump(self.netlink, devices.FALLBACK_DEVICES)
+            known = devices.dump(self.netlink, FALLBACK_DEVICES)
             self.indexes |= {raw.name: index for index, raw in known.items()}
             self._next = max([FIRST_INDEX - 1, *known]) + 1
 

@@ -9,6 +9,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import msgspec
+
 from netlab.kernel import devices, fresh, namespaces, objects
 from netlab.kernel.devices import base, offloads, tcx
 from netlab.kernel.devices.base import Device, Names, Place
@@ -16,7 +18,7 @@ from netlab.kernel.local_table import NO_MULTICAST, multicast_route
 from netlab.kernel.netlink import Request
 from netlab.kernel.space import Space, Spaces
 from netlab.plan.diff import Change
-from netlab.plan.links import PORT, AddrGenMode, Link, Veth
+from netlab.plan.links import FALLBACK_DEVICES, PORT, AddrGenMode, Link, Veth
 from netlab.plan.types import Plan
 
 OPERATIONAL_SECONDS = 2.5
@@ -44,7 +46,7 @@ class Wiring:
             for link in links
             if devices.of(link).makes
         }
-        wanted -= self._adopted({key for key in wanted if key[1] in devices.FALLBACK_DEVICES})
+        wanted -= self._adopted({key for key in wanted if key[1] in FALLBACK_DEVICES})
         up = set()
         for batch in self._in_order(new, wanted):
             for name, keys in batch.items():
@@ -55,16 +57,24 @@ class Wiring:
     def _adopted(self, keys: Iterable[Key]) -> set[Key]:
         """Those of a plan's devices that some kernels put into every namespace, now as planned."""
         there: set[Key] = set()
-        for name, device in keys:
-            space, link = self._spaces.get(name), self._links[name, device]
-            for raw in devices.dump(space.netlink, (device,)).values():
-                if (raw.name, raw.kind) == (device, link.kind):
-                    there.add((name, device))
-                    space.made(device, raw.index)
-                    names = Names({}, {}, None, None, link)
-                    have = devices.of_kind(raw.kind).read(raw, names)
-                    self.change(name, [Change(name, link, have)])
+        for key in keys:
+            for _ in range(2):  # IPv6 knows of the device once it is up
+                if self._adopt(key):
+                    there.add(key)
         return there
+
+    def _adopt(self, key: Key) -> bool:
+        (name, device), link = key, self._links[key]
+        space = self._spaces.get(name)
+        for raw in devices.dump(space.netlink, (device,)).values():
+            if (raw.name, raw.kind) == (device, link.kind):
+                space.made(device, raw.index)
+                have = devices.of_kind(raw.kind).read(raw, Names({}, {}, None, None, link))
+                if have.addr_gen_mode is None:
+                    link = msgspec.structs.replace(link, addr_gen_mode=None)
+                self.change(name, [Change(name, link, have)])
+                return True
+        return False
 
     def _in_order(
         self, new: Mapping[str, Sequence[Link]], wanted: set[Key]

@@ -152,7 +152,10 @@ class Tun(Link, frozen=True, kw_only=True):
 
 
 class Ipip(Link, frozen=True, kw_only=True):
-    """IPv4 in IPv4 (protocol 4). `remote` None: taken from each route's next hop."""
+    """IPv4 in IPv4 (protocol 4). `remote` None: taken from each route's next hop.
+
+    `proto` is the protocol inside that it takes, 0 for any; the kernel's `tunl0` takes any.
+    """
 
     kind: ClassVar[str] = "ipip"
     multicast: bool = False
@@ -164,6 +167,7 @@ class Ipip(Link, frozen=True, kw_only=True):
     ttl: int = 0
     tos: int = 0
     pmtudisc: bool = True
+    proto: int = 4
     external: bool = False
 
 
@@ -220,3 +224,7 @@ class Other(Link, frozen=True, kw_only=True):
 
 AnyLink = Loopback | Veth | Bridge | Vxlan | Tun | Ipip | Wireguard | Dummy | Ifb | Macvlan | Other
 LOOPBACK = Loopback(name="lo", mac="00:00:00:00:00:00", mtu=65536)
+# What tunnel modules, once loaded, put into every new namespace by themselves.
+FALLBACK_DEVICES = frozenset(
+    ["tunl0", "gre0", "gretap0", "erspan0", "sit0", "ip_vti0", "ip6tnl0", "ip6gre0", "ip6_vti0"]
+)

@@ -121,7 +121,7 @@ class Ipip(Bgp):
         yield (
             Tun(name=DEVICE, mtu=mtu)
             if user_space
-            else IpipLink(name=DEVICE, mtu=mtu, pmtudisc=False)
+            else IpipLink(name=DEVICE, mtu=mtu, pmtudisc=False, proto=0)
         )
         yield Address(DEVICE, f"{address}/32")
         if user_space:

@@ -10,12 +10,8 @@ from netlab.kernel.devices.base import PORT, Device, Raw
 from netlab.kernel.netlink import Netlink, request
 from netlab.kernel.pyroute import linkmsg, rtnl
 from netlab.kernel.readers import Reader
-from netlab.plan.links import Link
+from netlab.plan.links import FALLBACK_DEVICES, Link
 
-# What tunnel modules, once loaded, put into every new namespace by themselves.
-FALLBACK_DEVICES = frozenset(
-    ["tunl0", "gre0", "gretap0", "erspan0", "sit0", "ip_vti0", "ip6tnl0", "ip6gre0", "ip6_vti0"]
-)
 _SKIP_STATISTICS = 1 << 3  # RTEXT_FILTER_SKIP_STATS
 _INFO = ("LINKINFO", "INFO_KIND", "INFO_DATA", "INFO_SLAVE_KIND", "INFO_SLAVE_DATA")
 _STATE = frozenset({"IFLA_IFNAME", "IFLA_OPERSTATE", "IFLA_LINKINFO", "IFLA_INFO_KIND"})

@@ -16,6 +16,7 @@ class IpipDevice(Device):
         Setting("ttl", "IFLA_IPIP_TTL"),
         Setting("tos", "IFLA_IPIP_TOS"),
         Setting("pmtudisc", "IFLA_IPIP_PMTUDISC", bool),
+        Setting("proto", "IFLA_IPIP_PROTO"),
     )
     fixed: ClassVar[frozenset[str]] = frozenset({"external"})
     attributes: ClassVar[frozenset[str]] = frozenset(

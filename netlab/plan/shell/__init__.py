@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from msgspec.structs import replace
 
 from netlab.errors import BadInput
-from netlab.plan.links import Link, Loopback, Peer, Veth, Wireguard
+from netlab.plan.links import FALLBACK_DEVICES, Link, Loopback, Peer, Veth, Wireguard
 from netlab.plan.names import netns
 from netlab.plan.shell import links, processes, routing, rulesets
 from netlab.plan.shell.text import (
@@ -136,17 +136,26 @@ def _devices(spaces: list[Namespace]) -> str:
     Those that go to another namespace come last, when all that could be their parent is there.
     """
     homes: dict[tuple[bool, str], list[str]] = {}
-    keys: list[str] = []
+    more: list[str] = []
     for space in spaces:
         for link in space.links:
-            if not isinstance(link, Veth | Loopback):
+            if link.name in FALLBACK_DEVICES:
+                more.append(_unless_there(space.name, link))
+            elif not isinstance(link, Veth | Loopback):
                 home = (link.link_netns is not None, link.link_netns or space.name)
                 homes.setdefault(home, []).extend(links.made(link, space.name))
             if isinstance(link, Wireguard):
-                keys.append(_keys(space.name, link))
+                more.append(_keys(space.name, link))
     made = sorted(homes.items(), key=lambda item: item[0][0])  # else in the plan's order
     parts = [batch(f"ip -n {word(home)}", lines) for (_, home), lines in made]
-    return "# ==== The other devices\n\n" + "\n".join(parts + keys) if parts else ""
+    return "# ==== The other devices\n\n" + "\n".join(parts + more) if parts else ""
+
+
+def _unless_there(space: str, link: Link) -> str:
+    """Where the kernel did not put it into the namespace when that was made."""
+    (command,) = links.made(link, space)
+    there = f"ip -n {word(space)} link show dev {word(link.name)} > /dev/null 2>&1"
+    return f"{there} || ip -n {word(space)} {command}\n"
 
 
 def _keys(space: str, link: Wireguard) -> str:

@@ -69,6 +69,7 @@ def _vxlan(link: Vxlan) -> str:
 @creation.register
 def _ipip(link: Ipip) -> str:
     words = ["ipip", *_ends(link.local, link.remote, link.device)]
+    words += [] if link.proto == 4 else ["mode any"]
     words += [f"ttl {link.ttl}"] if link.ttl else []
     words += [f"tos {link.tos:#x}"] if link.tos else []
     words += [] if link.pmtudisc else ["nopmtudisc"]
