@@ -47,5 +47,5 @@ def explain(app: App, words: tuple[str, ...], wait: float) -> None:
     chosen = choose(everything, " ".join(words), lab.layout) if words else everything
     app.show(
         explain_document(lab.name, dataplane.name, chosen),
-        lambda: explanations(chosen, width=shutil.get_terminal_size().columns),
+        lambda: explanations(chosen, width=shutil.get_terminal_size().columns, whole=not words),
     )

@@ -17,14 +17,14 @@ _NOISE = re.compile(
 )
 _HOST = re.compile(r"/(32|128)\b")
 _SETTING = re.compile(r"(/proc/sys/)?net[./]\w")
-_NEAREST = 3
+_NEAREST, _LISTED = 3, 8
 
 
 def choose(explained: Sequence[Explained], text: str, layout: Layout) -> list[Explained]:
     """What the words mean: of the first way of reading them in which they mean something.
 
     A namespace is all in it; `NAMESPACE/OBJECT` is looked for there alone. Otherwise words are the
-    whole name of an object, or its writer, or stand within its words, or all are among them.
+    whole name of an object or of its writer, or stand within its words, or all are among them.
     Raises BadInput where nothing is meant.
     """
     wanted = " ".join(text.split())
@@ -55,9 +55,8 @@ def _spaces(explained: Iterable[Explained], layout: Layout) -> Mapping[str, set[
 
 def _meant(explained: Sequence[Explained], text: str) -> list[Explained]:
     folded = text.casefold()
-    if found := [one for one in explained if folded in map(str.casefold, one.names)]:
-        return found
-    if found := [one for one in explained if folded == one.writer.casefold()]:
+    # `bird` is a daemon, and BIRD the writer of what it brings.
+    if found := [o for o in explained if folded in map(str.casefold, (*o.names, o.writer))]:
         return found
     plain = _plain(folded)
     if not plain:
@@ -90,7 +89,9 @@ def _unknown(
     nearest = difflib.get_close_matches(text, known | set(spaces), n=_NEAREST, cutoff=0.6)
     if nearest:
         return BadInput(what, f"did you mean {' or '.join(nearest)}?")
-    kinds = dict.fromkeys(one.kind for one in explained)
+    listed = [*dict.fromkeys(one.namespace for one in explained)][:_LISTED]
     return BadInput(
-        what, f"`netlab explain` lists all there is, each {', '.join(kinds)} by its name"
+        what,
+        "name a device, an address, a route, a setting, a chain, a rule or a daemon, or all that "
+        f"is in one of {', '.join(listed)}",
     )

@@ -30,8 +30,8 @@ THERE, MISSING, CHANGED, UNEXPECTED = "there", "missing", "changed", "unexpected
 NOBODYS = Says(
     "*",
     "nobody of the lab",
-    "Not in the plan: made by hand, or by a program that the lab knows nothing of. `netlab up` "
-    "takes it away.",
+    "Not in the plan: made or set by hand, or by a program that the lab knows nothing of. "
+    "`netlab up` undoes it.",
 )
 TELLS_NOTHING = "plans it, and tells nothing of why."
 OF_NETLAB = (*compiling.EXPLAINS, *underlay.EXPLAINS, *spreading.EXPLAINS)

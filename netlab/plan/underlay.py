@@ -18,6 +18,14 @@ IPV6_OFF = Sysctl("net/ipv6/conf/all/disable_ipv6", "1")
 NO_LINK_LOCAL = Sysctl("net/ipv6/conf/default/addr_gen_mode", "1")
 FORWARDING = Sysctl("net/ipv4/ip_forward", "1")
 FORWARDING6 = Sysctl("net/ipv6/conf/all/forwarding", "1")
+_DEFAULT_ROUTE: tuple[tuple[Role, str], ...] = (
+    (
+        "node",
+        "The node's default route, as an administrator, DHCP or a router's advertisement gives "
+        "it. Programs of nodes need one: flanneld finds its interface by it.",
+    ),
+    ("external", "The client's way to the cluster's nodes, by the router."),
+)
 EXPLAINS = (
     Says(
         "namespace *",
@@ -87,14 +95,9 @@ EXPLAINS = (
         role=None,
     ),
     *(
-        Says(
-            f"route {everything} via * dev eth0*",
-            NETLAB,
-            "The machine's default route, as an administrator, DHCP or a router's advertisement "
-            "gives it. flanneld finds its interface by it, and proxy ARP needs it.",
-            role=None,
-        )
+        Says(f"route {everything} via * dev eth0*", NETLAB, why, role=role)
         for everything in ("0.0.0.0/0", "::/0")
+        for role, why in _DEFAULT_ROUTE
     ),
     Says(
         f"sysctl {FORWARDING.path}=1",

@@ -54,8 +54,8 @@ EXPLAINS = (
     Says(
         f"{_NFT} forward*",
         FLANNELD,
-        "What is from or for the cluster network may pass, also where another program (Docker) "
-        "has the policy drop in iptables.",
+        "What is from or for the cluster network may pass this chain. What another one drops, as "
+        "by the policy that Docker sets, is dropped: in nftables every chain has its say.",
     ),
     *(Says(f"{_NFT} postrtg: {nft}", FLANNELD, why) for (nft, _), why in _MASQUERADE),
     Says(
