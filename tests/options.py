@@ -77,6 +77,7 @@ RUNNING = (
     Case("--explain", ("addresses",), ("--explain",)),
     *_common("status", lab=True),
     *_common("diff", lab=True),
+    *_common("explain", "cni0", lab=True),
     *_common("exec", "says", "--", "hostname", lab=True),
     Case(
         "--container",
@@ -108,7 +109,7 @@ OTHERWISE = {
     ("verify", "--junit"),
     ("diff", "--all-settings"),
     ("up", "--rebuild"),
-    *((command, "--wait") for command in ("up", "verify", "diff", "status", "down")),
+    *((command, "--wait") for command in ("up", "verify", "diff", "explain", "status", "down")),
 }
 
 

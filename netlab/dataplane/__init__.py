@@ -135,7 +135,7 @@ def flaw(kind: type[Any]) -> str | None:
     if "__dataclass_fields__" not in vars(kind):
         return "it lacks the decorator @dataclass(frozen=True)"
     fields = {field.name for field in dataclasses.fields(kind)}
-    for name in ("name", "summary", "requires", "ipam", "dual_stack"):
+    for name in ("name", "summary", "requires", "ipam", "dual_stack", "explains"):
         if name in fields:
             return f"its `{name}` must be a ClassVar, not a field"
     if not isinstance(kind.name, str) or not kind.name:

@@ -1,19 +1,17 @@
 """The table `local` against the addresses from which the kernel fills it.
 
-For an IPv4 address (fib_add_ifaddr in net/ipv4/fib_frontend.c) these are the routes to itself and
-to its network's broadcast address, of the loopback device to the whole network; for an IPv6 address
-that is in use the one to itself. Each device on which IPv6 is has one for multicast.
+Which these are `netlab/plan/local_table.py` says; an IPv6 address has its route while it is in use.
+Each device on which IPv6 is has one for multicast.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection, Iterator
-from ipaddress import ip_interface
 
 import msgspec
 
 from netlab.kernel.devices.base import ARPHRD_ETHER, Raw
+from netlab.plan.local_table import local_destinations
 from netlab.plan.routing import (
     CONNECTED_IPV6_METRIC,
     LOCAL_TABLE,
@@ -97,19 +95,5 @@ def _is_plain(route: Route) -> bool:
 
 
 def _ways(item: Address) -> Iterator[Way]:
-    destinations = _destinations(item.address, item.link == "lo", item.others)
+    destinations = local_destinations(item.address, item.link == "lo", item.others)
     return ((kind, destination, item.link) for kind, destination in destinations)
-
-
-@functools.lru_cache(maxsize=8192)
-def _destinations(address: str, loopback: bool, others: str) -> tuple[tuple[str, str], ...]:
-    own = ip_interface(address)
-    if is_ipv6(address):
-        return (("local", f"{own.ip}/128"),)
-    found = [("local", f"{own.ip}/32")]
-    network = own.network
-    if "peer" in others or network.prefixlen > 30:
-        return tuple(found)
-    if loopback:
-        found.append(("local", str(network)))
-    return (*found, ("broadcast", f"{network.broadcast_address}/32"))

@@ -14,6 +14,7 @@ import msgspec
 from netlab.errors import BadInput, shown
 from netlab.plan import underlay
 from netlab.plan.dataplane import Dataplane
+from netlab.plan.explanations import KERNEL, NETLAB, Says
 from netlab.plan.limits import refuse_impossible
 from netlab.plan.links import LOOPBACK, Link
 from netlab.plan.names import host_name
@@ -29,7 +30,8 @@ from netlab.plan.routing import (
     Sysctl,
     connected,
 )
-from netlab.plan.rulesets import Ruleset, merged
+from netlab.plan.rulesets import IptablesTable, Ruleset, merged
+from netlab.plan.rulesets.iptables import BUILTIN
 from netlab.plan.types import Namespace, Object, Plan
 from netlab.topology.resolved import Layout, NodeSpec, PodSpec
 
@@ -45,6 +47,100 @@ _LISTS: tuple[tuple[type, str], ...] = (
     (Ruleset, "ruleset"),
     (Daemon, "daemons"),
     (Container, "containers"),
+)
+RUNTIME = "container runtime"
+EXPLAINS = (
+    Says(
+        "namespace *",
+        RUNTIME,
+        "A pod's network namespace. kubelet asks the runtime (containerd, CRI-O) for it before any "
+        "container starts; there the pause container holds it, here netlab.",
+        role="pod",
+    ),
+    Says(
+        "container *",
+        NETLAB,
+        "A small server of netlab, which says who it is: a container that was given no command.",
+        role=None,
+        when=lambda container: container.command is None,
+    ),
+    Says(
+        "container *",
+        RUNTIME,
+        "Started as kubelet asks it to, in the pod's network namespace, with the files under /etc "
+        "and the variables that kubelet gives it.",
+        role="pod",
+    ),
+)
+BY_KERNEL = (
+    Says("link lo", KERNEL, "Every network namespace is born with its loopback device.", role=None),
+    *(
+        Says(
+            str(address),
+            KERNEL,
+            "Comes when the loopback device is up: the runtime's loopback CNI plugin does that in "
+            "a pod, the system's start on a machine.",
+            role=None,
+        )
+        for address in (LOCALHOST, LOCALHOST6)
+    ),
+    Says(
+        "rule* 0: from all lookup 255",
+        KERNEL,
+        "Every namespace is born with it: first the table `local`, which says what is for the "
+        "machine itself.",
+        role=None,
+    ),
+    Says(
+        "rule* 32766: from all lookup 254",
+        KERNEL,
+        "Every namespace is born with it: then the table `main`, to which `ip route` adds.",
+        role=None,
+    ),
+    Says(
+        "rule 32767: from all lookup 253",
+        KERNEL,
+        "Every namespace is born with it: last the table `default`, which is empty.",
+        role=None,
+    ),
+    Says(
+        "ip*tables-* table *",
+        KERNEL,
+        "A table of iptables, there with its first rule; several programs have chains in it.",
+        role=None,
+        when=lambda item: isinstance(item, IptablesTable),
+    ),
+    *(
+        Says(
+            f"ip*tables-* table {table} chain {chain}",
+            KERNEL,
+            "A chain that the table is born with: packets enter by it.",
+            role=None,
+        )
+        for table, chains in BUILTIN.items()
+        for chain in chains
+    ),
+)
+# Of the routes that are made with an address (`connected`, `local_routes`).
+WITH_ADDRESS = (
+    Says(
+        "route local *",
+        KERNEL,
+        "In the table `local`, made with the address: packets to it are for the machine itself.",
+        role=None,
+    ),
+    Says(
+        "route broadcast *",
+        KERNEL,
+        "In the table `local`, made with the address: the broadcast address of its network.",
+        role=None,
+    ),
+    Says(
+        "route *",
+        KERNEL,
+        "The connected route: made with the address, as its prefix says what is on the segment.",
+        role=None,
+    ),
 )
 IPV6_MTU_MIN = 1280  # bytes; a device with less has no IPv6 at all (net/ipv6/addrconf.c)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from netlab.plan.attach import Attach
+from netlab.plan.explanations import Says
 from netlab.plan.headers import BARE, Stack
 from netlab.plan.probing.scenario import Scenario
 from netlab.plan.types import Object
@@ -43,6 +44,9 @@ class Dataplane:
     spares: ClassVar[tuple[str, ...]] = ()
     ipam: ClassVar[Ipam] = HostLocal()
     dual_stack: ClassVar[bool] = True
+    # Who writes what `node` yields, and why, for `netlab explain`; bases add theirs. May be left
+    # out: `explain` then says that nothing is told.
+    explains: ClassVar[tuple[Says, ...]] = ()
 
     def validate(self, layout: Layout) -> Iterator[str]:
         """A sentence for each thing that cannot work on this cluster; the first is the error."""

@@ -1,14 +1,18 @@
-"""The documents of `netlab plan --json` and `netlab diff --json`, whose keys are a contract."""
+"""The documents of `netlab plan --json`, `diff --json` and `explain --json`: a contract."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from netlab.plan.diff import Change, Diff, Item
 from netlab.plan.machines import Spread
 from netlab.plan.types import Namespace, Object, Plan
+
+if TYPE_CHECKING:
+    from netlab.plan.explaining import Explained
 
 Json = dict[str, Any]
 
@@ -56,6 +60,14 @@ def diff_document(diff: Diff, *, checks_failed: bool = False) -> Json:
         "not_compared": msgspec.to_builtins(diff.not_compared),
         "checks_failed": checks_failed,
     }
+
+
+def explain_document(lab: str, dataplane: str, explained: Iterable[Explained]) -> Json:
+    """Every object by itself, with who writes it, why, and whether it is there."""
+    objects = [msgspec.to_builtins(one) for one in explained]
+    for one in objects:
+        del one["names"]
+    return {"lab": lab, "dataplane": dataplane, "objects": objects}
 
 
 def _item(item: Item, state: str) -> Json:

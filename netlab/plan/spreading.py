@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from netlab.errors import BadInput, unknown
+from netlab.plan.explanations import NETLAB, Says
 from netlab.plan.links import PORT, AnyLink, Macvlan, Veth, Vxlan
 from netlab.plan.machines import (
     MACHINE,
@@ -25,6 +26,21 @@ from netlab.plan.routing import ANY_MAC, FdbEntry
 from netlab.plan.types import Namespace, Plan
 from netlab.topology.resolved import ROUTER, Layout
 
+EXPLAINS = (
+    Says(
+        f"link {STITCH}",
+        NETLAB,
+        "The switch's port to the lab's other machines: a VXLAN that joins their switches to one "
+        "segment. Real nodes share a switch, or a router does it.",
+        role="switch",
+    ),
+    Says(
+        f"fdb * dev {STITCH} *",
+        NETLAB,
+        "Frames to all, and to whom the switch does not know, go to this other machine too.",
+        role="switch",
+    ),
+)
 Placement = dict[str, str]  # a namespace's machine
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from netlab.plan.explanations import NETLAB, Says
 from netlab.plan.links import PORT, AddrGenMode, Bridge, Peer, Veth
 from netlab.plan.names import SWITCH_BRIDGE, UPLINK, link_local, mac, switch_port
 from netlab.plan.processes import Container
@@ -17,6 +18,121 @@ IPV6_OFF = Sysctl("net/ipv6/conf/all/disable_ipv6", "1")
 NO_LINK_LOCAL = Sysctl("net/ipv6/conf/default/addr_gen_mode", "1")
 FORWARDING = Sysctl("net/ipv4/ip_forward", "1")
 FORWARDING6 = Sysctl("net/ipv6/conf/all/forwarding", "1")
+_DEFAULT_ROUTE: tuple[tuple[Role, str], ...] = (
+    (
+        "node",
+        "The node's default route, as an administrator, DHCP or a router's advertisement gives "
+        "it. Programs of nodes need one: flanneld finds its interface by it.",
+    ),
+    ("external", "The client's way to the cluster's nodes, by the router."),
+)
+EXPLAINS = (
+    Says(
+        "namespace *",
+        NETLAB,
+        "A segment of the underlay: stands for the switch that the machines are plugged into.",
+        role="switch",
+    ),
+    Says(
+        "namespace *",
+        NETLAB,
+        "Stands for the router of the nodes' segments, which is also their way to the internet.",
+        role="router",
+    ),
+    Says(
+        "namespace *",
+        NETLAB,
+        "A client outside the cluster, behind the router: no part of Kubernetes.",
+        role="external",
+    ),
+    Says(
+        "namespace *",
+        NETLAB,
+        "Stands for a machine that has joined the cluster, with a network stack of its own.",
+    ),
+    Says(
+        f"link {SWITCH_BRIDGE}",
+        NETLAB,
+        "The switch itself. It passes frames and has no address, as a switch in a rack.",
+        role="switch",
+    ),
+    Says(
+        "link *",
+        NETLAB,
+        "A port of the switch: the other end of the cable to the machine of that name (or alias).",
+        role="switch",
+        when=lambda link: isinstance(link, Veth),
+    ),
+    Says(
+        "link eth*",
+        NETLAB,
+        "The router's network card on one segment.",
+        role="router",
+    ),
+    Says(
+        "link eth0",
+        NETLAB,
+        "Stands for the machine's network card; its cable leads to the segment's switch.",
+        role=None,
+    ),
+    Says(
+        "address fe80:* dev eth*",
+        NETLAB,
+        "A real kernel makes a device's link-local address itself. netlab writes it, without "
+        "duplicate address detection, so that neighbours can be solicited from the first packet.",
+        role=None,
+    ),
+    Says(
+        "address * dev eth*",
+        NETLAB,
+        "The router's address on the segment: the gateway of the machines there.",
+        role="router",
+    ),
+    Says(
+        "address * dev eth0",
+        NETLAB,
+        "The machine's own address on the underlay, as an administrator or DHCP gives it.",
+        role=None,
+    ),
+    *(
+        Says(f"route {everything} via * dev eth0*", NETLAB, why, role=role)
+        for everything in ("0.0.0.0/0", "::/0")
+        for role, why in _DEFAULT_ROUTE
+    ),
+    Says(
+        f"sysctl {FORWARDING.path}=1",
+        NETLAB,
+        "A router forwards what is not for itself.",
+        role="router",
+    ),
+    Says(
+        f"sysctl {FORWARDING6.path}=1",
+        NETLAB,
+        "A router forwards IPv6 too, where the lab has it.",
+        role="router",
+    ),
+    Says(
+        "sysctl *ratelimit=0",
+        NETLAB,
+        "The router tells of every packet that it cannot forward, so that no check depends on how "
+        "many there were; a real one may hold some of these messages back.",
+        role="router",
+    ),
+    Says(
+        f"sysctl {IPV6_OFF.path}=1",
+        NETLAB,
+        "Keeps a lab of IPv4 alone silent: no router solicitations or listener reports. "
+        "Real machines mostly have IPv6 on.",
+        role=None,
+    ),
+    Says(
+        f"sysctl {NO_LINK_LOCAL.path}=1",
+        NETLAB,
+        "New devices make no link-local address by themselves, which would take seconds to be "
+        "usable; where one is needed it is written.",
+        role=None,
+    ),
+)
 
 
 def gen_mode(ipv6: bool) -> AddrGenMode:

@@ -134,6 +134,8 @@ def test_a_lab_over_a_router_between_three_machines(netlab: Netlab, machines: Ma
         sizes = {check["expected"] for check in document["verify"]["checks"]}
         assert "1450 bytes pass whole, 1451 are refused, MTU 1450" in sizes
         assert netlab.ok("diff")["ok"]
+        told = netlab.ok("explain", "node-2/eth0")["objects"]
+        assert [(one["writer"], one["state"]) for one in told] == [("netlab", "there")]
         netlab.ok("down")
 
 

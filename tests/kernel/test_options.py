@@ -79,7 +79,15 @@ def held(folder: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "command", [("up", *SMALL, "--no-verify"), ("diff",), ("verify",), ("status",), ("down",)]
+    "command",
+    [
+        ("up", *SMALL, "--no-verify"),
+        ("diff",),
+        ("explain", "cni0"),
+        ("verify",),
+        ("status",),
+        ("down",),
+    ],
 )
 def test_a_command_waits_for_another(netlab: Netlab, command: tuple[str, ...]) -> None:
     netlab.ok("up", *SMALL, "--no-verify")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from netlab.plan.attach import Attached
 from netlab.plan.attachment import Attachment
+from netlab.plan.explanations import NETLAB, Says
 from netlab.plan.links import Bridge as BridgeLink
 from netlab.plan.links import Peer, Port, Veth
 from netlab.plan.names import POD_DEVICE, host_veth, link_local, mac
@@ -20,6 +22,84 @@ from netlab.plan.types import Object
 from netlab.plan.underlay import FORWARDING, FORWARDING6, gen_mode
 from netlab.topology.resolved import Layout, NodeSpec, PodSpec
 
+PLUGIN = "CNI plugin bridge"
+EXPLAINS = (
+    Says(
+        "link veth*",
+        PLUGIN,
+        "The node's end of a pod's cable: a port of the bridge, in hairpin mode, so that a pod "
+        "reaches itself by a Service.",
+    ),
+    Says(
+        "link *",
+        PLUGIN,
+        "The bridge that the node's pods are ports of. The plugin makes it with the first pod, and "
+        "fixes its MAC; here it is there from the start.",
+    ),
+    Says(
+        "address fe80:*",
+        NETLAB,
+        "A real kernel makes the bridge's link-local address itself. netlab writes it, without "
+        "duplicate address detection, so that pods can be solicited from the first packet.",
+    ),
+    Says(
+        "address *",
+        PLUGIN,
+        "The pods' gateway (isDefaultGateway): the first address of the node's pod CIDR.",
+    ),
+    Says(
+        f"sysctl {FORWARDING.path}=1",
+        PLUGIN,
+        "A bridge that is a gateway forwards pods' packets, so the plugin turns forwarding on.",
+    ),
+    Says(
+        f"sysctl {FORWARDING6.path}=1",
+        PLUGIN,
+        "The same for IPv6, where the bridge has an IPv6 gateway.",
+    ),
+    Says(
+        "sysctl *accept_ra=0",
+        PLUGIN,
+        "The bridge takes no router advertisements: no pod can give the node a route.",
+    ),
+    Says(
+        "nftables table bridge netlab*",
+        NETLAB,
+        "Keeps pods' multicast listener reports from being flooded to every port of the bridge, "
+        "which no real node does: without it the cost of a pod grows with their number.",
+    ),
+    Says("link eth0", PLUGIN, "The pod's end of its cable to the bridge.", role="pod"),
+    Says(
+        "address *",
+        PLUGIN,
+        "The pod's address: the IPAM plugin host-local took the next free one of the node's pod "
+        "CIDR, and the bridge plugin writes it.",
+        role="pod",
+    ),
+    *(
+        Says(
+            f"route {everything} *",
+            PLUGIN,
+            "isDefaultGateway: whatever is not in the node's own pod CIDR goes to the bridge.",
+            role="pod",
+        )
+        for everything in ("0.0.0.0/0", "::/0")
+    ),
+    Says(
+        "route *",
+        PLUGIN,
+        "The cluster network by the bridge too: flannel's CNI plugin hands this route to the "
+        "bridge plugin, so that it holds where another network has the default route.",
+        role="pod",
+    ),
+    Says(
+        "sysctl *arp_notify=1",
+        PLUGIN,
+        "The pod tells its MAC as soon as its device is up, for whoever remembers another one.",
+        role="pod",
+    ),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
@@ -28,6 +108,8 @@ class Bridge:
     The plugin fixes the bridge's MAC so that it does not follow those of its ports, and turns
     forwarding on.
     """
+
+    explains: ClassVar[tuple[Says, ...]] = EXPLAINS
 
     mtu: int
     bridge: str = "cni0"

@@ -11,15 +11,85 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from netlab.plan.attach import Attached
 from netlab.plan.attachment import Attachment
+from netlab.plan.explanations import NETLAB, Says
 from netlab.plan.links import Peer, Veth
 from netlab.plan.names import POD_DEVICE, mac
 from netlab.plan.routing import Address, Route, Sysctl, route
 from netlab.plan.types import Object
 from netlab.plan.underlay import FORWARDING, gen_mode
 from netlab.topology.resolved import Layout, NodeSpec, PodSpec
+
+PLUGIN, AGENT = "CNI plugin cilium-cni", "cilium-agent"
+EXPLAINS = (
+    Says(
+        "link *",
+        PLUGIN,
+        "The node's end of a pod's cable, without an address. In Cilium an eBPF program on it "
+        "takes every packet of the pod, and answers its ARP; here the kernel does both.",
+    ),
+    Says(
+        "route *",
+        AGENT,
+        "The host route to a pod, written with enable-endpoint-routes alone: else Cilium's eBPF "
+        "knows the endpoint and needs none. Here the kernel delivers. The source is netlab's own "
+        "word, so that the pod sees its node under the router address.",
+    ),
+    Says(
+        f"sysctl {FORWARDING.path}=1",
+        AGENT,
+        "The node forwards. In Cilium much goes past the kernel's routing, by eBPF; here all of it "
+        "takes that way.",
+    ),
+    Says(
+        "sysctl */rp_filter=0",
+        PLUGIN,
+        "No check of the reverse path: replies may come by another way than the routes say.",
+    ),
+    Says(
+        "sysctl */accept_local=1",
+        NETLAB,
+        "As cilium-agent has it on its own devices: packets from the node's addresses may come "
+        "in here, which Cilium's eBPF would have taken before.",
+    ),
+    Says(
+        "sysctl */send_redirects=0",
+        NETLAB,
+        "As cilium-agent has it on its own devices: no pod is told of a shorter way, as there is "
+        "none.",
+    ),
+    Says(
+        "link eth0",
+        PLUGIN,
+        "The pod's end of its cable to the node. It has the node's MTU; the routes have less "
+        "where there is a tunnel.",
+        role="pod",
+    ),
+    Says(
+        "address *",
+        PLUGIN,
+        "The pod's address: cilium-agent drew it from the node's pod CIDR. It is a single one, so "
+        "that every packet goes to the node.",
+        role="pod",
+    ),
+    Says(
+        "route 0.0.0.0/0 *",
+        PLUGIN,
+        "All packets go to the node's router address, that of cilium_host. With a tunnel the MTU "
+        "leaves room for its headers.",
+        role="pod",
+    ),
+    Says(
+        "route */32 dev *",
+        PLUGIN,
+        "Makes the router address reachable, which is in no network of the pod's. In Cilium eBPF "
+        "answers the ARP for it, here the kernel, as it is the node's own address.",
+        role="pod",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +98,8 @@ class Lxc:
 
     The node's router address is its own to assign. IPv4 only.
     """
+
+    explains: ClassVar[tuple[Says, ...]] = EXPLAINS
 
     mtu: int
     route_mtu: int = 0

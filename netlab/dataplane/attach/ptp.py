@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from netlab.plan.attach import Attached
 from netlab.plan.attachment import Attachment
+from netlab.plan.explanations import NETLAB, Says
 from netlab.plan.links import Peer, Veth
 from netlab.plan.names import POD_DEVICE, link_local, mac
 from netlab.plan.routing import Address, Neighbour, NextHop, Route, Sysctl, is_ipv6, route
@@ -24,9 +26,101 @@ GATEWAY = "169.254.1.1"
 ROUTE_METRIC = 1024  # of host routes (felix IPv4NormalRoutePriority, v3.32)
 
 
+PLUGIN, FELIX = "CNI plugin calico", "felix"
+EXPLAINS = (
+    Says(
+        "link *",
+        PLUGIN,
+        "The node's end of a pod's cable, on no bridge; its name is a hash of the pod's. "
+        "All of them have one MAC, ee:ee:ee:ee:ee:ee.",
+    ),
+    Says(
+        "address fe80:*",
+        NETLAB,
+        "The pods' IPv6 gateway. A real kernel makes it of the MAC; netlab writes it, without "
+        "duplicate address detection.",
+    ),
+    Says(
+        "route *",
+        FELIX,
+        "The host route to a pod. The CNI plugin writes it first, then felix owns it and gives it "
+        "the metric 1024.",
+    ),
+    Says(
+        "neighbour *",
+        FELIX,
+        "The pod's MAC, so that the node needs not ask for it. Of IPv4 alone.",
+    ),
+    Says(
+        f"sysctl {FORWARDING.path}=1",
+        FELIX,
+        "The node routes between its pods and the underlay, so felix turns forwarding on.",
+    ),
+    Says(f"sysctl {FORWARDING6.path}=1", FELIX, "The same for IPv6."),
+    Says(
+        "sysctl */proxy_arp=1",
+        PLUGIN,
+        f"The node answers a pod that asks for {GATEWAY}, which nobody has. felix writes it again.",
+    ),
+    Says(
+        "sysctl */proxy_delay=0",
+        PLUGIN,
+        "It answers at once: by default the first answer is up to 0.8 s late. felix writes it "
+        "again.",
+    ),
+    Says(
+        "sysctl */proxy_ndp=1",
+        PLUGIN,
+        "The same as proxy_arp for IPv6, though nothing is proxied: the gateway is the cali's own "
+        "link-local address. felix writes it again.",
+    ),
+    Says(
+        "sysctl */route_localnet=1",
+        PLUGIN,
+        "Packets of 127.0.0.0/8 may pass here, as of a host port that is asked on 127.0.0.1. "
+        "felix writes it again.",
+    ),
+    Says(
+        "sysctl */accept_ra=0",
+        PLUGIN,
+        "The node takes no router advertisements of pods. felix writes it again.",
+    ),
+    Says("link eth0", PLUGIN, "The pod's end of its cable to the node.", role="pod"),
+    Says(
+        "address *",
+        PLUGIN,
+        "The pod's address, by calico-ipam out of a block of the node. It is a single one, so "
+        "that nothing is on the pod's segment and every packet is routed.",
+        role="pod",
+    ),
+    Says(
+        f"route {GATEWAY}/32 dev *",
+        PLUGIN,
+        "Makes the gateway reachable, which is in no network of the pod's.",
+        role="pod",
+    ),
+    Says(
+        "route 0.0.0.0/0 *",
+        PLUGIN,
+        f"All packets go to the node by {GATEWAY}, the same in every pod: no address is needed "
+        "for a gateway.",
+        role="pod",
+    ),
+    Says(
+        "route ::/0 *",
+        PLUGIN,
+        "All packets go to the node: the gateway is the link-local address of every cali, of one "
+        "MAC.",
+        role="pod",
+    ),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Ptp:
     """`mtu` is the pods' in bytes; host ends are named `prefix` and 11 hex digits, as Calico's."""
+
+    explains: ClassVar[tuple[Says, ...]] = EXPLAINS
 
     mtu: int
     prefix: str = "cali"

@@ -7,8 +7,9 @@ from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 from netlab.dataplane.attach.ptp import Ptp
-from netlab.dataplane.calico.rules import rules
+from netlab.dataplane.calico.rules import EXPLAINS, rules
 from netlab.plan.dataplane import Dataplane
+from netlab.plan.explanations import Says
 from netlab.plan.types import Object
 from netlab.topology.ipam import Ipam
 from netlab.topology.ipam.blocks import Blocks
@@ -24,6 +25,7 @@ class Calico(Dataplane):
     """
 
     ipam: ClassVar[Ipam] = Blocks()
+    explains: ClassVar[tuple[Says, ...]] = EXPLAINS
 
     _: KW_ONLY  # so that it is not before the modes' own
     nat_outgoing: bool = True

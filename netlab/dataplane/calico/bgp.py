@@ -10,6 +10,7 @@ from netlab.dataplane.calico import bird
 from netlab.dataplane.calico.base import Calico
 from netlab.dataplane.calico.bird import Peer, Timers
 from netlab.dataplane.calico.sessions import BgpSessions
+from netlab.plan.explanations import Says
 from netlab.plan.probing.scenario import Scenario
 from netlab.plan.types import Object
 from netlab.topology.resolved import Layout, NodeSpec
@@ -26,6 +27,7 @@ class Bgp(Calico):
 
     name: ClassVar[str] = "calico-bgp"
     summary: ClassVar[str] = "Calico without encapsulation, BGP full mesh by BIRD; one segment only"
+    explains: ClassVar[tuple[Says, ...]] = bird.EXPLAINS
 
     timers: Timers = "short"
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from netlab.plan.explanations import Says
 from netlab.plan.processes import Daemon, File, Owner, Ready
 from netlab.plan.routing import NextHop, Route
 from netlab.topology.resolved import Layout, NodeSpec
@@ -20,6 +21,27 @@ CLUSTER_ID = "244.0.0.1"  # of the route reflectors, as in Calico's own document
 REMEDY = (
     "run netlab by `sudo ./bootstrap netlab …`, which unpacks Debian's package bird2 into its own "
     "folder, or put bird and birdc on PATH"
+)
+BIRD = "BIRD"
+EXPLAINS = (
+    Says(
+        "daemon bird",
+        "calico-node",
+        "It runs BIRD and confd, which writes its configuration: BGP tells the other nodes of the "
+        "own blocks. In Calico a BIRD 1.6 for each family, here Debian's BIRD 2 for both.",
+    ),
+    Says(
+        "route blackhole * proto bird*",
+        BIRD,
+        "A block of the node's own, as a static route: what no pod has of it ends here, and does "
+        "not leave by the default route. Pods' host routes are longer and win.",
+    ),
+    Says(
+        "route * via * proto bird*",
+        BIRD,
+        "Another node's block, heard by BGP: the node that owns it is the gateway, or the router "
+        "where that is on another segment. One route for each block, not for each pod.",
+    ),
 )
 Timers = Literal["short", "calico"]
 # Calico's: BIRD's defaults of hold and keepalive, and its template's of the rest; in seconds.

@@ -14,12 +14,13 @@ from typing import ClassVar, Literal
 
 from netlab.daemons import source
 from netlab.dataplane.attach.ptp import Ptp
-from netlab.dataplane.calico import bird
+from netlab.dataplane.calico import bird, rules
 from netlab.dataplane.calico.base import Calico
 from netlab.dataplane.calico.bgp import Bgp
 from netlab.dataplane.calico.vxlan import FELIX
 from netlab.errors import BadInput
 from netlab.plan import headers
+from netlab.plan.explanations import KERNEL, NETLAB, Says
 from netlab.plan.headers import BARE, Stack
 from netlab.plan.links import Ipip as IpipLink
 from netlab.plan.links import Tun
@@ -49,6 +50,55 @@ class Ipip(Bgp):
 
     name: ClassVar[str] = "calico-ipip"
     summary: ClassVar[str] = "Calico's IP-in-IP overlay, BGP full mesh by BIRD"
+    explains: ClassVar[tuple[Says, ...]] = (
+        Says(
+            f"link {DEVICE}",
+            NETLAB,
+            "A TUN device in the place of the kernel's tunl0, since this kernel has no ipip: a "
+            "program of the node puts packets behind an outer IP header in its stead.",
+            when=lambda link: isinstance(link, Tun),
+        ),
+        Says(
+            f"link {DEVICE}",
+            KERNEL,
+            "The module ipip puts it into every namespace; felix gives it its MTU and address. It "
+            "puts packets behind an outer IP header to the gateway of their route.",
+        ),
+        Says(
+            "daemon ipip",
+            NETLAB,
+            "Does what the kernel's ipip would do, which this one lacks: reads tunl0, asks the "
+            "kernel's routes for the gateway, and sends raw packets of protocol 4.",
+        ),
+        Says(
+            f"address * dev {DEVICE}",
+            rules.FELIX,
+            "The tunnel's address, which calico-node takes out of the node's first block before "
+            "any pod. It is the source of the node's own packets to other nodes' pods.",
+        ),
+        Says(
+            "route blackhole * proto 80",
+            rules.FELIX,
+            "A block of the node's own, since Felix writes the pool's routes: what no pod has of "
+            "it ends here.",
+        ),
+        Says(
+            f"route * dev {DEVICE} *proto 80*",
+            rules.FELIX,
+            "Another node's block, through the tunnel: the gateway is the outer destination.",
+        ),
+        Says(
+            f"route * dev {UPLINK} * proto 80",
+            rules.FELIX,
+            "CrossSubnet: the block of a node in the same subnet, without the tunnel.",
+        ),
+        Says(
+            f"route * dev {DEVICE} onlink proto bird",
+            bird.BIRD,
+            "Another node's block, through the tunnel: Calico's filter sets its device, and the "
+            "gateway is the outer destination. onlink, as no network of the device has it.",
+        ),
+    )
     spares: ClassVar[tuple[str, ...]] = ("ipip",)
     ipam: ClassVar[Ipam] = Blocks(tunnel=True)
     dual_stack: ClassVar[bool] = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from netlab.plan.explanations import Says
 from netlab.plan.rulesets import Ipset, IptablesChain, IptablesTable, Ruleset
 from netlab.plan.rulesets.iptables import Family
 from netlab.topology.resolved import Network
@@ -18,6 +19,94 @@ _TUNNELS = {
     "tunl0": ("-p 4", "cali40all-hosts-net"),
     "vxlan.calico": (f"-p udp -m udp --dport {VXLAN_PORT}", "cali40all-vxlan-net"),
 }
+FELIX = "felix"
+_TABLE = "ip*tables-nft table"
+_HOOKS = (
+    ("nat", "POSTROUTING"),
+    ("filter", "INPUT"),
+    ("filter", "FORWARD"),
+    ("raw", "PREROUTING"),
+    ("raw", "OUTPUT"),
+)
+EXPLAINS = (
+    Says(
+        "ipset cali?0masq-ipam-pools",
+        FELIX,
+        "The pools with natOutgoing: what leaves them gets the node's address.",
+    ),
+    Says(
+        "ipset cali?0all-ipam-pools",
+        FELIX,
+        "All pools: pods' addresses, which nothing is hidden from.",
+    ),
+    Says(
+        "ipset cali40all-*-net",
+        FELIX,
+        "The nodes' addresses: from these the tunnel takes packets, and from nobody else.",
+    ),
+    Says(
+        f"{_TABLE} filter chain cali-INPUT*",
+        FELIX,
+        "A tunnel's packets are taken from Calico's nodes alone: anyone could send others.",
+    ),
+    *(
+        Says(
+            f"{_TABLE} {table} chain {chain}: -j cali-{chain}",
+            FELIX,
+            "Leads into felix's own chain; all of felix's begin with `cali-`.",
+        )
+        for table, chain in _HOOKS
+    ),
+    Says(
+        f"{_TABLE} nat chain cali-POSTROUTING",
+        FELIX,
+        "Under which address packets leave the node.",
+    ),
+    Says(
+        f"{_TABLE} nat chain cali-fip-snat",
+        FELIX,
+        "For floating addresses of pods, of which the lab has none: it is empty.",
+    ),
+    Says(
+        f"{_TABLE} nat chain cali-nat-outgoing",
+        FELIX,
+        "What natOutgoing of the pools asks for; empty where none has it, as IPv6 pools.",
+    ),
+    Says(
+        f"{_TABLE} nat chain cali-POSTROUTING: -j cali-*",
+        FELIX,
+        "Leads into the chain for one purpose.",
+    ),
+    Says(
+        f"{_TABLE} nat chain cali-nat-outgoing: *",
+        FELIX,
+        "natOutgoing: what leaves a pool for an address that is in none, another node's too, gets "
+        "the node's address, as nobody outside knows a way to pods.",
+    ),
+    Says(
+        f"{_TABLE} nat chain cali-POSTROUTING: -o * -j MASQUERADE --random-fully",
+        FELIX,
+        "What the node sends by the tunnel under another of its addresses gets that of the tunnel, "
+        "so that the answer comes back by it.",
+    ),
+    Says(
+        f"{_TABLE} filter chain cali-FORWARD",
+        FELIX,
+        "What may be forwarded. With policies it leads to their chains; the lab has none.",
+    ),
+    Says(
+        f"{_TABLE} filter chain cali-FORWARD: * -j ACCEPT",
+        FELIX,
+        "From and to pods everything may pass. In Calico the chains of policies come first and "
+        "mark what is allowed; a lab without policies allows all.",
+    ),
+    Says(
+        f"{_TABLE} raw chain cali-*",
+        FELIX,
+        "VXLAN's own packets are not tracked (NOTRACK): a connection for each would cost and "
+        "tell nothing.",
+    ),
+)
 
 
 def rules(

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from netlab.dataplane.calico import rules
 from netlab.dataplane.calico.base import Calico
 from netlab.dataplane.calico.rules import VXLAN_PORT
 from netlab.plan import headers
+from netlab.plan.explanations import Says
 from netlab.plan.headers import BARE, Stack
 from netlab.plan.links import Vxlan as VxlanLink
 from netlab.plan.names import UPLINK
@@ -36,6 +38,52 @@ class Vxlan(Calico):
 
     name: ClassVar[str] = "calico-vxlan"
     summary: ClassVar[str] = "Calico's VXLAN overlay, VNI 4096 on UDP port 4789"
+    explains: ClassVar[tuple[Says, ...]] = (
+        Says(
+            f"link {DEVICE}",
+            rules.FELIX,
+            "The node's end of the overlay (VTEP): puts frames into UDP and takes them out. Its "
+            "MAC follows from the node's name.",
+        ),
+        Says(
+            f"address * dev {DEVICE}",
+            rules.FELIX,
+            "The tunnel's address, which calico-node takes out of the node's first block before "
+            "any pod. It is the gateway for other nodes.",
+        ),
+        Says(
+            "sysctl */accept_ra=0",
+            rules.FELIX,
+            "The tunnel takes no router advertisements.",
+        ),
+        Says(
+            "route blackhole * proto 80",
+            rules.FELIX,
+            "A block of the node's own: what no pod has of it ends here, and does not leave by the "
+            "default route. Pods' host routes are longer and win.",
+        ),
+        Says(
+            "neighbour *",
+            rules.FELIX,
+            "The MAC of the other node's VTEP: nothing asks by ARP through the tunnel.",
+        ),
+        Says(
+            "fdb *",
+            rules.FELIX,
+            "Frames for that VTEP's MAC go to this node's address: the outer header of VXLAN.",
+        ),
+        Says(
+            f"route * dev {DEVICE} *",
+            rules.FELIX,
+            "Another node's block, by its VTEP. onlink, because the gateway is in no network of "
+            "the device: it leads to the neighbour, and that to the FDB entry.",
+        ),
+        Says(
+            f"route * dev {UPLINK} * proto 80",
+            rules.FELIX,
+            "CrossSubnet: the block of a node in the same subnet, without the tunnel.",
+        ),
+    )
     ipam: ClassVar[Ipam] = Blocks(tunnel=True)
     dual_stack: ClassVar[bool] = False
 

@@ -7,8 +7,10 @@ from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 from netlab.dataplane.attach.lxc import Lxc
-from netlab.dataplane.cilium.rules import rules
+from netlab.dataplane.cilium.rules import AGENT, rules
+from netlab.dataplane.cilium.rules import EXPLAINS as OF_RULES
 from netlab.plan.dataplane import Dataplane
+from netlab.plan.explanations import Says
 from netlab.plan.links import Peer, Veth
 from netlab.plan.names import mac
 from netlab.plan.routing import Address, Sysctl, route
@@ -25,6 +27,61 @@ _SETTINGS = (
     ("accept_local", "1"),
     ("send_redirects", "0"),
 )
+EXPLAINS = (
+    Says(
+        f"link {HOST}",
+        AGENT,
+        "With cilium_net a veth pair whose ends are both in the node; it has the router address, "
+        "the gateway of the node's pods. In Cilium an eBPF program on it decides where packets go; "
+        "here the kernel's routes do.",
+    ),
+    Says(
+        f"link {NET}",
+        AGENT,
+        "The other end of cilium_host, without an address. In Cilium eBPF programs are on both; "
+        "here nothing passes but what no pod takes.",
+    ),
+    Says(
+        f"address * dev {HOST}",
+        AGENT,
+        "The router address, drawn from the node's pod CIDR as a pod's is: the gateway of the "
+        "node's pods, and the source of the node's own packets to pods.",
+    ),
+    Says(
+        f"route */32 dev {HOST}",
+        AGENT,
+        "Makes the router address usable as a gateway on cilium_host.",
+    ),
+    Says(
+        f"route * via * dev {HOST} *",
+        AGENT,
+        "The node's own pod CIDR goes into cilium_host, where in Cilium eBPF finds the endpoint. "
+        "Here each pod has a host route, which is longer: addresses that nobody has end here.",
+    ),
+    Says(
+        "sysctl */forwarding=1",
+        AGENT,
+        "Set up like this for each of its devices: packets are forwarded.",
+    ),
+    Says(
+        "sysctl */rp_filter=0",
+        AGENT,
+        "Set up like this for each of its devices: packets may come in by another way than the "
+        "answer takes.",
+    ),
+    Says(
+        "sysctl */accept_local=1",
+        AGENT,
+        "Set up like this for each of its devices: packets from the node's own addresses may come "
+        "in here.",
+    ),
+    Says(
+        "sysctl */send_redirects=0",
+        AGENT,
+        "Set up like this for each of its devices: nobody is told of a shorter way.",
+    ),
+    *OF_RULES,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +93,7 @@ class Cilium(Dataplane):
     """
 
     dual_stack: ClassVar[bool] = False
+    explains: ClassVar[tuple[Says, ...]] = EXPLAINS
 
     _: KW_ONLY  # so that it is not before the modes' own
     routers: tuple[str, ...] = ()

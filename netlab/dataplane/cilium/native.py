@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from netlab.dataplane.cilium.base import Cilium
+from netlab.dataplane.cilium.rules import AGENT
+from netlab.plan.explanations import Says
 from netlab.plan.names import UPLINK
 from netlab.plan.routing import route
 from netlab.plan.types import Object
@@ -19,6 +21,14 @@ class Native(Cilium):
 
     name: ClassVar[str] = "cilium-native"
     summary: ClassVar[str] = "Cilium's native routing, auto-direct-node-routes; one segment only"
+    explains: ClassVar[tuple[Says, ...]] = (
+        Says(
+            f"route * dev {UPLINK}",
+            AGENT,
+            "auto-direct-node-routes: the other node is the gateway to its pods, so it must be on "
+            "the same segment. This one Cilium leaves to the kernel too.",
+        ),
+    )
 
     def validate(self, layout: Layout) -> Iterator[str]:
         first = layout.nodes[0]

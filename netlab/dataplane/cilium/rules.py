@@ -7,10 +7,61 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from netlab.plan.explanations import Says
 from netlab.plan.rulesets import Ipset, IptablesChain, IptablesTable, Ruleset
 from netlab.topology.resolved import Layout, NodeSpec
 
 NODES = "cilium_node_set_v4"
+AGENT = "cilium-agent"
+_TABLE = "iptables-nft table"
+_NAT, _FILTER = f"{_TABLE} nat chain", f"{_TABLE} filter chain"
+EXPLAINS = (
+    Says(
+        f"ipset {NODES}",
+        AGENT,
+        "The addresses of the cluster's nodes, to which pods keep their own.",
+    ),
+    Says(
+        f"{_TABLE} * chain *: * -j CILIUM_*",
+        AGENT,
+        "Leads into Cilium's own chain, which is made anew when the agent starts.",
+    ),
+    Says(
+        f"{_NAT} CILIUM_POST_nat",
+        AGENT,
+        "Masquerade by iptables. With enable-bpf-masquerade it is eBPF on the uplink, and no rule.",
+    ),
+    Says(
+        f"{_NAT} CILIUM_POST_nat: * -j ACCEPT",
+        AGENT,
+        "Native routing: to the cluster's nodes pods keep their addresses. Chains of others that "
+        "come later do not see these packets.",
+    ),
+    Says(
+        f"{_NAT} CILIUM_POST_nat: * -j MASQUERADE",
+        AGENT,
+        "What a pod sends to elsewhere gets the node's address. With a tunnel elsewhere is all "
+        "that does not leave by a cilium_ device, another node's address too.",
+    ),
+    Says(
+        f"{_NAT} CILIUM_POST_nat: -s 127.0.0.1/32 *",
+        AGENT,
+        "What the node sends to pods from 127.0.0.1 gets its router address.",
+    ),
+    Says(
+        f"{_NAT} CILIUM_POST_nat: ! -s * -j SNAT *",
+        AGENT,
+        "Tunnel: what enters the cluster by cilium_host from elsewhere gets the node's router "
+        "address, so that the answer comes back by the tunnel.",
+    ),
+    Says(f"{_FILTER} CILIUM_FORWARD", AGENT, "What may be forwarded."),
+    Says(
+        f"{_FILTER} CILIUM_FORWARD: * -j ACCEPT",
+        AGENT,
+        "From and to pods everything may pass here: policies are no matter of iptables in Cilium, "
+        "but of eBPF, and netlab has none.",
+    ),
+)
 
 
 def rules(layout: Layout, node: NodeSpec, *, tunnel: bool) -> Iterator[Ruleset]:

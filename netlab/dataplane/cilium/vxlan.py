@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from netlab.dataplane.cilium.base import Cilium, device_settings
+from netlab.dataplane.cilium.rules import AGENT
 from netlab.plan import headers
+from netlab.plan.explanations import NETLAB, Says
 from netlab.plan.headers import Stack
 from netlab.plan.links import Vxlan as VxlanLink
 from netlab.plan.names import mac
@@ -30,6 +32,21 @@ class Vxlan(Cilium):
 
     name: ClassVar[str] = "cilium-vxlan"
     summary: ClassVar[str] = "Cilium's tunnel mode, VXLAN on UDP port 8472, by kernel routes"
+    explains: ClassVar[tuple[Says, ...]] = (
+        Says(
+            f"link {DEVICE}",
+            AGENT,
+            "The tunnel's device. VNI and outer addresses are no setting of it (external): in "
+            "Cilium eBPF gives them with each packet, here the packet's route does.",
+        ),
+        Says(
+            f"route * encap ip id * dev {DEVICE} *",
+            NETLAB,
+            "In the place of Cilium's eBPF, which finds the node of an address in its ipcache map "
+            "and sets VNI and outer address. There the route leads to cilium_host; here it carries "
+            "the tunnel itself, and a packet loses one more from its TTL (62, not 63).",
+        ),
+    )
 
     identity: int = 256
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from netlab.dataplane.attach.bridge import Bridge
-from netlab.dataplane.flannel.rules import rules
+from netlab.dataplane.flannel.rules import EXPLAINS, rules
 from netlab.plan.dataplane import Dataplane
+from netlab.plan.explanations import Says
 from netlab.plan.types import Object
 from netlab.topology.resolved import Ip, Layout, NodeSpec
 
@@ -24,6 +25,8 @@ class Flannel(Dataplane):
     (net-conf.json's `Backend.MTU`); 0: as the node's device has it. `ip_masq` off is flanneld
     without `--ip-masq`: pods keep their addresses, to which nobody outside has a way back.
     """
+
+    explains: ClassVar[tuple[Says, ...]] = EXPLAINS
 
     _: KW_ONLY  # so that it is not before the backends' own
     rules: Literal["nftables", "iptables"] = "nftables"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from netlab.dataplane.flannel.base import Flannel
+from netlab.dataplane.flannel.rules import FLANNELD
+from netlab.plan.explanations import Says
 from netlab.plan.names import UPLINK
 from netlab.plan.routing import Route, route
 from netlab.topology.resolved import Layout, NodeSpec
@@ -18,6 +20,14 @@ class HostGw(Flannel):
 
     name: ClassVar[str] = "flannel-host-gw"
     summary: ClassVar[str] = "plain routes, the other nodes as gateways; one segment only"
+    explains: ClassVar[tuple[Says, ...]] = (
+        Says(
+            "route *",
+            FLANNELD,
+            "The other node is the gateway to its pods: no tunnel, so it must be on the same "
+            "segment. flanneld learns of it from its lease, and looks every 10 seconds.",
+        ),
+    )
 
     def validate(self, layout: Layout) -> Iterator[str]:
         yield from Flannel.validate(self, layout)

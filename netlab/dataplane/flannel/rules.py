@@ -10,8 +10,76 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from netlab.plan.explanations import Says
 from netlab.plan.rulesets import Chain, Hook, IptablesChain, IptablesTable, NftTable, Ruleset
 from netlab.topology.resolved import Network
+
+FLANNELD = "flanneld"
+_NFT, _IPT = "nftables table ip* flannel-ipv? chain", "ip*tables-nft table"
+# What the chain that masquerades says, by the ends of its rules in either form, in their order.
+_MASQUERADE = (
+    (
+        ("meta mark * return", "-m mark * -j RETURN"),
+        "What kube-proxy marked it masquerades itself. The nftables form compares the whole mark, "
+        "that of iptables one bit of it.",
+    ),
+    (
+        ("ip* saddr != * daddr * return", "! -s * -d * -j RETURN"),
+        "What comes from elsewhere for pods keeps its address: the pod sees who asks. The nftables "
+        "form spares the whole cluster network so, that of iptables the node's own pods.",
+    ),
+    (
+        ("ip* saddr * daddr * return", "-s * -d * -j RETURN"),
+        "Between the node's own pods and the cluster network addresses stay as they are, in either "
+        "direction.",
+    ),
+    (
+        ("ip* saddr != * masquerade fully-random", "! -s * -j MASQUERADE --random-fully"),
+        "What enters the cluster network from outside gets the node's address, so that the answer "
+        "comes back this way. In the nftables form a rule before it spares all of that.",
+    ),
+    (
+        ("ip* saddr * masquerade fully-random", "-s * ! -d * -j MASQUERADE --random-fully"),
+        "What leaves the cluster network for elsewhere, another node's address too, gets the "
+        "node's address (--ip-masq): nobody outside knows a way to pods.",
+    ),
+)
+EXPLAINS = (
+    Says(
+        "nftables table ip* flannel-ipv?",
+        FLANNELD,
+        "flannel's own table (EnableNFTables): what is masqueraded, and what may be forwarded.",
+    ),
+    Says(f"{_NFT} postrtg", FLANNELD, "Under which address pods' packets leave the node."),
+    Says(
+        f"{_NFT} forward*",
+        FLANNELD,
+        "What is from or for the cluster network may pass this chain. What another one drops, as "
+        "by the policy that Docker sets, is dropped: in nftables every chain has its say.",
+    ),
+    *(Says(f"{_NFT} postrtg: {nft}", FLANNELD, why) for (nft, _), why in _MASQUERADE),
+    Says(
+        f"{_IPT} * chain *: * -j FLANNEL-*",
+        FLANNELD,
+        "Leads into flannel's own chain. flanneld adds it at the end, and looks every 5 seconds "
+        "whether it is there.",
+    ),
+    Says(
+        f"{_IPT} nat chain FLANNEL-POSTRTG",
+        FLANNELD,
+        "Under which address pods' packets leave the node.",
+    ),
+    Says(
+        f"{_IPT} filter chain FLANNEL-FWD*",
+        FLANNELD,
+        "What is from or for the cluster network may pass, also where another program (Docker) "
+        "set the policy of FORWARD to DROP.",
+    ),
+    *(
+        Says(f"{_IPT} nat chain FLANNEL-POSTRTG: {iptables}", FLANNELD, why)
+        for (_, iptables), why in _MASQUERADE
+    ),
+)
 
 
 def rules(

@@ -9,8 +9,10 @@ from typing import ClassVar
 
 from netlab.daemons import source
 from netlab.dataplane.flannel.base import Flannel
+from netlab.dataplane.flannel.rules import FLANNELD
 from netlab.plan import headers
 from netlab.plan.dataplane import POD_TTL
+from netlab.plan.explanations import NETLAB, Says
 from netlab.plan.headers import Stack
 from netlab.plan.links import Tun
 from netlab.plan.processes import Daemon, File, Ready
@@ -34,6 +36,32 @@ class Udp(Flannel):
 
     name: ClassVar[str] = "flannel-udp"
     summary: ClassVar[str] = "packets in UDP by a program of each node, port 8285"
+    explains: ClassVar[tuple[Says, ...]] = (
+        Says(
+            f"link {DEVICE}",
+            FLANNELD,
+            "A TUN device: packets for other nodes' pods go out of the kernel here, to flanneld's "
+            "proxy, and come in again.",
+        ),
+        Says(
+            f"address * dev {DEVICE}",
+            FLANNELD,
+            "The first address of the node's pod CIDR, alone. It is the source of the node's own "
+            "packets to other nodes' pods.",
+        ),
+        Says(
+            f"route * dev {DEVICE}",
+            FLANNELD,
+            "The whole cluster network goes to the proxy, which knows the nodes; the node's own "
+            "pods are on cni0, whose network is longer and wins.",
+        ),
+        Says(
+            "daemon flanneld",
+            NETLAB,
+            "A program of netlab's in the place of flanneld's proxy (proxy_amd64.c): it reads the "
+            "TUN device, and sends each packet by UDP to the node whose pods it is for.",
+        ),
+    )
     requires: ClassVar[tuple[str, ...]] = ("tun",)
     dual_stack: ClassVar[bool] = False
 

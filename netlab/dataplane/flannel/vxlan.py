@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from netlab.dataplane.flannel.base import Flannel
+from netlab.dataplane.flannel.rules import FLANNELD
 from netlab.plan import headers
+from netlab.plan.explanations import Says
 from netlab.plan.headers import BARE, Stack
 from netlab.plan.links import Vxlan as VxlanLink
 from netlab.plan.names import UPLINK, mac
@@ -31,6 +33,47 @@ class Vxlan(Flannel):
 
     name: ClassVar[str] = "flannel-vxlan"
     summary: ClassVar[str] = "VXLAN overlay, VNI 1 on UDP port 8472"
+    explains: ClassVar[tuple[Says, ...]] = (
+        Says(
+            "link flannel*",
+            FLANNELD,
+            "The node's end of the overlay (VTEP): puts frames into UDP and takes them out. It "
+            "learns nothing from packets, as flanneld knows every other node.",
+        ),
+        Says(
+            "address * dev flannel*",
+            FLANNELD,
+            "The first address of the node's pod CIDR, alone: no segment comes with it. It is the "
+            "gateway for other nodes, and the source of the node's own packets to their pods.",
+        ),
+        Says(
+            "sysctl net/ipv6/conf/flannel*/accept_ra=0",
+            FLANNELD,
+            "The tunnel takes no router advertisements.",
+        ),
+        Says(
+            "neighbour *",
+            FLANNELD,
+            "The MAC of the other node's VTEP, told by its lease: nothing asks by ARP through the "
+            "tunnel.",
+        ),
+        Says(
+            "fdb *",
+            FLANNELD,
+            "Frames for that VTEP's MAC go to this node's address: the outer header of VXLAN.",
+        ),
+        Says(
+            "route * dev flannel*",
+            FLANNELD,
+            "To another node's pods by its VTEP. onlink, because the gateway is in no network of "
+            "the device: it leads to the neighbour, and that to the FDB entry.",
+        ),
+        Says(
+            f"route * dev {UPLINK}",
+            FLANNELD,
+            "DirectRouting: a node on the same segment is reached without the tunnel.",
+        ),
+    )
 
     vni: int = 1
     port: int = 8472

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Sequence
-from typing import ClassVar, Self
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import ClassVar, NamedTuple, Self
 
 from netlab.plan.links import Value
 
 TOLD = 5  # rules of one chain, or elements of one set, that are named one by one
+
+
+class Part(NamedTuple):
+    """A piece of a ruleset that has a name of its own: a chain, or a rule by its text."""
+
+    kind: str
+    name: str
+    words: str
 
 
 class Ruleset(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower):
@@ -25,6 +33,11 @@ class Ruleset(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower)
         """Features of the kernel (`netlab doctor`) without which it cannot be loaded."""
         return ()
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What it is made of, in its order; the elements of sets are not told apart."""
+        return ()
+
     def differences(self, have: Self) -> list[str]:
         """What `have` lacks, has too much and has differently, in words, down to the element."""
         raise NotImplementedError
@@ -35,6 +48,13 @@ class Ruleset(Value, frozen=True, kw_only=True, tag_field="kind", tag=str.lower)
         `sets` are names as in `netlab.plan.processes.Owner`.
         """
         return have, None
+
+
+def chain_parts(ruleset: Ruleset, name: str, rules: Iterable[str]) -> Iterator[Part]:
+    """A chain, and each of its rules."""
+    words = f"{ruleset} chain {name}"
+    yield Part("chain", name, words)
+    yield from (Part("rule", rule, f"{words}: {rule}") for rule in rules)
 
 
 def rule_differences(where: str, want: Sequence[str], have: Sequence[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self, TypeVar
 import msgspec
 
 from netlab.plan.links import Value
-from netlab.plan.rulesets.base import Ruleset, rule_differences
+from netlab.plan.rulesets.base import Part, Ruleset, chain_parts, rule_differences
 from netlab.plan.rulesets.ipset import Ipset
 
 Kind = TypeVar("Kind", bound=Ruleset)
@@ -75,6 +75,11 @@ class IptablesTable(Ruleset, frozen=True, kw_only=True):
         """Its chains with the built-in ones that are left out."""
         builtin = (IptablesChain(name=n, policy=ACCEPT) for n in BUILTIN.get(self.name, ()))
         return {chain.name: chain for chain in builtin} | self.by_name
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        chains = (chain_parts(self, chain.name, chain.rules) for chain in self.chains)
+        return tuple(part for parts in chains for part in parts)
 
     def differences(self, have: Self) -> list[str]:
         return list(_differences(self, have))

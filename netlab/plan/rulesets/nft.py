@@ -8,7 +8,13 @@ from typing import ClassVar, Self
 import msgspec
 
 from netlab.plan.links import Value
-from netlab.plan.rulesets.base import Ruleset, element_differences, rule_differences
+from netlab.plan.rulesets.base import (
+    Part,
+    Ruleset,
+    chain_parts,
+    element_differences,
+    rule_differences,
+)
 
 
 class Hook(Value, frozen=True, kw_only=True):
@@ -227,6 +233,16 @@ class NftTable(Ruleset, frozen=True, kw_only=True):
         lines += [f'\tcomment "{self.comment}"'] if self.comment else []
         lines += [block(piece) for piece in self.pieces.values()]
         return "\n".join([f"table {self.key} {{", *lines, "}", ""])
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        found: list[Part] = []
+        for kind, name in self.pieces:
+            if kind != "chain":
+                found.append(Part(kind, name, f"{self} {kind} {name}"))
+        for chain in self.chains:
+            found += chain_parts(self, chain.name, chain.rules)
+        return tuple(found)
 
     def differences(self, have: Self) -> list[str]:
         return list(_differences(self, have))
