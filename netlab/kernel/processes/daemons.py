@@ -16,6 +16,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,14 @@ class State(msgspec.Struct, frozen=True):
             return own == os.stat(namespaces.path(self.namespace)).st_ino
         except OSError:
             return False
+
+    @property
+    def age(self) -> float:
+        """For how many seconds it is there, also when a signal stopped it; 0 while it is not."""
+        start = start_of(self.pid) if self.pid else None
+        if start is None:
+            return 0.0
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - start / os.sysconf("SC_CLK_TCK")
 
 
 class Daemons:

@@ -16,6 +16,7 @@ from netlab.plan.types import Plan
 
 LIMIT = Ready().seconds  # for a daemon that says nothing about its readiness
 _PAUSE = 0.05  # seconds between two looks
+_OLD = 6  # an old lab's daemons get this part of their time: they are not coming up
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ def awaited(plan: Plan) -> list[tuple[str, Process]]:
 def wait(plan: Plan, processes: Processes, missing: Callable[[], Iterable[Item]]) -> list[Late]:
     """Wait for all that is `awaited`, each as long as it says; returns those that are late.
 
-    `missing` tells which objects daemons must still bring.
+    `missing` tells which objects daemons must still bring. Where none of the lab's daemons was
+    started within the time that one has, it gets less: what is amiss then does not mend itself.
     """
     began = time.monotonic()
     waiting = awaited(plan)
@@ -55,10 +57,11 @@ def wait(plan: Plan, processes: Processes, missing: Callable[[], Iterable[Item]]
     while waiting:
         unbrought = list(missing()) if brought else []
         now = time.monotonic() - began
+        settled = min((state.age for state in processes.states().values()), default=0.0)
         still = []
         for name, process in waiting:
             lacks = _lacks(name, process, processes, unbrought)
-            if lacks and now >= (limit := process.ready.seconds if process.ready else LIMIT):
+            if lacks and now >= (limit := _limit(process, settled)):
                 late.append(Late(name, str(process), lacks, limit))
             elif lacks:
                 still.append((name, process))
@@ -66,6 +69,12 @@ def wait(plan: Plan, processes: Processes, missing: Callable[[], Iterable[Item]]
         if waiting:
             time.sleep(_PAUSE)
     return late
+
+
+def _limit(process: Process, settled: float) -> float:
+    """How long a process is waited for, in seconds, `settled` seconds after the last start."""
+    limit = process.ready.seconds if process.ready else LIMIT
+    return limit / _OLD if isinstance(process, Daemon) and settled > limit else limit
 
 
 def _lacks(name: str, process: Process, processes: Processes, missing: Iterable[Item]) -> str:
