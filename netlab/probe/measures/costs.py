@@ -1,0 +1,127 @@
+"""What a path costs, as ratios to a plain routed one of the same lab, taken in turn with it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from netlab.probe.engines.traffic import Broken, Path, packet_rate, round_trips, throughput
+from netlab.probe.measures.cells import Cell, unmeasured
+from netlab.probe.measures.processors import Work, runs_in
+
+_TRIPS = 0.06  # seconds of round trips, on both paths together
+_STREAM = 0.06  # seconds of a stream
+_PACKETS = 0.05  # seconds of datagrams
+Pair = tuple[float, float]  # of the pods' path and of the plain one
+
+
+class _Measure(NamedTuple):
+    """`scale` makes of what is measured, in SI units, the `unit` that is shown."""
+
+    name: str
+    unit: str
+    scale: float
+    pair: Callable[[_Rounds, bool], Pair]
+
+
+@dataclass(slots=True)
+class _Rounds:
+    """Both paths, and who worked while traffic went by them."""
+
+    pods: Path
+    plain: Path
+    pods_work: Work = field(default_factory=Work)
+    plain_work: Work = field(default_factory=Work)
+
+    def trips(self, protocol: Any) -> Pair:
+        first, second = round_trips((self.pods, self.plain), protocol, _TRIPS)
+        return first, second
+
+    def one_by_one(self, rate: Callable[[Path], float], plain_first: bool) -> Pair:
+        """First on one and then on the other."""
+        found = {}
+        for path in (self.plain, self.pods) if plain_first else (self.pods, self.plain):
+            work = self.plain_work if path is self.plain else self.pods_work
+            with work.counted():
+                found[path] = rate(path)
+        return found[self.pods], found[self.plain]
+
+
+_MEASURES = (
+    _Measure("latency-udp", "us", 1e6, lambda rounds, odd: rounds.trips("udp")),
+    _Measure("latency-tcp", "us", 1e6, lambda rounds, odd: rounds.trips("tcp")),
+    _Measure(
+        "throughput",
+        "gbit_s",
+        8e-9,
+        lambda rounds, odd: rounds.one_by_one(lambda path: throughput(path, _STREAM), odd),
+    ),
+    _Measure(
+        "packets",
+        "per_s",
+        1,
+        lambda rounds, odd: rounds.one_by_one(lambda path: packet_rate(path, _PACKETS), odd),
+    ),
+)
+NAMES = (*(measure.name for measure in _MEASURES), "runs-in")
+UNITS: Mapping[str, str] = {"us": "µs", "gbit_s": "Gbit/s", "per_s": "/s"}
+
+
+def costs(
+    row: str,
+    pods: Path,
+    plain: Path,
+    rounds: int,
+    names: Mapping[int, str],
+    tell: Callable[[str], None],
+) -> Iterator[Cell]:
+    """Latency, throughput and packets per second, and who carries the packets.
+
+    `names` are daemons' by process id. What does not come through is a cell that is not measured.
+    """
+    pair = _Rounds(pods, plain)
+    taken: dict[str, list[Pair]] = {measure.name: [] for measure in _MEASURES}
+    broken: dict[str, str] = {}
+    for number in range(rounds):
+        tell(f"traffic, round {number + 1} of {rounds}")
+        for measure in _MEASURES:
+            if measure.name not in broken:
+                try:
+                    taken[measure.name].append(measure.pair(pair, bool(number % 2)))
+                except Broken as error:
+                    broken[measure.name] = str(error)
+    for measure in _MEASURES:
+        check = f"{row}/{measure.name}"
+        if measure.name in broken:
+            yield unmeasured(check, broken[measure.name])
+        else:
+            yield ratio(check, measure.unit, measure.scale, taken[measure.name])
+    yield runs_in(row, pair.pods_work, pair.plain_work, names)
+
+
+def ratio(check: str, unit: str, scale: float, pairs: list[Pair]) -> Cell:
+    """The median of the rounds' ratios, with their spread and the medians of both paths."""
+    ratios = [pods / plain for pods, plain in pairs]
+    value, least, most = statistics.median(ratios), min(ratios), max(ratios)
+    ours, theirs = (scale * statistics.median(column) for column in zip(*pairs, strict=True))
+    words = f"×{figure(value)} {UNITS[unit]}"
+    evidence = (
+        f"{figure(ours)} {UNITS[unit]}, plain {figure(theirs)}; ratio {figure(least)} to "
+        f"{figure(most)} in {len(pairs)} rounds"
+    )
+    figures = {unit: round(ours, 3), f"plain_{unit}": round(theirs, 3)}
+    spread = round(least, 4), round(most, 4)
+    return Cell(check, round(value, 4), words, evidence, spread, figures)
+
+
+def figure(number: float) -> str:
+    """Two or three digits that count, as 0.034, 0.91, 1.5, 12 or 143,000."""
+    if number >= 1000:
+        return f"{round(number, -3):,.0f}"
+    if number >= 10:
+        return f"{number:.0f}"
+    if number >= 0.1:
+        return f"{number:.2f}"
+    return f"{number:.3f}"

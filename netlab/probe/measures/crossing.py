@@ -1,0 +1,188 @@
+"""How packets of pods cross from node to node: whether they do, in what, and how large."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from netlab.plan.headers import Ether, Ip, Stack
+from netlab.plan.probing.actions import Echo
+from netlab.plan.probing.check import Check
+from netlab.plan.probing.expectations import Reply
+from netlab.plan.probing.lab import Lab
+from netlab.plan.probing.scenario import Probe
+from netlab.probe.engines.capture import Capture, Captured
+from netlab.probe.engines.decode import decode
+from netlab.probe.engines.icmp import send_echoes
+from netlab.probe.engines.neighbours import Neighbours
+from netlab.probe.engines.sockets import TIMEOUT, open_in
+from netlab.probe.measures.cells import Cell, unmeasured
+from netlab.probe.runner import Runner
+from netlab.probe.scenarios.calls import calls
+from netlab.topology.resolved import PodSpec
+
+_HEADERS = Ip.size + 8  # bytes of an echo before its payload: IPv4, ICMP
+_PAYLOAD = 900  # bytes: nothing else in a quiet lab is as long, and every MTU has room for it
+_IP_MTU = 14  # linux/in.h: the MTU in bytes of a connected socket's path, as far as it is known
+_SOON = 0.3  # seconds for an echo of which others like it came back at once
+_LEAST = 576  # bytes that every path carries
+
+
+def works(row: str, lab: Lab) -> Cell:
+    """Whether the first two pods, which are on two nodes, reach each other, as a Pod must.
+
+    By ICMP, TCP and UDP in both directions, each seen under its own address.
+    """
+    checks = _reach(lab)
+    failed = [check for check in checks if not check.ok]
+    seen = dict.fromkeys(_told(check) for check in failed or checks)
+    return Cell(f"{row}/works", not failed, "no" if failed else "yes", "; ".join(seen))
+
+
+def _reach(lab: Lab) -> list[Check]:
+    """What came of asking; of pods that no echo reaches nothing else is asked."""
+    one, other = lab.layout.pods[:2]
+    runner = Runner(lab, Neighbours(lab), {}, lambda words: None)
+    echoes: list[Probe[Any]] = [
+        Probe("pod-cross-node", a.name, b.name, Echo(a.name, str(b.address)), Reply())
+        for a, b in ((one, other), (other, one))
+    ]
+    checks = runner.run(echoes)
+    if all(check.ok for check in checks):
+        checks += runner.run(
+            [
+                probe
+                for a, b in ((one, other), (other, one))
+                for probe in calls("pod-cross-node", a.name, b, False, str(a.address))
+            ]
+        )
+    return checks
+
+
+def _told(check: Check) -> str:
+    return f"{check.source} > {check.target}: {check.observed}"
+
+
+class _Sighted(NamedTuple):
+    """A pod's packet on the underlay, as its node sent it: the frame, and what its headers say.
+
+    `hidden`: its payload cannot be read there.
+    """
+
+    stack: Stack
+    overhead: int
+    hidden: bool
+
+
+def on_the_wire(row: str, lab: Lab) -> Iterator[Cell]:
+    """Encapsulation, overhead and addresses, all from one captured packet."""
+    sighted = _sight(lab)
+    if sighted is None:
+        why = "no packet of the pods was seen on the underlay"
+        yield from (unmeasured(f"{row}/{name}", why) for name in _OF_WIRE)
+        return
+    stack = sighted.stack
+    form = f"{stack.form}{', encrypted' if sighted.hidden else ''}"
+    yield Cell(f"{row}/encapsulation", form, form, str(stack))
+    size = f"{sighted.overhead} bytes of the frame are neither Ethernet's own nor the pod's packet"
+    yield Cell(f"{row}/overhead", sighted.overhead, str(sighted.overhead), size)
+    whose = _whose(lab, stack)
+    yield Cell(f"{row}/addresses", whose, whose, _ends(lab, stack))
+
+
+_OF_WIRE = ("encapsulation", "overhead", "addresses")
+
+
+def _sight(lab: Lab) -> _Sighted | None:
+    source, target = lab.layout.pods[:2]
+    cookie = os.urandom(_PAYLOAD)
+    with Capture(lab.captured) as capture:
+        echo = Echo(source.name, str(target.address), cookie)
+        send_echoes([echo], waits=(TIMEOUT,), tell=None)
+        frames = capture.drain()
+    return pick(frames, lab.port(lab.nodes[source.node]), cookie)
+
+
+def pick(frames: list[Captured], port: tuple[str, str], cookie: bytes) -> _Sighted | None:
+    """The echo request among all that passed: by its payload, or by its length where it is hidden.
+
+    It came in by the port of its node. What it is longer by than the packet and the underlay's own
+    Ethernet header is the encapsulation.
+    """
+    packet = _HEADERS + len(cookie)
+    own = [
+        one.frame
+        for one in frames
+        if (one.namespace, one.device, one.direction) == (*port, "in")
+        and len(one.frame) >= Ether.size + packet
+    ]
+    own.sort(key=lambda frame: cookie not in frame)
+    if not own:
+        return None
+    overhead = len(own[0]) - Ether.size - packet
+    return _Sighted(decode(own[0]), overhead, cookie not in own[0])
+
+
+def _whose(lab: Lab, stack: Stack) -> str:
+    """Whose addresses the underlay sees, and whether frames of the tunnel's own are inside."""
+    outer = next((header for header in stack.headers if isinstance(header, Ip)), None)
+    nodes = {str(address) for node in lab.layout.nodes for address in node.addresses}
+    pods = {str(address) for pod in lab.layout.pods for address in pod.addresses}
+    found = {outer.source, outer.destination} if outer else set()
+    whose = "nodes'" if found <= nodes else "pods'" if found <= pods else "others'"
+    inner = any(isinstance(header, Ether) for header in stack.headers[1:])
+    return f"{whose}, MACs inside too" if inner else whose
+
+
+def _ends(lab: Lab, stack: Stack) -> str:
+    """Addresses and MACs of all headers from the outside in, the MACs with their devices."""
+    words = []
+    for header in stack.headers:
+        if isinstance(header, Ip):
+            words.append(header.line)
+        elif isinstance(header, Ether):
+            ends = (_owner(lab, mac) for mac in (header.source, header.destination))
+            words.append(" > ".join(ends))
+    return ", ".join(words)
+
+
+def _owner(lab: Lab, mac: str | None) -> str:
+    for space in lab.plan.namespaces.values():
+        for link in space.links:
+            if mac and link.mac == mac:
+                return f"{space.name}'s {link.name}"
+    return str(mac)
+
+
+def path_mtu(row: str, lab: Lab) -> Cell:
+    """The longest packet in bytes that crosses whole; one byte more does not."""
+    check = f"{row}/mtu"
+    source, target = lab.layout.pods[:2]
+    limit = _told_mtu(source, target)
+    low, high = _LEAST, limit + 1
+    refused = _refusal(source, target, high)
+    if _refusal(source, target, limit) is None and refused is not None:
+        low = limit
+    while high - low > 1:
+        middle = (low + high) // 2
+        answer = _refusal(source, target, middle)
+        low, high = (middle, high) if answer is None else (low, middle)
+        refused = answer or refused
+    if _refusal(source, target, low) is not None:
+        return unmeasured(check, f"no echo of {low} bytes came back whole")
+    return Cell(check, low, str(low), f"{low} bytes pass whole, of {high}: {refused}")
+
+
+def _told_mtu(source: PodSpec, target: PodSpec) -> int:
+    """The MTU that the pod's own kernel goes by."""
+    with open_in(source.name, socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        opened.connect((str(target.address), 9))
+        return opened.getsockopt(socket.IPPROTO_IP, _IP_MTU)
+
+
+def _refusal(source: PodSpec, target: PodSpec, size: int) -> str | None:
+    """Why no echo of a size in bytes came back; None where one did."""
+    echo = Echo(source.name, str(target.address), bytes(size - _HEADERS))
+    return send_echoes([echo], waits=(_SOON,), tell=None)[0].error
