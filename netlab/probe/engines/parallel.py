@@ -17,7 +17,7 @@ def spread(work: Callable[[int, int], None]) -> None:
     """
     count = len(os.sched_getaffinity(0))
     caller = os.getpid()
-    others = [forked(caller, lambda k=k: work(k, count)) for k in range(1, count)]  # type: ignore[misc]
+    others = [_forked(caller, lambda k=k: work(k, count)) for k in range(1, count)]  # type: ignore[misc]
     try:
         work(0, count)
     finally:
@@ -25,8 +25,7 @@ def spread(work: Callable[[int, int], None]) -> None:
             os.waitpid(pid, 0)
 
 
-def forked(caller: int, work: Callable[[], None]) -> int:
-    """Do work in a process of its own, which ends with its `caller`; returns its process id."""
+def _forked(caller: int, work: Callable[[], None]) -> int:
     pid = os.fork()
     if pid == 0:
         with contextlib.suppress(BaseException):

@@ -1,33 +1,35 @@
-"""What a path costs: round trips, a TCP stream, small datagrams; each a short piece of real traffic.
+"""What a path costs: round trips, a TCP stream, small datagrams, each a short while.
 
-A round trip is made by one process that holds both ends, so that it is the network's time and not
-that of waking somebody up. A stream and datagrams have a receiver in a process of its own, and are
-counted where they arrive.
+One process holds both ends, so that what is measured is the network's time, and neither that of
+waking somebody up nor the luck of having another processor at hand. Paths that are compared take
+turns of a millisecond or less: a processor's clock may double meanwhile, or others may be at work,
+and that is to be so for all of them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import statistics
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, NamedTuple
 
-from netlab.probe.engines.parallel import forked
-from netlab.probe.engines.sockets import Unavailable, dropped, in_words, open_in
+from netlab.probe.engines.sockets import Unavailable, in_words, open_in
 
 Protocol = Literal["tcp", "udp"]
+Ends = tuple[socket.socket, socket.socket]
+Around = Callable[[int], AbstractContextManager[None]]  # of the number of a path
 MESSAGE = 64  # bytes of payload: of a round trip, and of a small datagram
 _TRIPS = 10  # on one path, before it is the next one's turn
+_BURST = 64  # datagrams
+_PIECE = 1 << 20  # bytes of a stream
+_WINDOW = 256 << 10  # bytes of it that are under way at once
 _PATIENCE = 1.0  # seconds until what does not come is given up
-_QUIET = 0.05  # seconds without a datagram after which no more are awaited
-_LONGEST = 20.0  # seconds that a stream may take to drain
-_CHUNK = bytes(256 << 10)
+_QUIET = 0.03  # seconds without a datagram after which the rest of a burst is lost
 _TIMEVAL = struct.Struct("=qq")
-_COUNTED = struct.Struct("=Qd")  # how many, in how many seconds
 
 
 class Path(NamedTuple):
@@ -45,120 +47,96 @@ class Broken(Exception):
 def round_trips(paths: Sequence[Path], protocol: Protocol, seconds: float) -> list[float]:
     """For each path the median round trip in seconds, of 64 bytes each way.
 
-    A few are made on one path and then on the next, for so many `seconds` in all: a processor's
-    clock may double meanwhile, and is to do so for all of them. Raises Broken.
+    `seconds` is how long all of them together take. Raises Broken.
     """
-    with _broken(f"{protocol.upper()} round trip"), contextlib.ExitStack() as stack:
+    return _in_turn(paths, protocol, seconds, _trip)
+
+
+def throughputs(paths: Sequence[Path], seconds: float, around: Around) -> list[float]:
+    """For each path the bytes per second of a TCP stream; `around` each piece of it.
+
+    Raises Broken.
+    """
+    return _in_turn(paths, "tcp", seconds, _stream, around)
+
+
+def packet_rates(paths: Sequence[Path], seconds: float) -> list[float]:
+    """For each path the datagrams of 64 bytes that arrive per second, sent in bursts of 64.
+
+    Raises Broken.
+    """
+    return _in_turn(paths, "udp", seconds, _burst)
+
+
+def _in_turn(
+    paths: Sequence[Path],
+    protocol: Protocol,
+    seconds: float,
+    piece: Callable[[socket.socket, socket.socket], float],
+    around: Around = lambda number: nullcontext(),
+) -> list[float]:
+    """Pieces of traffic on one path after the other; the median of what each path's tell."""
+    with _broken(f"{protocol.upper()} of {len(paths)} paths"), contextlib.ExitStack() as stack:
         ends = [stack.enter_context(_ends(path, protocol)) for path in paths]
-        taken: list[list[float]] = [[] for _ in paths]
+        for pair in ends:  # the first is to find routes and neighbours, and to open the window
+            piece(*pair)
+        told: list[list[float]] = [[] for _ in paths]
         end = time.perf_counter() + seconds
-        while time.perf_counter() < end or not taken[-1]:
-            for pair, own in zip(ends, taken, strict=True):
-                own += _some_trips(*pair)
-        return [statistics.median(own) for own in taken]
+        while time.perf_counter() < end or not told[-1]:
+            for number, pair in enumerate(ends):
+                with around(number):
+                    told[number].append(piece(*pair))
+        return [statistics.median(own) for own in told]
 
 
-def _some_trips(near: socket.socket, far: socket.socket) -> Iterator[float]:
+def _trip(near: socket.socket, far: socket.socket) -> float:
+    """Seconds of a round trip, the median of a few."""
     message, buffer, clock = bytes(MESSAGE), bytearray(MESSAGE), time.perf_counter
+    taken = []
     for _ in range(_TRIPS):
         began = clock()
         near.send(message)
         far.recv_into(buffer)
         far.send(message)
         near.recv_into(buffer)
-        yield clock() - began
+        taken.append(clock() - began)
+    return statistics.median(taken)
 
 
-def throughput(path: Path, seconds: float) -> float:
-    """Bytes per second of one TCP stream of some seconds, as its receiver gets them.
-
-    Raises Broken.
-    """
-
-    def send(near: socket.socket) -> None:
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            near.send(_CHUNK)
-        near.shutdown(socket.SHUT_WR)
-
-    with _broken("TCP stream"), _ends(path, "tcp") as (near, far):
-        return _counted(near, far, send, _drain)
+def _stream(near: socket.socket, far: socket.socket) -> float:
+    """Bytes per second of a piece of a stream: as much is sent as the window lets, and read."""
+    data, buffer = memoryview(bytes(_WINDOW)), bytearray(_WINDOW)
+    sent = read = 0
+    began = time.perf_counter()
+    while read < _PIECE:
+        room = min(_WINDOW - (sent - read), _PIECE - sent)
+        if room:
+            with contextlib.suppress(BlockingIOError):  # the socket has less room
+                sent += near.send(data[:room], socket.MSG_DONTWAIT)
+        read += far.recv_into(buffer)
+    return read / (time.perf_counter() - began)
 
 
-def packet_rate(path: Path, seconds: float) -> float:
-    """Datagrams of 64 bytes per second that arrive of those sent, as fast as one sender can.
-
-    What arrives and finds no room at its receiver has crossed too, and counts. Raises Broken.
-    """
-
-    def send(near: socket.socket) -> None:
-        message, end = bytes(MESSAGE), time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            for _ in range(16):
-                with contextlib.suppress(BlockingIOError):  # the device's queue is full
-                    near.send(message)
-
-    with _broken("datagrams"), _ends(path, "udp") as (near, far):
-        return _counted(near, far, send, _gather)
-
-
-def _counted(
-    near: socket.socket,
-    far: socket.socket,
-    send: Callable[[socket.socket], None],
-    receive: Callable[[socket.socket], tuple[int, float]],
-) -> float:
-    """The rate that a process which receives tells, while this one sends."""
-    out, into = os.pipe()
-    caller = os.getpid()
-
-    def work() -> None:
-        near.close()
-        os.write(into, _COUNTED.pack(*receive(far)))
-
-    pid = forked(caller, work)
-    os.close(into)
-    try:
-        far.close()
-        send(near)
-        told = os.read(out, _COUNTED.size)
-    finally:
-        near.close()
-        os.close(out)
-        os.waitpid(pid, 0)
-    count, seconds = _COUNTED.unpack(told) if told else (0, 0.0)
-    if count < 2 or seconds <= 0:
-        raise Broken("nothing arrived")
-    return float(count / seconds)
-
-
-def _drain(far: socket.socket) -> tuple[int, float]:
-    """How many bytes come after the first ones until the stream ends, and in how many seconds."""
-    buffer = bytearray(1 << 20)
-    far.recv_into(buffer)
-    began, total = time.perf_counter(), 0
-    while (size := far.recv_into(buffer)) and time.perf_counter() - began < _LONGEST:
-        total += size
-    return total, time.perf_counter() - began
-
-
-def _gather(far: socket.socket) -> tuple[int, float]:
-    """How many datagrams come after the first one, and how long until the last."""
-    buffer = bytearray(MESSAGE)
-    far.recv_into(buffer)
-    _limit(far, socket.SO_RCVTIMEO, _QUIET)
+def _burst(near: socket.socket, far: socket.socket) -> float:
+    """Datagrams per second of a burst, until the last that arrives."""
+    message, buffer = bytes(MESSAGE), bytearray(MESSAGE)
     began = last = time.perf_counter()
-    count = 0
+    arrived = 0
+    for _ in range(_BURST):
+        with contextlib.suppress(BlockingIOError):  # the device's queue is full
+            near.send(message)
     with contextlib.suppress(BlockingIOError):
-        while last - began < _LONGEST:
+        while arrived < _BURST:
             far.recv_into(buffer)
-            count += 1
+            arrived += 1
             last = time.perf_counter()
-    return count + dropped(far), last - began
+    if not arrived:
+        raise Broken("no datagram of a burst arrived")
+    return arrived / (last - began)
 
 
 @contextlib.contextmanager
-def _ends(path: Path, protocol: Protocol) -> Iterator[tuple[socket.socket, socket.socket]]:
+def _ends(path: Path, protocol: Protocol) -> Iterator[Ends]:
     """Two sockets that are connected with each other by the path."""
     with contextlib.ExitStack() as stack:
         kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
@@ -179,6 +157,7 @@ def _ends(path: Path, protocol: Protocol) -> Iterator[tuple[socket.socket, socke
         else:
             near.send(bytes(MESSAGE))
             far.connect(far.recvfrom(MESSAGE)[1])
+            _limit(far, socket.SO_RCVTIMEO, _QUIET)
         yield near, far
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from netlab.probe.engines.traffic import Broken, Path, packet_rate, round_trips, throughput
+from netlab.probe.engines.traffic import Broken, Path, packet_rates, round_trips, throughputs
 from netlab.probe.measures.cells import Cell, unmeasured
 from netlab.probe.measures.processors import Work, runs_in
 
-_TRIPS = 0.06  # seconds of round trips, on both paths together
-_STREAM = 0.06  # seconds of a stream
-_PACKETS = 0.05  # seconds of datagrams
-Pair = tuple[float, float]  # of the pods' path and of the plain one
+_TURN = 0.05  # seconds of one kind of traffic in one round, on both paths together
+Pair = list[float]  # of the pods' path and of the plain one
 
 
 class _Measure(NamedTuple):
@@ -23,47 +20,24 @@ class _Measure(NamedTuple):
     name: str
     unit: str
     scale: float
-    pair: Callable[[_Rounds, bool], Pair]
+    take: Callable[[_Traffic], Pair]
 
 
-@dataclass(slots=True)
-class _Rounds:
-    """Both paths, and who worked while traffic went by them."""
+class _Traffic(NamedTuple):
+    """Both paths, and who worked while a stream went by each of them."""
 
-    pods: Path
-    plain: Path
-    pods_work: Work = field(default_factory=Work)
-    plain_work: Work = field(default_factory=Work)
+    paths: tuple[Path, Path]
+    work: tuple[Work, Work]
 
-    def trips(self, protocol: Any) -> Pair:
-        first, second = round_trips((self.pods, self.plain), protocol, _TRIPS)
-        return first, second
-
-    def one_by_one(self, rate: Callable[[Path], float], plain_first: bool) -> Pair:
-        """First on one and then on the other."""
-        found = {}
-        for path in (self.plain, self.pods) if plain_first else (self.pods, self.plain):
-            work = self.plain_work if path is self.plain else self.pods_work
-            with work.counted():
-                found[path] = rate(path)
-        return found[self.pods], found[self.plain]
+    def streams(self) -> Pair:
+        return throughputs(self.paths, _TURN, lambda number: self.work[number].counted())
 
 
 _MEASURES = (
-    _Measure("latency-udp", "us", 1e6, lambda rounds, odd: rounds.trips("udp")),
-    _Measure("latency-tcp", "us", 1e6, lambda rounds, odd: rounds.trips("tcp")),
-    _Measure(
-        "throughput",
-        "gbit_s",
-        8e-9,
-        lambda rounds, odd: rounds.one_by_one(lambda path: throughput(path, _STREAM), odd),
-    ),
-    _Measure(
-        "packets",
-        "per_s",
-        1,
-        lambda rounds, odd: rounds.one_by_one(lambda path: packet_rate(path, _PACKETS), odd),
-    ),
+    _Measure("latency-udp", "us", 1e6, lambda on: round_trips(on.paths, "udp", _TURN)),
+    _Measure("latency-tcp", "us", 1e6, lambda on: round_trips(on.paths, "tcp", _TURN)),
+    _Measure("throughput", "gbit_s", 8e-9, _Traffic.streams),
+    _Measure("packets", "per_s", 1, lambda on: packet_rates(on.paths, _TURN)),
 )
 NAMES = (*(measure.name for measure in _MEASURES), "runs-in")
 UNITS: Mapping[str, str] = {"us": "µs", "gbit_s": "Gbit/s", "per_s": "/s"}
@@ -81,7 +55,7 @@ def costs(
 
     `names` are daemons' by process id. What does not come through is a cell that is not measured.
     """
-    pair = _Rounds(pods, plain)
+    traffic = _Traffic((pods, plain), (Work(), Work()))
     taken: dict[str, list[Pair]] = {measure.name: [] for measure in _MEASURES}
     broken: dict[str, str] = {}
     for number in range(rounds):
@@ -89,7 +63,7 @@ def costs(
         for measure in _MEASURES:
             if measure.name not in broken:
                 try:
-                    taken[measure.name].append(measure.pair(pair, bool(number % 2)))
+                    taken[measure.name].append(measure.take(traffic))
                 except Broken as error:
                     broken[measure.name] = str(error)
     for measure in _MEASURES:
@@ -98,7 +72,7 @@ def costs(
             yield unmeasured(check, broken[measure.name])
         else:
             yield ratio(check, measure.unit, measure.scale, taken[measure.name])
-    yield runs_in(row, pair.pods_work, pair.plain_work, names)
+    yield runs_in(row, *traffic.work, names)
 
 
 def ratio(check: str, unit: str, scale: float, pairs: list[Pair]) -> Cell:
@@ -106,7 +80,7 @@ def ratio(check: str, unit: str, scale: float, pairs: list[Pair]) -> Cell:
     ratios = [pods / plain for pods, plain in pairs]
     value, least, most = statistics.median(ratios), min(ratios), max(ratios)
     ours, theirs = (scale * statistics.median(column) for column in zip(*pairs, strict=True))
-    words = f"×{figure(value)} {UNITS[unit]}"
+    words = f"{figure(value)}x"
     evidence = (
         f"{figure(ours)} {UNITS[unit]}, plain {figure(theirs)}; ratio {figure(least)} to "
         f"{figure(most)} in {len(pairs)} rounds"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from netlab.plan.headers import Ether, Ip, Stack
 from netlab.plan.probing.actions import Echo
@@ -13,19 +14,19 @@ from netlab.plan.probing.check import Check
 from netlab.plan.probing.expectations import Reply
 from netlab.plan.probing.lab import Lab
 from netlab.plan.probing.scenario import Probe
+from netlab.probe.engines.calls import make_calls
 from netlab.probe.engines.capture import Capture, Captured
 from netlab.probe.engines.decode import decode
 from netlab.probe.engines.icmp import send_echoes
-from netlab.probe.engines.neighbours import Neighbours
 from netlab.probe.engines.sockets import TIMEOUT, open_in
 from netlab.probe.measures.cells import Cell, unmeasured
-from netlab.probe.runner import Runner
 from netlab.probe.scenarios.calls import calls
 from netlab.topology.resolved import PodSpec
 
 _HEADERS = Ip.size + 8  # bytes of an echo before its payload: IPv4, ICMP
 _PAYLOAD = 900  # bytes: nothing else in a quiet lab is as long, and every MTU has room for it
 _IP_MTU = 14  # linux/in.h: the MTU in bytes of a connected socket's path, as far as it is known
+_WAITS = (0.3, 1.0)  # seconds for an echo, which then is sent again
 _SOON = 0.3  # seconds for an echo of which others like it came back at once
 _LEAST = 576  # bytes that every path carries
 
@@ -43,21 +44,21 @@ def works(row: str, lab: Lab) -> Cell:
 
 def _reach(lab: Lab) -> list[Check]:
     """What came of asking; of pods that no echo reaches nothing else is asked."""
-    one, other = lab.layout.pods[:2]
-    runner = Runner(lab, Neighbours(lab), {}, lambda words: None)
-    echoes: list[Probe[Any]] = [
+    both = tuple(itertools.permutations(lab.layout.pods[:2]))
+    echoes = [
         Probe("pod-cross-node", a.name, b.name, Echo(a.name, str(b.address)), Reply())
-        for a, b in ((one, other), (other, one))
+        for a, b in both
     ]
-    checks = runner.run(echoes)
+    replies = send_echoes([echo.action for echo in echoes], waits=_WAITS)
+    checks = [echo.check(reply) for echo, reply in zip(echoes, replies, strict=True)]
     if all(check.ok for check in checks):
-        checks += runner.run(
-            [
-                probe
-                for a, b in ((one, other), (other, one))
-                for probe in calls("pod-cross-node", a.name, b, False, str(a.address))
-            ]
-        )
+        own = [
+            probe
+            for a, b in both
+            for probe in calls("pod-cross-node", a.name, b, False, str(a.address))
+        ]
+        heard = make_calls([probe.action for probe in own])
+        checks += [probe.check(one) for probe, one in zip(own, heard, strict=True)]
     return checks
 
 
@@ -81,7 +82,7 @@ def on_the_wire(row: str, lab: Lab) -> Iterator[Cell]:
     sighted = _sight(lab)
     if sighted is None:
         why = "no packet of the pods was seen on the underlay"
-        yield from (unmeasured(f"{row}/{name}", why) for name in _OF_WIRE)
+        yield from (unmeasured(f"{row}/{name}", why) for name in OF_WIRE)
         return
     stack = sighted.stack
     form = f"{stack.form}{', encrypted' if sighted.hidden else ''}"
@@ -92,7 +93,7 @@ def on_the_wire(row: str, lab: Lab) -> Iterator[Cell]:
     yield Cell(f"{row}/addresses", whose, whose, _ends(lab, stack))
 
 
-_OF_WIRE = ("encapsulation", "overhead", "addresses")
+OF_WIRE = ("encapsulation", "overhead", "addresses")
 
 
 def _sight(lab: Lab) -> _Sighted | None:

@@ -38,9 +38,7 @@ def joins(
     evidence = [
         f"{name}: {'; '.join(_changes(before[name], after[name])) or 'nothing'}" for name in before
     ]
-    return Cell(
-        f"{row}/node-joins", counts, _in_words(counts), "; ".join([*evidence, reached])
-    )
+    return Cell(f"{row}/node-joins", counts, _in_words(counts), "; ".join([*evidence, reached]))
 
 
 def _in_words(counts: Mapping[str, Mapping[str, int]]) -> str:
