@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netlab import inside
-from netlab.dataplane import guarded, lookup, registry
+from netlab.dataplane import guarded, lookup, make, registry
 from netlab.designing import design
 from netlab.errors import BadInput, NetlabError, Unmet, unknown
 from netlab.kernel import capabilities, sandbox
@@ -87,10 +87,14 @@ def compare(
     a name that is unknown, and Unmet for a dataplane that is named and cannot run here.
     """
     began = time.monotonic()
-    _load()
-    folders.clear_stale()
+    for name in names:
+        if lookup(name) is None:
+            raise unknown("dataplane", name, registry())
     capabilities.require([capabilities.SANDBOX], "`netlab compare`")
-    wanted = [one for name in names or sorted(registry()) for one in _wanted(name, bool(names))]
+    chosen = dict.fromkeys(names or sorted(registry()))
+    wanted = [one for name in chosen for one in _wanted(name, bool(names))]
+    folders.clear_stale()
+    _load()
     rows = []
     for number, one in enumerate(wanted, 1):
         say = _teller(progress, f"{one.name}, {one.underlay} ({number} of {len(wanted)})")
@@ -125,19 +129,15 @@ def _teller(progress: Progress | None, about: str) -> Say:
 
 
 def _wanted(name: str, named: bool) -> Iterator[_Wanted]:
-    kind = lookup(name)
-    if kind is None:
-        raise unknown("dataplane", name, registry())
+    """Its rows. Raises Unmet for one that is named and that this host cannot run."""
     lacks, dataplane = "", None
     try:
-        dataplane = kind()
+        dataplane = make(name)
         lacks = _lacking(_Wanted(name, "one-segment", dataplane))
     except TypeError as error:
         lacks = f"options without a default ({error})"
-    except BadInput as error:
-        lacks = f"options that fit: {error}"
     if named and lacks:
-        raise Unmet(f"The dataplane {name} cannot be compared here", f"it lacks {lacks}")
+        raise Unmet(f"The dataplane {name} cannot be compared, as this host lacks {lacks}.")
     for underlay in UNDERLAYS:
         yield _Wanted(name, underlay, dataplane, lacks)
 
@@ -146,7 +146,8 @@ def _lacking(one: _Wanted) -> str:
     """What this host has not that a dataplane takes, each with its remedy; empty for nothing."""
     from netlab.kernel.processes import preflight
 
-    plan = one.design(2)[0].plan
+    assert one.dataplane is not None
+    plan = guarded(one.dataplane, lambda: one.design(2))[0].plan
     missing = capabilities.missing(plan.requires)
     if missing:
         return "; ".join(f"{name}: {remedy}" for name, remedy in missing.items())

@@ -11,7 +11,7 @@ try:
     import click
 
     from netlab import __version__
-    from netlab.cli import enter, host, labs, look, topologies
+    from netlab.cli import compare, enter, host, labs, look, topologies
     from netlab.cli.app import App, common, guard, prepare_streams
 except MemoryError:
     sys.stderr.write("netlab: There is not room to start; raise RLIMIT_AS (ulimit -v).\n")
@@ -39,6 +39,7 @@ for command in (
     enter.logs,
     topologies.ipcalc,
     topologies.addresses,
+    compare.compare,
     labs.down,
     labs.gc,
     host.doctor,

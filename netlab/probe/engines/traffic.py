@@ -9,6 +9,7 @@ and that is to be so for all of them.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import statistics
 import struct
@@ -28,7 +29,7 @@ _BURST = 64  # datagrams
 _PIECE = 1 << 20  # bytes of a stream
 _WINDOW = 256 << 10  # bytes of it that are under way at once
 _PATIENCE = 1.0  # seconds until what does not come is given up
-_QUIET = 0.03  # seconds without a datagram after which the rest of a burst is lost
+_QUIET = 0.2  # seconds without a datagram after which the rest of a burst is lost
 _TIMEVAL = struct.Struct("=qq")
 
 
@@ -118,8 +119,11 @@ def _stream(near: socket.socket, far: socket.socket) -> float:
 
 
 def _burst(near: socket.socket, far: socket.socket) -> float:
-    """Datagrams per second of a burst, until the last that arrives."""
-    message, buffer = bytes(MESSAGE), bytearray(MESSAGE)
+    """Datagrams per second of a burst, until the last that arrives.
+
+    Late ones of another burst are told from it by what they carry.
+    """
+    message, buffer = os.urandom(MESSAGE), bytearray(MESSAGE)
     began = last = time.perf_counter()
     arrived = 0
     for _ in range(_BURST):
@@ -128,8 +132,9 @@ def _burst(near: socket.socket, far: socket.socket) -> float:
     with contextlib.suppress(BlockingIOError):
         while arrived < _BURST:
             far.recv_into(buffer)
-            arrived += 1
-            last = time.perf_counter()
+            if buffer == message:
+                arrived += 1
+                last = time.perf_counter()
     if not arrived:
         raise Broken("no datagram of a burst arrived")
     return arrived / (last - began)

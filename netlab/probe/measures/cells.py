@@ -18,8 +18,8 @@ class Cell:
     """What one check measured. `check` is its id, as `flannel-vxlan/one-segment/mtu`.
 
     `value` is a plain value, None where it could not be measured; `words` are the same as a table
-    shows it, and `evidence` is what was seen. A ratio has its `spread`, the least and the greatest
-    of all rounds, and `figures` that it was made of, in units that their names say.
+    shows it, and `evidence` is what was seen. A ratio has its `spread`, the quartiles of all
+    rounds, and `figures` that it was made of, in units that their names say.
     """
 
     check: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from netlab.probe.engines.traffic import Broken, Path, packet_rates, round_trips, throughputs
@@ -78,16 +78,25 @@ def costs(
 def ratio(check: str, unit: str, scale: float, pairs: list[Pair]) -> Cell:
     """The median of the rounds' ratios, with their spread and the medians of both paths."""
     ratios = [pods / plain for pods, plain in pairs]
-    value, least, most = statistics.median(ratios), min(ratios), max(ratios)
+    value, (least, most) = statistics.median(ratios), middle_half(ratios)
     ours, theirs = (scale * statistics.median(column) for column in zip(*pairs, strict=True))
-    words = f"{figure(value)}x"
+    words = f"{figure(ours)} {UNITS[unit]}, {figure(value)}x ({figure(least)}-{figure(most)})"
+    count = "1 round" if len(pairs) == 1 else f"{len(pairs)} rounds"
     evidence = (
         f"{figure(ours)} {UNITS[unit]}, plain {figure(theirs)}; ratio {figure(least)} to "
-        f"{figure(most)} in {len(pairs)} rounds"
+        f"{figure(most)} in the middle half of {count}"
     )
     figures = {unit: round(ours, 3), f"plain_{unit}": round(theirs, 3)}
     spread = round(least, 4), round(most, 4)
     return Cell(check, round(value, 4), words, evidence, spread, figures)
+
+
+def middle_half(values: Sequence[float]) -> tuple[float, float]:
+    """The quartiles around the middle: what one round that others disturbed does not change."""
+    if len(values) < 2:
+        return values[0], values[0]
+    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
+    return first, third
 
 
 def figure(number: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from netlab.plan.headers import Ether, Ip, Stack
@@ -19,10 +19,12 @@ from netlab.probe.engines.capture import Capture, Captured
 from netlab.probe.engines.decode import decode
 from netlab.probe.engines.icmp import send_echoes
 from netlab.probe.engines.sockets import TIMEOUT, open_in
+from netlab.probe.engines.solicitations import solicitations
 from netlab.probe.measures.cells import Cell, unmeasured
 from netlab.probe.scenarios.calls import calls
 from netlab.topology.resolved import PodSpec
 
+Ends = tuple[PodSpec, ...]
 _HEADERS = Ip.size + 8  # bytes of an echo before its payload: IPv4, ICMP
 _PAYLOAD = 900  # bytes: nothing else in a quiet lab is as long, and every MTU has room for it
 _IP_MTU = 14  # linux/in.h: the MTU in bytes of a connected socket's path, as far as it is known
@@ -32,34 +34,68 @@ _LEAST = 576  # bytes that every path carries
 
 
 def works(row: str, lab: Lab) -> Cell:
-    """Whether the first two pods, which are on two nodes, reach each other, as a Pod must.
+    """Whether the first two pods, which are on two nodes, reach each other.
 
-    By ICMP, TCP and UDP in both directions, each seen under its own address.
+    By ICMP, TCP and UDP in both directions, each seen under its own address. Of pods that no echo
+    reaches nothing else is asked; what the underlay saw of the echoes is then evidence.
     """
-    checks = _reach(lab)
-    failed = [check for check in checks if not check.ok]
-    seen = dict.fromkeys(_told(check) for check in failed or checks)
-    return Cell(f"{row}/works", not failed, "no" if failed else "yes", "; ".join(seen))
-
-
-def _reach(lab: Lab) -> list[Check]:
-    """What came of asking; of pods that no echo reaches nothing else is asked."""
     both = tuple(itertools.permutations(lab.layout.pods[:2]))
+    cookie = os.urandom(_PAYLOAD)
+    with Capture(lab.captured) as capture:
+        checks = _echoes(both, cookie)
+        frames = capture.drain()
+    reached = all(check.ok for check in checks)
+    if reached:
+        checks += _calls(both)
+    failed = [check for check in checks if not check.ok]
+    if not failed:
+        told = [_all_told(both)]
+    else:
+        told = list(map(_told, failed))
+        told += [] if reached else seen_instead(lab, frames, cookie)
+    return Cell(f"{row}/works", not failed, "no" if failed else "yes", "; ".join(told))
+
+
+def _echoes(both: Sequence[Ends], cookie: bytes) -> list[Check]:
     echoes = [
-        Probe("pod-cross-node", a.name, b.name, Echo(a.name, str(b.address)), Reply())
+        Probe("pod-cross-node", a.name, b.name, Echo(a.name, str(b.address), cookie), Reply())
         for a, b in both
     ]
     replies = send_echoes([echo.action for echo in echoes], waits=_WAITS)
-    checks = [echo.check(reply) for echo, reply in zip(echoes, replies, strict=True)]
-    if all(check.ok for check in checks):
-        own = [
-            probe
-            for a, b in both
-            for probe in calls("pod-cross-node", a.name, b, False, str(a.address))
-        ]
-        heard = make_calls([probe.action for probe in own])
-        checks += [probe.check(one) for probe, one in zip(own, heard, strict=True)]
-    return checks
+    return [echo.check(reply) for echo, reply in zip(echoes, replies, strict=True)]
+
+
+def _calls(both: Sequence[Ends]) -> list[Check]:
+    own = [
+        probe
+        for a, b in both
+        for probe in calls("pod-cross-node", a.name, b, False, str(a.address))
+    ]
+    heard = make_calls([probe.action for probe in own])
+    return [probe.check(one) for probe, one in zip(own, heard, strict=True)]
+
+
+def seen_instead(lab: Lab, frames: Sequence[Captured], cookie: bytes) -> list[str]:
+    """What the underlay saw of echoes that were not answered, and of who looked for their way."""
+    carried = (decode(one.frame) for one in frames if cookie in one.frame)
+    told = [f"on the underlay {stack.form}: {_ends(lab, stack)}" for stack in carried]
+    asked = list(solicitations(frames))
+    answered = {one.target for one in asked if one.answers}
+    told += [
+        f"{one.address} asks for {one.target} by ARP, and nobody answers"
+        for one in asked
+        if one.target not in answered
+    ]
+    return list(dict.fromkeys(told)) or ["nothing of it was seen on the underlay"]
+
+
+def _all_told(both: Sequence[Ends]) -> str:
+    """What all checks saw, where none failed."""
+    (one, other), _ = both
+    return (
+        f"{one.name} and {other.name} reach each other by ICMP, TCP and UDP, and see each other as "
+        f"{one.address} and {other.address}"
+    )
 
 
 def _told(check: Check) -> str:

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from netlab.plan.ownership import owner_of
-from netlab.plan.processes import Daemon
+from netlab.plan.processes import Daemon, Owner
 from netlab.plan.types import FIELDS, Namespace, Object
 from netlab.probe.measures.cells import Cell
 
@@ -81,5 +83,12 @@ def _different(before: Namespace, after: Namespace) -> Iterator[tuple[str, str, 
 def _by_key(space: Namespace, kind: str) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for item in getattr(space, kind):
-        found.setdefault(item.key, []).append(item)
+        found.setdefault(item.key, []).append(_as_it_runs(item))
     return found
+
+
+def _as_it_runs(item: Any) -> Any:
+    """Of a daemon its command and files: what it must bring about is the plan's, not its own."""
+    if isinstance(item, Daemon):
+        return msgspec.structs.replace(item, brings=(), owns=Owner(), ready=None)
+    return item
