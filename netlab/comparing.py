@@ -46,12 +46,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """One row to be: a dataplane on an underlay, if this host has what that takes."""
+    """One row to be: a dataplane on an underlay; or why it cannot be built here."""
 
     name: str
     underlay: Underlay
     dataplane: Dataplane | None
-    lacks: str = ""
+    unable: str = ""
 
     def design(self, nodes: int) -> tuple[Design, PlainPods]:
         """So many nodes with a pod each, and two plain pods; built whatever the dataplane says."""
@@ -83,7 +83,7 @@ def compare(
 ) -> Comparison:
     """Measure dataplanes, all that there are if none is named.
 
-    Of those not named, what this host cannot run is a row that says what lacks. Raises BadInput for
+    Of those not named, what this host cannot run is a row that says why. Raises BadInput for
     a name that is unknown, and Unmet for a dataplane that is named and cannot run here.
     """
     began = time.monotonic()
@@ -129,38 +129,36 @@ def _teller(progress: Progress | None, about: str) -> Say:
 
 
 def _wanted(name: str, named: bool) -> Iterator[_Wanted]:
-    """Its rows. Raises Unmet for one that is named and that this host cannot run."""
-    lacks, dataplane = "", None
+    """Its rows. Raises Unmet or BadInput for one that is named and cannot be built here."""
+    dataplane, unable = None, ""
     try:
         dataplane = make(name)
-        lacks = _lacking(_Wanted(name, "one-segment", dataplane))
+        _require(_Wanted(name, "one-segment", dataplane))
     except TypeError as error:
-        lacks = f"options without a default ({error})"
-    if named and lacks:
-        raise Unmet(f"The dataplane {name} cannot be compared, as this host lacks {lacks}.")
+        unable = f"it has options without a default ({error})"
+    except (BadInput, Unmet) as error:
+        if named:
+            raise
+        unable = str(error).rstrip(".")
+    if named and unable:
+        raise BadInput(f"The dataplane {name} cannot be compared: {unable}.")
     for underlay in UNDERLAYS:
-        yield _Wanted(name, underlay, dataplane, lacks)
+        yield _Wanted(name, underlay, dataplane, unable)
 
 
-def _lacking(one: _Wanted) -> str:
-    """What this host has not that a dataplane takes, each with its remedy; empty for nothing."""
+def _require(one: _Wanted) -> None:
+    """Raise Unmet for what this host has not that a dataplane takes."""
     from netlab.kernel.processes import preflight
 
     assert one.dataplane is not None
     plan = guarded(one.dataplane, lambda: one.design(2))[0].plan
-    missing = capabilities.missing(plan.requires)
-    if missing:
-        return "; ".join(f"{name}: {remedy}" for name, remedy in missing.items())
-    try:
-        preflight(plan)
-    except Unmet as error:
-        return str(error).rstrip(".")
-    return ""
+    capabilities.require(plan.requires, f"The dataplane {one.name}")
+    preflight(plan)
 
 
 def _row(one: _Wanted, rounds: int, say: Say) -> Row:
-    if one.lacks or one.dataplane is None:
-        return Row(one.name, one.underlay, lacks=one.lacks)
+    if one.unable or one.dataplane is None:
+        return Row(one.name, one.underlay, unable=one.unable)
     say("building")
     refusal = guarded(one.dataplane, one.refusal)
     wanted, plain = guarded(one.dataplane, lambda: one.design(2))

@@ -28,7 +28,7 @@ def chart(found: Comparison) -> str:
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    rows = [row for row in found.rows if not row.lacks]
+    rows = [row for row in found.rows if not row.unable]
     names = list(dict.fromkeys(row.dataplane for row in rows))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "netlab"}):
         figure = Figure(figsize=(13, 1.8 + 0.6 * len(names)), layout="constrained")

@@ -114,8 +114,8 @@ def _lacking(claim: Claim, found: Comparison) -> str:
     empty = [cell.evidence for cell in found.cells if fnmatchcase(cell.check, claim.check)]
     column = claim.check.rpartition("/")[2]
     empty += [
-        f"{row.dataplane}: this host lacks {row.lacks}"
+        row.unable
         for row in found.rows
-        if row.lacks and fnmatchcase(f"{row.id}/{column}", claim.check)
+        if row.unable and fnmatchcase(f"{row.id}/{column}", claim.check)
     ]
     return "; ".join(dict.fromkeys(empty))

@@ -33,7 +33,7 @@ def document(found: Comparison, judged: Sequence[Judged]) -> dict[str, Any]:
             {
                 "dataplane": row.dataplane,
                 "underlay": row.underlay,
-                "lacks": row.lacks or None,
+                "unable": row.unable or None,
                 "refusal": row.refusal or None,
                 "cells": {cell.name: _cell(cell) for cell in row.cells},
             }
@@ -94,7 +94,7 @@ def _about_costs(found: Comparison) -> str:
 
 
 def _working(found: Comparison) -> Iterator[Row]:
-    return (row for row in found.rows if not row.lacks)
+    return (row for row in found.rows if not row.unable)
 
 
 def _cells(found: Comparison, names: Sequence[str]) -> str:
@@ -131,8 +131,8 @@ def _apart(found: Comparison) -> Iterator[str]:
         if works and not works.value:
             said = f" It says: {row.refusal}" if row.refusal else ""
             yield from _wrapped(f"{row.id} does not work: {works.evidence}.{said}")
-    for dataplane, lacks in {row.dataplane: row.lacks for row in found.rows if row.lacks}.items():
-        yield from _wrapped(f"{dataplane} was not measured: this host lacks {lacks}")
+    for dataplane, why in {row.dataplane: row.unable for row in found.rows if row.unable}.items():
+        yield from _wrapped(f"{dataplane} was not measured: {why}")
 
 
 def _general(found: Comparison) -> str:

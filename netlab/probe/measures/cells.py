@@ -44,13 +44,13 @@ def unmeasured(check: str, why: str) -> Cell:
 class Row:
     """One dataplane on one underlay.
 
-    `lacks` is what this host has not that it takes: then there are no cells. `refusal` is why it
-    says that it cannot work there; it was built nevertheless.
+    `unable` is why it cannot be built on this host, as for want of a kernel module: then there are
+    no cells. `refusal` is why it says that it cannot work there; it was built nevertheless.
     """
 
     dataplane: str
     underlay: Underlay
-    lacks: str = ""
+    unable: str = ""
     refusal: str = ""
     cells: tuple[Cell, ...] = ()
 
