@@ -24,7 +24,7 @@ from netlab.plan import etc
 from netlab.plan.baseline import Baselines
 from netlab.plan.diff import Diff
 from netlab.plan.processes import Container, Daemon
-from netlab.plan.types import Plan
+from netlab.plan.types import Namespace, Plan
 from netlab.state import Design, Share, encode
 from netlab.status import ContainerStatus, DaemonStatus
 
@@ -173,6 +173,20 @@ def _difference(engine: Engine, all_settings: bool = False) -> Diff:
     before = held.moment()
     found = engine.difference(all_settings=all_settings)
     return held.without_held(found, before, held.moment())
+
+
+def observed(folder: LabFolder, plan: Plan, names: Sequence[str]) -> dict[str, Namespace]:
+    """What some namespaces hold now, as the plan's own values; settings are taken as planned."""
+    from netlab.kernel.observe import observe
+
+    part = Plan(plan.topology, (), {name: plan.namespaces[name] for name in names})
+    return observe(part, Processes(folder), None, others=False)
+
+
+def daemon_names(folder: LabFolder) -> dict[int, str]:
+    """What runs as each process id of a daemon, as `flanneld of node-1`."""
+    states = Processes(folder).states()
+    return {state.pid: f"{state.name} of {state.namespace}" for state in states.values()}
 
 
 def look(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from netlab.errors import BadInput, LabUnavailable, shown
 from netlab.kernel import lab as folders
 from netlab.kernel import sandbox
 from netlab.kernel.lab import LabFolder
-from netlab.kernel.processes.waiting import awaited
+from netlab.kernel.processes.waiting import Late, awaited
 from netlab.running import Lab, Progress, store
 from netlab.state import Design, Share
 from netlab.topology.model import Cluster
@@ -71,9 +72,8 @@ def build(
             built(made)
         if verify:
             prove(made, progress, built)
-        elif awaited(wanted.plan):
-            late = made.run_inside(lambda: inside.wait_until_ready(folder, wanted.plan), progress)
-            made.late = tuple(late)
+        else:
+            made.late = tuple(wait_for(made, progress))
     return made
 
 
@@ -131,6 +131,40 @@ def _make(folder: LabFolder, wanted: Design, progress: Progress | None, share: S
     except BaseException:
         folder.end()
         raise
+
+
+@contextlib.contextmanager
+def throwaway(wanted: Design, name: str, progress: Progress | None = None) -> Iterator[Lab]:
+    """A lab for as long as the block takes. What its plan takes of the host must be there.
+
+    It is never said to be whole, so that its keeper ends with this process, however that ends; a
+    folder that is left then is stale, and the next command's to remove. Daemons are awaited.
+    """
+    folder = LabFolder(name)
+    with folder.locked(create=True):
+        try:
+            fresh = sandbox.create(folder.folder)
+            try:
+                store(folder, fresh.keeper, wanted)
+                applied = sandbox.run_inside(
+                    fresh.keeper,
+                    lambda: inside.build(folder, wanted.plan, lambda: None),
+                    relay=progress,
+                )
+                made = Lab(folder, wanted, applied)
+                made.late = tuple(wait_for(made))
+                yield made
+            finally:
+                os.close(fresh.gate)
+        finally:
+            folder.end()
+
+
+def wait_for(lab: Lab, progress: Progress | None = None) -> list[Late]:
+    """Wait until a lab's daemons and containers are ready; returns those that are late."""
+    if not awaited(lab.plan):
+        return []
+    return lab.run_inside(lambda: inside.wait_until_ready(lab.folder, lab.plan), progress)
 
 
 def _remake(

@@ -67,6 +67,7 @@ ALONE = (
     *_common("doctor", lab=False),
     *_common("completion", "bash", lab=False),
     *_common("gc", lab=False),
+    Case("--lab", ("compare", "flannel-vxlan"), ("-l", "other"), refused=True),
     Case("--json", ("down", "--all"), ("--json",)),
     Case("--lab", ("down", "--all"), ("-l", "other"), refused=True),
     Case("--all", ("down",), ("--all",)),
@@ -108,6 +109,7 @@ OTHERWISE = {
     *((name, option) for name in ("up", "plan") for option in ("--inventory", "--underlay-device")),
     ("verify", "--junit"),
     ("diff", "--all-settings"),
+    *(("compare", option) for option in ("--rounds", "--svg", "--json")),
     ("up", "--rebuild"),
     *((command, "--wait") for command in ("up", "verify", "diff", "explain", "status", "down")),
 }

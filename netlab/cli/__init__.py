@@ -11,7 +11,7 @@ try:
     import click
 
     from netlab import __version__
-    from netlab.cli import enter, explain, host, labs, look, topologies
+    from netlab.cli import compare, enter, explain, host, labs, look, topologies
     from netlab.cli.app import App, common, guard, prepare_streams
 except MemoryError:
     sys.stderr.write("netlab: There is not room to start; raise RLIMIT_AS (ulimit -v).\n")
@@ -40,6 +40,7 @@ for command in (
     enter.logs,
     topologies.ipcalc,
     topologies.addresses,
+    compare.compare,
     labs.down,
     labs.gc,
     host.doctor,

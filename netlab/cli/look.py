@@ -46,7 +46,7 @@ def verify(app: App, full: bool, sample: int | None, junit: Path | None, wait: f
     # Unlike Path.is_dir, os.path.isdir takes a name that no file could have.
     if junit and not os.path.isdir(junit.absolute().parent):
         raise BadInput(f"The folder of {junit} does not exist.")
-    with _opened(junit) as stream:
+    with opened(junit) as stream:
         with Meter() as meter:
             report = lab(app.lab, wait=wait).verify(
                 full=full, sample=sample, progress=meter, wait=wait
@@ -54,7 +54,7 @@ def verify(app: App, full: bool, sample: int | None, junit: Path | None, wait: f
         if junit and stream:
             from netlab.report.junit import junit_xml
 
-            with _writable(junit):
+            with writable(junit):
                 stream.write(junit_xml(report))
                 stream.flush()
     app.show(to_json(report), lambda: show_report(report))
@@ -62,19 +62,19 @@ def verify(app: App, full: bool, sample: int | None, junit: Path | None, wait: f
 
 
 @contextlib.contextmanager
-def _opened(path: Path | None) -> Iterator[TextIO | None]:
+def opened(path: Path | None) -> Iterator[TextIO | None]:
     """The file, to be written; none for no path. Raises BadInput."""
     if path is None:
         yield None
         return
-    with _writable(path):
+    with writable(path):
         stream = path.open("w", encoding="utf-8")
     with stream:
         yield stream
 
 
 @contextlib.contextmanager
-def _writable(path: Path) -> Iterator[None]:
+def writable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

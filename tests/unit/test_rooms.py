@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"errors", "topology", "plan", "probe", "status"},
 }
 # Each of these may import all, but for those that come after it.
-EVERYTHING = {"inside", "listening", "running", "making", "hosts", "api", "cli"}
+EVERYTHING = {"inside", "listening", "running", "making", "comparing", "hosts", "api", "cli"}
 PURE = ("errors", "topology", "plan", "dataplane", "proxy", "state", "status", "designing")
 PURE_PACKAGES = {"netlab", "msgspec", "ruamel"}  # beside the standard library
 # Modules of the standard library by which a process touches the kernel, or another process.
