@@ -186,15 +186,18 @@ def addresses(app: App, /, topology: str | None, *, explain: bool, **options: An
     if topology:
         if app.lab:
             raise no_effect("-l", "with a topology", "leave one of them out")
-        layout = choose(topology, **options).layout
+        wanted = choose(topology, **options)
     else:
         from netlab.api import lab
 
         _refuse_shaping(options)
-        layout = lab(app.lab).layout
-    document = asdict(address_plan(layout))
+        wanted = lab(app.lab).design
+    document = asdict(address_plan(wanted.layout))
+    for entry, node in zip(document["nodes"], wanted.layout.nodes, strict=True):
+        if annotations := wanted.dataplane.annotations(wanted.layout, node):
+            entry["annotations"] = annotations
     if explain:
-        document["explained"] = [asdict(step) for step in explained.explain(layout)]
+        document["explained"] = [asdict(step) for step in explained.explain(wanted.layout)]
     app.show(document, lambda: addresses_table(document))
 
 

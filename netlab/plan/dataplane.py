@@ -68,6 +68,10 @@ class Dataplane:
         """The way in which the node's pods are attached."""
         raise NotImplementedError
 
+    def annotations(self, layout: Layout, node: NodeSpec) -> dict[str, str]:
+        """What the real system writes about the node into its Kubernetes object."""
+        return {}
+
     def node(self, layout: Layout, node: NodeSpec) -> Iterable[Object]:
         """What the node holds beside its underlay and its pods' attachments."""
         return ()

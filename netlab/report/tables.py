@@ -188,7 +188,13 @@ def addresses_table(plan: AddressPlan | Mapping[str, Any]) -> str:
             for node in document["nodes"]
         ],
     )
-    return blocks((facts(known), nodes, *map(_step, document.get("explained", ()))))
+    rows = [
+        (node["name"], key, value)
+        for node in document["nodes"]
+        for key, value in node.get("annotations", {}).items()
+    ]
+    annotations = table(("NODE", "ANNOTATION", "VALUE"), rows) if rows else ""
+    return blocks((facts(known), nodes, annotations, *map(_step, document.get("explained", ()))))
 
 
 def _upper(names: Iterable[str]) -> list[str]:

@@ -103,6 +103,17 @@ class Cilium(Dataplane):
     def allocator(self) -> Ipam:
         return ClusterPool(self.seed, self.routers, self.health)
 
+    def annotations(self, layout: Layout, node: NodeSpec) -> dict[str, str]:
+        """By their names up to 1.11 and since (pkg/annotation/k8s.go, with `annotateK8sNode`)."""
+        own = dict(node.reserved)
+        values = {
+            "ipv4-pod-cidr": str(node.pod_cidr),
+            "ipv4-cilium-host": str(own["router"]),
+            "ipv4-health-ip": str(own["health"]),
+        }
+        prefixes = ("io.cilium.network.", "network.cilium.io/")
+        return {f"{prefix}{key}": value for prefix in prefixes for key, value in values.items()}
+
     def route_mtu(self, layout: Layout, node: NodeSpec) -> int:
         """The MTU in bytes that routes have where it is less than their device's; else 0."""
         return 0

@@ -1,0 +1,87 @@
+"""Flannel's UDP backend: what a node holds, and what its program does with single packets."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.kernel.conftest import Netlab
+from tests.kernel.test_repair import sandbox
+
+pytestmark = pytest.mark.needs("veth", "tun")
+# A packet for an address of no node's part of the cluster network.
+NOWHERE = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.settimeout(5)
+    sock.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+    sock.connect(("10.244.99.1", 9))
+    sock.send(b"x")
+    try:
+        sock.recv(1)
+    except OSError as error:
+        print(error.errno)
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(shared: Netlab) -> Netlab:
+    words = ("--set", "underlay=192.168.1.0/24,192.168.2.0/24")
+    assert shared.ok("up", "flannel-udp", *words)["ok"], "it needs no common segment"
+    return shared
+
+
+def test_device_and_routes(lab: Netlab) -> None:
+    routes = [line.strip() for line in lab.inside("node-1", "ip route").splitlines()]
+    assert "10.244.0.0/16 dev flannel0 scope link" in routes
+    [address] = lab.show("node-1", "ip -j -4 address show dev flannel0")[0]["addr_info"]
+    assert (address["local"], address["prefixlen"]) == ("10.244.0.0", 32)
+    [link] = lab.show("node-1", "ip -d -j link show dev flannel0")
+    assert (link["mtu"], link["linkinfo"]["info_kind"]) == (1472, "tun")
+
+
+def test_ttl_is_taken_twice_and_the_mtu_is_that_of_udp(lab: Netlab) -> None:
+    assert "ttl=60" in lab.inside("pod-1-1", "ping -c1 -M do -s 1444 10.244.1.2")
+    more = ["ping", "-c1", "-M", "do", "-s", "1445", "10.244.1.2"]
+    told = lab.run("exec", "pod-1-1", "--", *more)
+    assert told.code != 0
+    assert "mtu=1472" in told.out + told.err
+
+
+def test_a_packet_that_arrives_with_ttl_1_dies_without_a_word(lab: Netlab) -> None:
+    """The node takes one, the program there one, the other program one, and the node there one."""
+
+    def sent(ttl: int) -> tuple[int, str]:
+        done = lab.run("exec", "pod-1-1", "--", *f"ping -c1 -W1 -t {ttl} 10.244.1.2".split())
+        return done.code, done.out
+
+    code, told = sent(3)
+    assert code == 1
+    assert "exceeded" not in told
+    code, told = sent(4)
+    assert code == 1
+    assert "From 10.244.1.0 icmp_seq=1 Time to live exceeded" in told, "by the kernel there"
+    assert sent(5)[0] == 0
+
+
+def test_to_where_no_node_is_the_answer_is_network_unreachable(lab: Netlab) -> None:
+    """Which a node takes for a martian by default: it comes in under an address of its own."""
+    script = NOWHERE.replace('"', '\\"')
+    setting = "/proc/sys/net/ipv4/conf/flannel0/accept_local"
+    lab.inside("node-1", f"echo 1 > {setting}")
+    assert lab.inside("pod-1-1", f'python3 -c "{script}"').strip() == "101"
+    lab.inside("node-1", f"echo 0 > {setting}")
+
+
+def test_a_program_that_dies_is_seen_and_comes_back(lab: Netlab) -> None:
+    one = next(d for d in lab.ok("status")["daemons"] if d["node"] == "node-2")
+    sandbox(lab, f"kill -STOP {one['pid']}")
+    assert lab.run("exec", "pod-1-1", "--", *["ping", "-c1", "-W1", "10.244.1.2"]).code
+    assert lab.run("--json", "status").json["health"]["daemons_down"] == ["node-2/flanneld"]
+    sandbox(lab, f"kill -KILL {one['pid']}")
+    deadline = time.monotonic() + 10
+    while not lab.run("--json", "status").json["health"]["ok"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert lab.ok("verify")["ok"]
