@@ -1,6 +1,9 @@
 """flannel's UDP backend in user space: what pkg/backend/udp/proxy_amd64.c does, packet by packet.
 
-    python3 udp_proxy.py CONFIG    a JSON file: device, mtu, address, port, tunnel, routes
+    python3 udp_proxy.py CONFIG ROUTES
+
+CONFIG is a JSON file (device, mtu, address, port, tunnel), ROUTES another: the node of each network
+of pods. On SIGHUP the routes are read anew; the real one is told of each by its control socket.
 
 An IP packet that the kernel routes into the TUN device is sent as it is in a UDP datagram to the
 node that has its destination, and written into the TUN device there. As the real one does it: the
@@ -16,10 +19,11 @@ import ipaddress
 import json
 import os
 import select
+import signal
 import socket
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 BATCH = 64  # packets of one direction before the other's turn
@@ -32,9 +36,9 @@ Address = tuple[str, int]
 class Routes:
     """Which node has a destination: the first network that fits, as there."""
 
-    def __init__(self, routes: Iterable[tuple[str, str]], port: int) -> None:
+    def __init__(self, routes: Mapping[str, str], port: int) -> None:
         self._routes = []
-        for network, node in routes:
+        for network, node in routes.items():
             parsed = ipaddress.ip_network(network)
             mask = int(parsed.netmask)
             self._routes.append((int(parsed.network_address), mask, (node, port)))
@@ -56,17 +60,23 @@ class Routes:
 class Proxy:
     """The TUN device, the socket, and one buffer for either direction."""
 
-    def __init__(self, config: dict[str, object]) -> None:
+    def __init__(self, config: dict[str, str | int], routes: str) -> None:
+        self.port, self.file = int(config["port"]), routes
+        signal.signal(signal.SIGHUP, lambda _number, _frame: self.learn())
+        self.learn()
         self.tun = open_tun(str(config["device"]))
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             self.sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
-        port = int(str(config["port"]))
-        self.routes = Routes(config["routes"], port)  # type: ignore[arg-type]
         self.tunnel = socket.inet_aton(str(config["tunnel"]))
-        self.buffer = bytearray(int(str(config["mtu"])))
+        self.buffer = bytearray(int(config["mtu"]))
         self.view = memoryview(self.buffer)
-        self.sock.bind((str(config["address"]), port))
+        self.sock.bind((str(config["address"]), self.port))
+
+    def learn(self) -> None:
+        """Read the routes. What comes meanwhile waits in the TUN device and in the socket."""
+        with open(self.file) as file:
+            self.routes = Routes(json.load(file), self.port)
 
     def run(self) -> None:
         poll = select.poll()
@@ -154,4 +164,5 @@ def open_tun(name: str) -> int:
 
 if __name__ == "__main__":
     with open(sys.argv[1]) as file:
-        Proxy(json.load(file)).run()
+        found = json.load(file)
+    Proxy(found, sys.argv[2]).run()

@@ -254,6 +254,7 @@ class Engine:
             {name: task.links for name, task in work.tasks.items() if task.links},
         )
         self._start(work, list(work.tasks), commands=True)
+        self._reload(work)
 
     def _fill(self, name: str, task: Task) -> None:
         """Addresses, neighbours, FDB entries, routes, rules, devices' settings and rulesets."""
@@ -333,6 +334,13 @@ class Engine:
         self.containers.begin(wanted)
         if commands:
             self._spaces.problems += self.containers.finish()
+
+    def _reload(self, work: Work) -> None:
+        """Have daemons go on as they are to be: what they need is there now."""
+        wanted = [(name, item) for name, task in work.tasks.items() for item in task.daemons]
+        self._writes += len(wanted)
+        if wanted:
+            self._spaces.problems += self.containers.reload(wanted)
 
 
 def _removal(item: Object, space: Space) -> Request:

@@ -179,7 +179,7 @@ def addresses_table(plan: AddressPlan | Mapping[str, Any]) -> str:
             (
                 node["name"],
                 node["addresses"][0],
-                node["pod_cidr"],
+                ", ".join(_of_first_family(node["pod_cidrs"])),
                 *([node["reserved"].get(name, "") for name in own] or [node["gateway"]]),
                 node["first"],
                 node["last"],
@@ -189,6 +189,11 @@ def addresses_table(plan: AddressPlan | Mapping[str, Any]) -> str:
         ],
     )
     return blocks((facts(known), nodes, *map(_step, document.get("explained", ()))))
+
+
+def _of_first_family(cidrs: Sequence[str]) -> list[str]:
+    """A node's CIDR, or its blocks."""
+    return [cidr for cidr in cidrs if (":" in cidr) is (":" in cidrs[0])]
 
 
 def _upper(names: Iterable[str]) -> list[str]:

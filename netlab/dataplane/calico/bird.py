@@ -69,6 +69,7 @@ def daemon(
         owns=Owner(protocols=("bird",)),
         brings=(*own, *brings),
         needs=(("bird", REMEDY), ("birdc", REMEDY)),
+        reloads=("bird.cfg",),  # confd's reload_cmd: `sv hup bird`
     )
 
 

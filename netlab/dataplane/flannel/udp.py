@@ -59,16 +59,23 @@ class Udp(Flannel):
             "address": str(node.address),
             "port": self.port,
             "tunnel": tunnel,
-            "routes": [(str(other.pod_cidr), str(other.address)) for other in layout.others(node)],
         }
+        routes = {str(other.pod_cidr): str(other.address) for other in layout.others(node)}
         yield Daemon(
             name="flanneld",
-            command=("python3", "{folder}/udp_proxy.py", "{folder}/config.json"),
+            command=(
+                "python3",
+                "{folder}/udp_proxy.py",
+                "{folder}/config.json",
+                "{folder}/routes.json",
+            ),
             files=(
                 File("udp_proxy.py", source(PROGRAM)),
                 File("config.json", json.dumps(config, indent=2) + "\n"),
+                File("routes.json", json.dumps(routes, indent=2) + "\n"),
             ),
             ready=Ready(udp=self.port),
+            reloads=("routes.json",),
         )
 
     def remote(
