@@ -195,14 +195,14 @@ class Engine:
             self._spaces.close()
 
     def _take_away(self, work: Work) -> None:
-        for name in work.gone:
-            self.containers.stop(name)
-            namespaces.remove(name)
         for name in work.new:
             self.containers.stop(name)
         for name, task in work.tasks.items():
             if name not in work.new:
                 self._remove(name, task.remove)
+        for name in work.gone:  # last: the kernel frees what is in it, and far ends, when it likes
+            self.containers.stop(name)
+            namespaces.remove(name)
 
     def _remove(self, name: str, share: Share) -> None:
         for process in share.processes:
