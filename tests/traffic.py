@@ -1,10 +1,10 @@
-"""Flows between namespaces of a lab, every packet of them counted: while something is changed there.
+"""Flows between namespaces of a lab, every packet counted, while something is changed there.
 
     python3 traffic.py RATE FROM,TO,ADDRESS…    in a lab's sandbox
 
 Each flow is UDP packets, RATE a second, which come back from TO, and a TCP connection with a
-message every few milliseconds. It says `ready`, goes on until its standard input ends, and prints what
-it saw of each flow. With the standard library alone, as it runs in the lab.
+message every few milliseconds. It says `ready`, goes on until its standard input ends, and prints
+what it saw of each flow. With the standard library alone, as it runs in the lab.
 """
 
 from __future__ import annotations

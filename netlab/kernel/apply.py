@@ -126,7 +126,9 @@ class Engine:
 
     def _completed(self, anew: Collection[str] = ()) -> Baselines:
         """The baselines with those that lack, and new ones of namespaces that are made anew."""
+        before = Netlink.writes
         settings.scratch.complete(self.baselines, self.plan, anew)
+        Netlink.writes = before  # those were in scratch namespaces, and not in the lab
         return self.baselines
 
     def awaited(self) -> list[Item]:

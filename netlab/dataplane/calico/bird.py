@@ -113,8 +113,10 @@ def _of_family(layout: Layout, node: NodeSpec, ipv6: bool, restart: str) -> Iter
     """What the node tells of itself, what its kernel gets, and what its peers get."""
     family, pool = _family(ipv6), layout.cluster_cidr_of(ipv6)
     blocks = node.cidrs_of(ipv6)
-    static = " ".join(f"route {block} blackhole;" for block in blocks)
-    yield f"protocol static blocks_{family} {{ {family}; {static} }}"
+    yield f"protocol static blocks_{family} {{ {family};"
+    for block in blocks:
+        yield f"  route {block} blackhole;"
+    yield "}"
     yield f"filter to_kernel_{family} {{"
     yield "  if source = RTS_DEVICE then reject;  # BIRD 1.6 leaves them out by itself"
     yield f"  krt_metric = {METRIC};"
