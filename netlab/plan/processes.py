@@ -108,7 +108,8 @@ class Daemon(Value, frozen=True, kw_only=True):
     def takes_over(self, before: Daemon) -> bool:
         """Whether a process that was started as another value can become this one as it runs.
 
-        At most the content of files differs that it reads anew, and what only others know of it.
+        At most the content of files differs that it reads anew, and what only others know of it:
+        a file by which it is ready is removed for each process.
         """
         return self._started_as() == before._started_as()
 
@@ -116,4 +117,5 @@ class Daemon(Value, frozen=True, kw_only=True):
         files = tuple(
             replace(file, content="") if file.path in self.reloads else file for file in self.files
         )
-        return replace(self, files=files, owns=Owner(), brings=(), needs=())
+        ready = Ready(file=self.ready.file if self.ready else "")
+        return replace(self, files=files, ready=ready, owns=Owner(), brings=(), needs=())

@@ -64,7 +64,9 @@ def daemon(
         command=("bird", "-f", *recovers, "-c", "{folder}/bird.cfg", *control),
         files=(File("bird.cfg", "\n".join(_config(layout, node, peers, timers)) + "\n"),),
         ready=Ready(
-            tcp=179, command=("birdc", *control, "show", "status"), seconds=SECONDS[timers]
+            tcp=179 if peers else 0,  # without a session BIRD listens nowhere
+            command=("birdc", *control, "show", "status"),
+            seconds=SECONDS[timers],
         ),
         owns=Owner(protocols=("bird",)),
         brings=(*own, *brings),
