@@ -24,9 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.traffic import Seen, flows_of, traffic
 
 NETLAB = [sys.executable, "-m", "netlab"]
-# Which name their nodes have no number of them to set.
 TOPOLOGIES = [path.stem for path in sorted(Path(__file__).parent.parent.glob("topologies/*.py"))]
-FIXED = {"seed-cilium"}
+FIXED = {"seed-cilium"}  # names its nodes, so that their number cannot be set
 HEAD = f"{'topology and step':46s} {'changes':>7s} {'writes':>6s} {'s':>5s} {'checks':>11s}"
 HEAD += f" {'sent':>6s} {'lost':>4s} {'slowest ms':>10s} {'messages':>8s} {'broken':>6s}"
 
