@@ -2,7 +2,9 @@
 
     python3 tunnel.py CONFIG    a JSON file, whose `kind` is udp or ipip
 
-The first does what flannel's pkg/backend/udp/proxy_amd64.c does, packet by packet.
+The first does what flannel's pkg/backend/udp/proxy_amd64.c does, packet by packet. The node of each
+network of pods stands in `routes.json`, which is read anew on SIGHUP; the real one is told of each
+route by its control socket.
 An IP packet that the kernel routes into the TUN device is sent as it is in a UDP datagram to the
 node that has its destination, and written into the TUN device there. As the real one does it: the
 TTL is taken down on either side; one that reaches 0 is dropped without a word; a packet longer than
@@ -18,10 +20,11 @@ import ipaddress
 import json
 import os
 import select
+import signal
 import socket
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
@@ -42,9 +45,9 @@ Address = tuple[str, int]
 class Routes:
     """Which node has a destination: the first network that fits, as there."""
 
-    def __init__(self, routes: Iterable[tuple[str, str]], port: int) -> None:
+    def __init__(self, routes: Mapping[str, str], port: int) -> None:
         self._routes = []
-        for network, node in routes:
+        for network, node in routes.items():
             parsed = ipaddress.ip_network(network)
             mask = int(parsed.netmask)
             self._routes.append((int(parsed.network_address), mask, (node, port)))
@@ -66,17 +69,22 @@ class Routes:
 class UdpProxy:
     """The TUN device, the socket, and one buffer for either direction."""
 
-    def __init__(self, config: dict[str, object]) -> None:
+    def __init__(self, config: dict[str, str | int]) -> None:
+        self.port = int(config["port"])
+        signal.signal(signal.SIGHUP, lambda _number, _frame: self.learn())
+        self.learn()
         self.tun = open_tun(str(config["device"]))
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             self.sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
-        port = int(str(config["port"]))
-        self.routes = Routes(config["routes"], port)  # type: ignore[arg-type]
         self.tunnel = socket.inet_aton(str(config["tunnel"]))
-        self.buffer = bytearray(int(str(config["mtu"])))
+        self.buffer = bytearray(int(config["mtu"]))
         self.view = memoryview(self.buffer)
-        self.sock.bind((str(config["address"]), port))
+        self.sock.bind((str(config["address"]), self.port))
+
+    def learn(self) -> None:
+        """Read the routes. What comes meanwhile waits in the TUN device and in the socket."""
+        self.routes = Routes(json.loads(Path("routes.json").read_text()), self.port)
 
     def run(self) -> None:
         poll = select.poll()
@@ -177,7 +185,7 @@ class IpipTunnel:
     of a TUN device is not told and has to ask for.
     """
 
-    def __init__(self, config: dict[str, object]) -> None:
+    def __init__(self, config: dict[str, str | int]) -> None:
         self.tun = open_tun(str(config["device"]))
         self.sock = socket.socket(
             socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_IPIP

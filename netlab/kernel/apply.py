@@ -126,7 +126,9 @@ class Engine:
 
     def _completed(self, anew: Collection[str] = ()) -> Baselines:
         """The baselines with those that lack, and new ones of namespaces that are made anew."""
+        before = Netlink.writes
         settings.scratch.complete(self.baselines, self.plan, anew)
+        Netlink.writes = before  # those were in scratch namespaces, and not in the lab
         return self.baselines
 
     def awaited(self) -> list[Item]:
@@ -195,14 +197,14 @@ class Engine:
             self._spaces.close()
 
     def _take_away(self, work: Work) -> None:
-        for name in work.gone:
-            self.containers.stop(name)
-            namespaces.remove(name)
         for name in work.new:
             self.containers.stop(name)
         for name, task in work.tasks.items():
             if name not in work.new:
                 self._remove(name, task.remove)
+        for name in work.gone:  # last: the kernel frees what is in it, and far ends, when it likes
+            self.containers.stop(name)
+            namespaces.remove(name)
 
     def _remove(self, name: str, share: Share) -> None:
         for process in share.processes:
@@ -254,6 +256,7 @@ class Engine:
             {name: task.links for name, task in work.tasks.items() if task.links},
         )
         self._start(work, list(work.tasks), commands=True)
+        self._reload(work)
 
     def _fill(self, name: str, task: Task) -> None:
         """Addresses, neighbours, FDB entries, routes, rules, devices' settings and rulesets."""
@@ -333,6 +336,13 @@ class Engine:
         self.containers.begin(wanted)
         if commands:
             self._spaces.problems += self.containers.finish()
+
+    def _reload(self, work: Work) -> None:
+        """Have daemons go on as they are to be: what they need is there now."""
+        wanted = [(name, item) for name, task in work.tasks.items() for item in task.daemons]
+        self._writes += len(wanted)
+        if wanted:
+            self._spaces.problems += self.containers.reload(wanted)
 
 
 def _removal(item: Object, space: Space) -> Request:

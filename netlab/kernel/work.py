@@ -49,6 +49,7 @@ class Task:
     links: list[Change] = field(default_factory=list)
     objects: list[Change] = field(default_factory=list)
     rulesets: list[tuple[Ruleset, Ruleset]] = field(default_factory=list)
+    daemons: list[Daemon] = field(default_factory=list)  # that go on as they run
 
     @property
     def sysctls(self) -> Sequence[Sysctl]:
@@ -92,6 +93,10 @@ def _put_change(task: Task, change: Change) -> None:
     elif isinstance(want, Ruleset) and isinstance(have, Ruleset):
         task.rulesets.append((want, have))
         return
+    elif isinstance(want, Daemon) and isinstance(have, Daemon):
+        if want.takes_over(have):
+            task.daemons.append(want)
+            return
     elif objects.of(want):
         task.objects.append(change)
         return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from msgspec.structs import replace
+
 from netlab.plan.links import Value
 from netlab.plan.routing import Route
 
@@ -81,7 +83,8 @@ class Daemon(Value, frozen=True, kw_only=True):
     of `ready.command` and in a file's content is that folder. When it ends it is started again
     after `backoff` seconds, twice as long each time up to 30. `needs` are the programs that must
     be on the machine, each with the words that say how to get it. `brings` are routes that it must
-    bring about: they are awaited, and never written.
+    bring about: they are awaited, and never written. `reloads` are those of its files that it reads
+    anew on SIGHUP, as BIRD does its configuration.
     """
 
     what: ClassVar[str] = "daemon"
@@ -93,6 +96,7 @@ class Daemon(Value, frozen=True, kw_only=True):
     brings: tuple[Route, ...] = ()
     backoff: float = 0.5
     needs: tuple[tuple[str, str], ...] = ()
+    reloads: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -100,3 +104,18 @@ class Daemon(Value, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return f"daemon {self.name}"
+
+    def takes_over(self, before: Daemon) -> bool:
+        """Whether a process that was started as another value can become this one as it runs.
+
+        At most the content of files differs that it reads anew, and what only others know of it:
+        a file by which it is ready is removed for each process.
+        """
+        return self._started_as() == before._started_as()
+
+    def _started_as(self) -> Daemon:
+        files = tuple(
+            replace(file, content="") if file.path in self.reloads else file for file in self.files
+        )
+        ready = Ready(file=self.ready.file if self.ready else "")
+        return replace(self, files=files, ready=ready, owns=Owner(), brings=(), needs=())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -179,7 +179,7 @@ def addresses_table(plan: AddressPlan | Mapping[str, Any]) -> str:
             (
                 node["name"],
                 node["addresses"][0],
-                node["pod_cidr"],
+                ", ".join(_of_first_family(node["pod_cidrs"])),
                 *([node["reserved"].get(name, "") for name in own] or [node["gateway"]]),
                 node["first"],
                 node["last"],
@@ -195,6 +195,11 @@ def addresses_table(plan: AddressPlan | Mapping[str, Any]) -> str:
     ]
     annotations = table(("NODE", "ANNOTATION", "VALUE"), rows) if rows else ""
     return blocks((facts(known), nodes, annotations, *map(_step, document.get("explained", ()))))
+
+
+def _of_first_family(cidrs: Sequence[str]) -> list[str]:
+    """A node's CIDR, or its blocks."""
+    return [cidr for cidr in cidrs if (":" in cidr) is (":" in cidrs[0])]
 
 
 def _upper(names: Iterable[str]) -> list[str]:

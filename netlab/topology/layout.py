@@ -32,6 +32,8 @@ from netlab.topology.resolved import (
 
 SERVER_PORT = 8080
 LOCAL_PORT = 10000
+ALL_LOCAL_PORTS = 50_000
+LOCAL_PORTS = 256  # that are of one node alone, if it is one of the first 195
 MAX_CONTAINERS = LOCAL_PORT - SERVER_PORT  # of a pod, whose default ones have a port each
 UNDERLAY_MTU_MIN = 576
 IPV6_MTU_MIN = 1280  # RFC 8200; a device with less has no IPv6
@@ -169,7 +171,6 @@ def _node_specs(
     ]
     leases = [ipam.assign(pool, wishes) for pool in pools]
     places = underlay.places(nodes, segments)
-    local_ports = itertools.cycle(range(LOCAL_PORT, 60000))
     specs = []
     smallest = IPV6_MTU_MIN if len(pools) > 1 else UNDERLAY_MTU_MIN
     for index, (name, node) in enumerate(nodes.items()):
@@ -182,7 +183,7 @@ def _node_specs(
                 subnet=subnet,
                 pod_cidrs=tuple(cidr for lease in own for cidr in lease.cidrs),
                 gateways=tuple(lease.gateway for lease in own),
-                pods=tuple(_pods(cluster, pods[name], index + 1, name, own, local_ports)),
+                pods=tuple(_pods(cluster, pods[name], index + 1, name, own)),
                 reserved=tuple(item for lease in own for item in lease.reserved),
                 mtu=_mtu(name, node, subnet, smallest),
                 host=node.host,
@@ -244,8 +245,8 @@ def _pods(
     number: int,
     node: str,
     leases: Sequence[Lease],
-    local_ports: Iterator[int],
 ) -> Iterator[PodSpec]:
+    local_ports = _local_ports(number)
     default = tuple(Container(f"container-{k}") for k in range(1, cluster.containers + 1))
     for slot, pod in enumerate(pods):
         containers = default if pod.containers is None else pod.containers
@@ -263,6 +264,15 @@ def _pods(
             namespace=pod.namespace,
             host_aliases=pod.host_aliases,
         )
+
+
+def _local_ports(number: int) -> Iterator[int]:
+    """Those of a node's containers: its own, whatever nodes there are and what pods they have.
+
+    Nodes share some where one has more containers than LOCAL_PORTS, or there are very many.
+    """
+    start = (number - 1) * LOCAL_PORTS
+    return (LOCAL_PORT + (start + count) % ALL_LOCAL_PORTS for count in itertools.count())
 
 
 def _told_apart(nodes: Sequence[NodeSpec]) -> tuple[NodeSpec, ...]:

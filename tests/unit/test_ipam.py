@@ -115,8 +115,35 @@ def test_a_node_has_as_many_blocks_as_its_pods_fill() -> None:
     assert none.pods == ()
     assert texts(one.pods) == ["10.244.0.64"]
     assert (str(full.pods[0]), str(full.pods[-1])) == ("10.244.0.128", "10.244.0.191")
-    assert texts(two.cidrs) == ["10.244.0.192/26", "10.244.1.0/26"]
-    assert str(two.pods[-1]) == "10.244.1.0"
+    assert texts(two.cidrs) == ["10.244.0.192/26", "10.244.64.192/26"]
+    assert str(two.pods[-1]) == "10.244.64.192"
+
+
+@pytest.mark.parametrize("pool", [V4, V6], ids=str)
+@given(st.lists(st.integers(0, 256), min_size=1, max_size=8), st.data())
+def test_what_a_node_has_stays_when_others_come_and_pods_do(
+    pool: Pool, counts: list[int], data: st.DataObject
+) -> None:
+    """Of every IPAM; of blocks up to four a node."""
+    fewer = [data.draw(st.integers(0, count)) for count in counts]
+    fewer = fewer[: data.draw(st.integers(1, len(fewer)))]
+    for ipam in (HostLocal(), Blocks(), Blocks(tunnel=True), ClusterPool()):
+        limit = 252 if isinstance(ipam, ClusterPool | HostLocal) else 255
+        small = ipam.assign(pool, wishes(*(min(count, limit) for count in fewer)))
+        large = ipam.assign(pool, wishes(*(min(count, limit) for count in counts)))
+        for before, after in zip(small, large[: len(small)], strict=True):
+            assert after.cidrs[: len(before.cidrs)] == before.cidrs
+            assert after.pods[: len(before.pods)] == before.pods
+            assert (after.gateway, after.reserved) == (before.gateway, before.reserved)
+
+
+def test_more_blocks_than_fit_into_quarters_come_one_after_the_other() -> None:
+    two, one = Blocks().assign(V4, wishes(257, 1))
+    assert texts(two.cidrs)[-1] == "10.244.1.0/26"
+    assert texts(one.cidrs) == ["10.244.1.64/26"]
+    small = Pool(ip_network("10.0.0.0/24"), 24)
+    two, one = Blocks().assign(small, wishes(65, 1))
+    assert texts([*two.cidrs, *one.cidrs]) == ["10.0.0.0/26", "10.0.0.64/26", "10.0.0.128/26"]
 
 
 def test_gateways_of_blocks_are_no_addresses_of_the_pool() -> None:
@@ -198,7 +225,7 @@ def test_given_cidrs_that_cannot_be(pool: Pool, given_cidr: str, sentence: str) 
     ("ipam", "usable", "ends"),
     [
         (HostLocal(), 253, ("10.244.0.2", "10.244.0.254")),
-        (Blocks(), 128, ("10.244.0.0", "10.244.0.127")),
+        (Blocks(), 128, ("10.244.0.0", "10.244.64.63")),
         (ClusterPool(), 252, ("10.244.0.1", "10.244.0.254")),
     ],
     ids=lambda value: type(value).__name__,

@@ -136,6 +136,13 @@ def test_nodes_go_where_they_are_told_and_else_are_dealt_out() -> None:
         spreading.place(design(Cluster(nodes=[Node(host="vm-3")]), {}).layout, ["vm-1", "vm-2"])
 
 
+@pytest.mark.parametrize("nodes", range(1, 6))
+def test_who_is_placed_stays_where_another_node_comes(nodes: int) -> None:
+    few, more = (design(Cluster(nodes=count), {}).layout for count in (nodes, nodes + 1))
+    names = ["vm-1", "vm-2", "vm-3"]
+    assert spreading.place(few, names).items() <= spreading.place(more, names).items()
+
+
 def test_a_vxlan_needs_an_address_of_each_machine() -> None:
     without = [*machines(1), Machine(name="vm-2", device="ens6")]
     with pytest.raises(BadInput, match=r"vm-2 has no IPv4 address on ens6"):

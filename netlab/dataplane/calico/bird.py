@@ -98,10 +98,12 @@ def daemon(
         name="bird",
         command=("bird", "-f", *recovers, "-c", "{folder}/bird.cfg", *control),
         files=(File("bird.cfg", "\n".join(config) + "\n"),),
-        ready=Ready(tcp=179, command=asked, seconds=SECONDS[timers]),
+        # Without a session BIRD listens nowhere.
+        ready=Ready(tcp=179 if peers else 0, command=asked, seconds=SECONDS[timers]),
         owns=Owner(protocols=("bird",)),
         brings=tuple(brings),
         needs=(("bird", REMEDY), ("birdc", REMEDY)),
+        reloads=("bird.cfg",),  # confd's reload_cmd: `sv hup bird`
     )
 
 
@@ -157,8 +159,10 @@ def _of_family(
     """What the node tells of itself, what its kernel gets, and what its peers get."""
     family, pool = _family(ipv6), layout.cluster_cidr_of(ipv6)
     blocks = node.cidrs_of(ipv6)
-    static = " ".join(f"route {block} blackhole;" for block in blocks)
-    yield f"protocol static blocks_{family} {{ {family}; {static} }}"
+    yield f"protocol static blocks_{family} {{ {family};"
+    for block in blocks:
+        yield f"  route {block} blackhole;"
+    yield "}"
     yield f"filter to_kernel_{family} {{"
     yield "  if source = RTS_DEVICE then reject;  # BIRD 1.6 leaves them out by itself"
     yield from (f"  {line}" for line in filters.kernel)

@@ -27,9 +27,11 @@ class RouteReflectors(Bgp):
     def validate(self, layout: Layout) -> Iterator[str]:
         yield from Bgp.validate(self, layout)
         if not 1 <= self.reflectors <= len(layout.nodes):
+            most = len(layout.nodes)
             yield (
-                f"There are {len(layout.nodes)} nodes, so that the reflectors among them must be "
-                f"1 to {len(layout.nodes)}, not {self.reflectors}."
+                f"There cannot be {self.reflectors} reflectors among {most} "
+                f"{'node' if most == 1 else 'nodes'}; use {'1' if most == 1 else f'1 to {most}'}, "
+                "by --set dataplane.reflectors=N."
             )
 
     def peers(self, layout: Layout, node: NodeSpec) -> tuple[Peer, ...]:

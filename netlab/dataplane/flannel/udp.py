@@ -88,16 +88,18 @@ class Udp(Flannel):
             "address": str(node.address),
             "port": self.port,
             "tunnel": tunnel,
-            "routes": [(str(other.pod_cidr), str(other.address)) for other in layout.others(node)],
         }
+        routes = {str(other.pod_cidr): str(other.address) for other in layout.others(node)}
         yield Daemon(
             name="flanneld",
             command=("python3", "{folder}/tunnel.py", "{folder}/config.json"),
             files=(
                 File("tunnel.py", source(PROGRAM)),
                 File("config.json", json.dumps(config, indent=2) + "\n"),
+                File("routes.json", json.dumps(routes, indent=2) + "\n"),
             ),
             ready=Ready(udp=self.port),
+            reloads=("routes.json",),
         )
 
     def remote(

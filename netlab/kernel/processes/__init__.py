@@ -89,6 +89,10 @@ class Processes:
             self._problems.append(f"{type(error).__name__}: {error}")
         self._failure = next(filter(None, map(limits.reached, self._problems)), self._failure)
 
+    def reload(self, wanted: Sequence[tuple[str, Daemon]]) -> list[str]:
+        """Have running daemons read anew what changed; returns what failed, in words."""
+        return self._daemons.reload(wanted)
+
     def stop(self, namespace: str, name: str | None = None) -> None:
         """End a namespace's processes, or one of them; returns when their sockets are free."""
         self._containers.stop(namespace, name)

@@ -29,7 +29,7 @@ from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import supervisor
 from netlab.kernel.sandbox import start_of
 from netlab.plan.names import netns
-from netlab.plan.processes import Daemon
+from netlab.plan.processes import Daemon, File
 
 FILE = "daemons.json"
 _PATIENCE = 10.0  # seconds for an answer: ending a daemon takes the supervisor two
@@ -95,10 +95,7 @@ class Daemons:
         folder.mkdir(parents=True)
         folder.chmod(0o700)
         for file in daemon.files:
-            path = inside(folder, file.path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(filled(file.content, folder))
-            path.chmod(file.mode)
+            _put(file, folder)
         ready_file = daemon.ready.file if daemon.ready else ""
         return {
             "namespace": namespace,
@@ -110,6 +107,31 @@ class Daemons:
             "ready_file": str(inside(folder, ready_file)) if ready_file else "",
             "backoff": daemon.backoff,
         }
+
+    def reload(self, wanted: Sequence[tuple[str, Daemon]]) -> list[str]:
+        """Have daemons go on as they are to be; returns what failed, in words.
+
+        What is known of them is stored last: whoever is killed before leaves them to the next.
+        """
+        problems = []
+        told = []
+        for namespace, daemon in wanted:
+            before = self._known[namespace][daemon.name]
+            folder = self._folder.daemon(namespace, daemon.name)
+            changed = [file for file in daemon.files if file not in before.files]
+            try:
+                for file in changed:
+                    _put(file, folder)
+            except OSError as error:
+                problems.append(f"{namespace}: {daemon}: {error.strerror or error}")
+                continue
+            if changed:
+                told.append((namespace, daemon.name))
+            self._known[namespace][daemon.name] = daemon
+        if told:
+            self._order("reload", told)
+        self._folder.write(FILE, self._known)
+        return problems
 
     def stop(self, namespace: str, name: str | None = None) -> None:
         """End a namespace's daemons, or one of them, and remove their folders."""
@@ -218,3 +240,13 @@ def inside(folder: Path, path: str) -> Path:
     if folder not in result.parents:
         raise OSError(0, f"the file {path} is not in its private folder")
     return result
+
+
+def _put(file: File, folder: Path) -> None:
+    """Write a daemon's file, in one piece for whoever reads it meanwhile. Raises OSError."""
+    path = inside(folder, file.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_text(filled(file.content, folder))
+    fresh.chmod(file.mode)
+    fresh.replace(path)

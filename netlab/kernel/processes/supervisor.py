@@ -164,6 +164,8 @@ class Supervisor:
                 answer = [self.start(order) for order in request["daemons"]]
             elif request["do"] == "stop":
                 self.stop([tuple(key) for key in request["daemons"]])
+            elif request["do"] == "reload":
+                self.reload([tuple(key) for key in request["daemons"]])
             else:
                 answer = [state(daemon) for daemon in self.daemons.values()]
             stream.write(json.dumps(answer).encode() + b"\n")
@@ -179,6 +181,12 @@ class Supervisor:
             return error.strerror or str(error)
         self.daemons[key] = daemon
         return ""
+
+    def reload(self, keys: list[tuple[str, str]]) -> None:
+        """Tell daemons that their files changed; one that does not run finds out when it starts."""
+        for key in keys:
+            if (daemon := self.daemons.get(key)) and daemon.pid:
+                signal.pidfd_send_signal(daemon.pidfd, signal.SIGHUP)
 
     def stop(self, keys: list[tuple[str, str]]) -> None:
         """End daemons for good: they are asked to, and after a while no longer asked."""
