@@ -20,10 +20,11 @@ from typing import Any
 import pytest
 
 from netlab.dataplane import load_topology
-from netlab.kernel.devices import FALLBACK_DEVICES
+from netlab.kernel.capabilities import missing
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes.containers import server_source
 from netlab.plan.compile import compile_plan
+from netlab.plan.links import FALLBACK_DEVICES
 from netlab.plan.shell import render
 from netlab.plan.types import Namespace, Plan
 from netlab.topology.layout import lay_out
@@ -82,7 +83,8 @@ def plan_of(topology: str, **settings: str) -> Plan:
     loaded = load_topology(
         topology, settings={k.replace("__", "."): v for k, v in settings.items()}
     )
-    return compile_plan(loaded.name, lay_out(loaded.cluster), loaded.dataplane)
+    dataplane = loaded.dataplane.without(missing(loaded.dataplane.spares))
+    return compile_plan(loaded.name, lay_out(loaded.cluster, dataplane.allocator()), dataplane)
 
 
 @pytest.fixture
@@ -247,6 +249,12 @@ def test_the_script_and_netlab_up_build_the_same(
         ("flannel-host-gw", {}),
         ("flannel-vxlan-l3", {"dataplane__direct_routing": "true"}),
         ("seed-example", {}),
+        ("flannel-udp", {}),
+        ("calico-bgp", {}),
+        ("calico-ipip", {}),
+        ("calico-vxlan", {}),
+        ("cilium-vxlan", {}),
+        ("cilium-native", {}),
     ],
 )
 def test_pods_of_every_shipped_topology_reach_each_other(

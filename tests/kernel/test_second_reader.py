@@ -31,7 +31,18 @@ TABLES = {255: "local", 254: "main", 253: "default"}
 Seen = dict[str, list[dict[str, Any]]]
 
 
-@pytest.mark.parametrize("name", ["flannel-vxlan", "flannel-host-gw", "flannel-vxlan-l3", "dual"])
+NAMES = [
+    "flannel-vxlan",
+    "flannel-host-gw",
+    "flannel-vxlan-l3",
+    "dual",
+    "flannel-udp",
+    "calico-vxlan",
+    "cilium-native",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_second_reader_sees_the_plan(
     netlab: Netlab, topology: Callable[[str], str], name: str
 ) -> None:
@@ -57,7 +68,7 @@ def links(seen: Seen) -> Iterator[str]:
     for link in seen["-d link show"]:
         info = link.get("linkinfo", {})
         port, data = info.get("info_slave_data", {}), info.get("info_data", {})
-        words = [link["ifname"], info.get("info_kind"), link["address"], link["mtu"]]
+        words = [link["ifname"], info.get("info_kind"), link.get("address", ""), link["mtu"]]
         words += [link.get("txqlen", 0), "UP" in link["flags"], link.get("master")]
         words += [port.get("hairpin", False), link.get("inet6_addr_gen_mode")]
         if info.get("info_kind") == "vxlan":
@@ -95,16 +106,18 @@ def routes(seen: Seen) -> Iterator[str]:
             target = everything if route["dst"] == "default" else route["dst"]
             whole = "/128" if ":" in target else "/32"
             target += "" if "/" in target else whole
-            hop = [route["dev"], route.get("gateway"), "onlink" in route["flags"]]
+            hop = [route.get("dev"), route.get("gateway"), "onlink" in route["flags"]]
             source, metric = route.get("prefsrc"), route.get("metric", 0)
-            yield str([target, *hop, source, metric, route.get("protocol", "boot")])
+            kind = route.get("type", "unicast")
+            yield str([target, *hop, source, metric, route.get("protocol", "boot"), kind])
 
 
 def planned_routes(plan: dict[str, Any]) -> Iterator[str]:
     for route in plan["routes"]:
-        (hop,) = route["next_hops"]
+        nowhere = {"link": None, "gateway": None, "onlink": False}
+        (hop,) = route["next_hops"] or [nowhere]
         words = [route["destination"], hop["link"], hop["gateway"], hop["onlink"]]
-        yield str([*words, route["source"], route["metric"], route["protocol"]])
+        yield str([*words, route["source"], route["metric"], route["protocol"], route["type"]])
 
 
 def neighbours(seen: Seen) -> Iterator[str]:
