@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -58,6 +59,9 @@ class Machines:
         """What `ip ARGUMENTS` prints on a machine."""
         command = ["ip", "-n", name, *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def uplinks(self) -> list[str]:
+        return [self.ip(name, "-j", "link", "show", "eth1") for name in self.names]
 
     def snapshot(self, name: str) -> tuple[str, ...]:
         """The machine's own network as `ip` shows it."""
@@ -130,6 +134,10 @@ def _build(made: Machines, routed: bool, addressed: bool) -> None:
         elif addressed:
             lines += [f"ip -n {name} address add 172.30.0.{number}/24 dev eth1"]
     subprocess.run(["sh", "-euc", "\n".join(lines)], check=True)
+    deadline = time.monotonic() + 5
+    while not all('"operstate":"UP"' in link for link in made.uplinks()):
+        assert time.monotonic() < deadline  # the kernel's link watch takes up to a second
+        time.sleep(0.05)
 
 
 def _write(made: Machines, prepared: Path) -> None:

@@ -78,6 +78,18 @@ def test_a_lab_over_macvlans(netlab: Netlab, machines: Make, dataplane: str) -> 
         assert netlab.ok("down") == {"removed": [dataplane]}
 
 
+@pytest.mark.parametrize("dataplane", ["calico-ipip", "cilium-vxlan"])
+def test_other_tunnels_over_machines(netlab: Netlab, machines: Make, dataplane: str) -> None:
+    made = machines("vm-1", "vm-2")
+    with untouched(made):
+        document = up(netlab, made, dataplane)
+        assert document["ok"]
+        found = crossed(document["verify"])
+        assert {check["kind"] for check in found} >= {"pod-cross-node", "node-node", "wire", "mtu"}
+        assert netlab.ok("diff")["ok"]
+        netlab.ok("down")
+
+
 def commands_have_the_caller_s_streams(netlab: Netlab) -> None:
     """Bytes that are no text, and an input that stays open; with JSON as without."""
     command = [*_command(), "exec", "pod-2-1", "--"]
