@@ -18,7 +18,7 @@ class IpipDevice(Device):
         Setting("pmtudisc", "IFLA_IPIP_PMTUDISC", bool),
         Setting("proto", "IFLA_IPIP_PROTO"),
     )
-    fixed: ClassVar[frozenset[str]] = frozenset({"external"})
+    fixed: ClassVar[frozenset[str]] = frozenset({"external", "proto"})
     attributes: ClassVar[frozenset[str]] = frozenset(
         {"IFLA_IPIP_LINK", "IFLA_IPIP_LOCAL", "IFLA_IPIP_REMOTE", "IFLA_IPIP_COLLECT_METADATA"}
     )

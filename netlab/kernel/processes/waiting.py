@@ -16,7 +16,8 @@ from netlab.plan.types import Plan
 
 LIMIT = Ready().seconds  # for a daemon that says nothing about its readiness
 _PAUSE = 0.05  # seconds between two looks
-_OLD = 6  # an old lab's daemons get this part of their time: they are not coming up
+_OLD = 6  # an old lab's daemons get this part of their time: they are not coming up,
+_LEAST = 5.0  # but so many seconds where they have as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ def wait(plan: Plan, processes: Processes, missing: Callable[[], Iterable[Item]]
 def _limit(process: Process, settled: float) -> float:
     """How long a process is waited for, in seconds, `settled` seconds after the last start."""
     limit = process.ready.seconds if process.ready else LIMIT
-    return limit / _OLD if isinstance(process, Daemon) and settled > limit else limit
+    less = min(limit, max(limit / _OLD, _LEAST))
+    return less if isinstance(process, Daemon) and settled > limit else limit
 
 
 def _lacks(name: str, process: Process, processes: Processes, missing: Iterable[Item]) -> str:
