@@ -22,7 +22,7 @@ from netlab.topology.resolved import Layout, NodeSpec
 
 DEVICE = "flannel0"
 OVERHEAD = 28  # bytes: IPv4 20, UDP 8; the packet has no header of its own
-PROGRAM = "tunnel"
+STRICT, FAST = ("tunnel",), ("offload", "segments", "tunnel")  # a program, and what it imports
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class Udp(Flannel):
     dual_stack: ClassVar[bool] = False
 
     port: int = 8285
+    strict: bool = False
 
     def validate(self, layout: Layout) -> Iterator[str]:
         yield from Flannel.validate(self, layout)
@@ -78,7 +79,7 @@ class Udp(Flannel):
     def devices(self, layout: Layout, node: NodeSpec, ipv6: bool) -> Iterator[Object]:
         """The device's address is the pod network's .0, and nobody's; the program that reads it."""
         mtu, tunnel = self.pod_mtu(layout, node), str(node.pod_cidr[0])
-        yield Tun(name=DEVICE, mtu=mtu)
+        yield Tun(name=DEVICE, mtu=mtu, vnet_header=not self.strict)
         yield Address(DEVICE, f"{tunnel}/32")
         yield route(str(layout.cluster_cidr), DEVICE)
         config = {
@@ -89,12 +90,13 @@ class Udp(Flannel):
             "port": self.port,
             "tunnel": tunnel,
         }
+        programs = STRICT if self.strict else FAST
         routes = {str(other.pod_cidr): str(other.address) for other in layout.others(node)}
         yield Daemon(
             name="flanneld",
-            command=("python3", "{folder}/tunnel.py", "{folder}/config.json"),
+            command=("python3", f"{{folder}}/{programs[0]}.py", "{folder}/config.json"),
             files=(
-                File("tunnel.py", source(PROGRAM)),
+                *(File(f"{name}.py", source(name)) for name in programs),
                 File("config.json", json.dumps(config, indent=2) + "\n"),
                 File("routes.json", json.dumps(routes, indent=2) + "\n"),
             ),
