@@ -1,127 +1,105 @@
-"""The quick one of flannel's UDP backend: the same packets on the wire in fewer system calls.
+"""The quick one of flannel's UDP backend: the same packets, many of them by one system call.
 
-    python3 offload.py CONFIG    as tunnel.py, whose `kind` is udp
+    python3 offload.py CONFIG    a JSON file as that of tunnel.py
 
-The kernel hands TCP over as packets of up to 64 KiB that are yet to be cut (IFF_VNET_HDR), which is
-done here; the datagrams with the segments go to it by one call (UDP_SEGMENT), come by one
-(recvmmsg), and what came together is joined again for the TUN device. Each datagram has one packet
-and goes over the wire by itself: the uplink's tx-udp-segmentation is off.
+What the TUN device has at once for one node is handed over together, to be cut by the kernel into
+datagrams with a packet in each (UDP_SEGMENT). It does so where a device cannot: between namespaces
+of one machine nothing has to, so that they cross veths and bridges whole, as TCP's segments do, and
+whoever captures there sees one long datagram. They come whole (UDP_GRO), and segments of TCP that
+follow each other are written into the TUN device as one packet (IFF_VNET_HDR).
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import fcntl
 import json
 import os
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from itertools import groupby
 
-from netlab.daemons.segments import LARGEST, NEEDS_CSUM, PLAIN, VNET, complete, cut, join
-from netlab.daemons.tunnel import NET_UNREACHABLE, Address, UdpProxy, icmp_error, take_down_ttl
+from netlab.daemons.segments import PLAIN, VNET, destinations, received, take_down_ttls
+from netlab.daemons.tunnel import BATCH, NET_UNREACHABLE, UdpProxy, icmp_error, take_down_ttl
 
-TUNSETOFFLOAD, OFFLOADS = 0x400454D0, 0x1 | 0x2 | 0x8  # checksums, TCP over IPv4, and with ECN
 IFF_VNET_HDR = 0x4000
-UDP_SEGMENT, MOST_BYTES = 103, 65507  # linux/udp.h; what one call sends
-MOST = 64  # segments that every kernel takes by one call; datagrams that are read at once
-TURN = 4  # packets, yet to be cut, of one direction before the other's turn
-_MMSGHDR = struct.Struct("@PIxxxxPNPNixxxxIxxxx")  # linux/socket.h: name, iov, control; length
-_LENGTH = struct.Struct("@56xIxxxx")
-_IOVEC = struct.Struct("@PN")
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class Slots:
-    """Room for datagrams, which are read together."""
-
-    def __init__(self, size: int) -> None:
-        self.data = ctypes.create_string_buffer(MOST * size)
-        self.iovecs = ctypes.create_string_buffer(MOST * _IOVEC.size)
-        self.messages = ctypes.create_string_buffer(MOST * _MMSGHDR.size)
-        data, vectors = ctypes.addressof(self.data), ctypes.addressof(self.iovecs)
-        for index in range(MOST):
-            vector = index * _IOVEC.size
-            _IOVEC.pack_into(self.iovecs, vector, data + index * size, size)
-            fields = (0, 0, vectors + vector, 1, 0, 0, 0, 0)
-            _MMSGHDR.pack_into(self.messages, index * _MMSGHDR.size, *fields)
-        whole = memoryview(self.data).cast("B")
-        self.slots = [whole[index * size : (index + 1) * size] for index in range(MOST)]
-
-    def read(self, sock: socket.socket) -> list[memoryview]:
-        """What has come, none where nothing has; each cut off where its room ends."""
-        count = _libc.recvmmsg(sock.fileno(), self.messages, MOST, socket.MSG_DONTWAIT, None)
-        lengths = _LENGTH.iter_unpack(self.messages)
-        return [slot[:length] for slot, (length,), _ in zip(self.slots, lengths, range(count))]
+UDP_SEGMENT, UDP_GRO = 103, 104  # linux/udp.h
+MOST, MOST_BYTES = 64, 65507  # what every kernel takes to be cut
+TURN = 4  # times so much of one direction before the other's turn
+LONGEST, ANCILLARY = 65536, socket.CMSG_SPACE(4)  # bytes of what is received, and of its size
 
 
 class OffloadProxy(UdpProxy):
-    """What is not TCP that is yet to be cut, or is unusual, goes packet by packet as there."""
+    """As there; what is unusual goes packet by packet."""
 
     TUN_FLAGS = IFF_VNET_HDR
 
     def __init__(self, config: dict[str, str | int]) -> None:
         super().__init__(config)
-        fcntl.ioctl(self.tun, TUNSETOFFLOAD, OFFLOADS)
         self.mtu = len(self.buffer)
-        self.vnet, self.buffer = bytearray(VNET.size), bytearray(LARGEST)
+        most = min(MOST, MOST_BYTES // self.mtu)
+        self.buffer = bytearray(most * self.mtu)
         self.view = memoryview(self.buffer)
-        self.slots = Slots(self.mtu)
+        vnet = bytearray(VNET.size)
+        places = range(0, most * self.mtu, self.mtu)
+        self.rooms = [(vnet, self.view[at : at + self.mtu]) for at in places]
+        self.ancillary = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", self.mtu))]
+        self.slots = memoryview(bytearray(LONGEST))
+        self.sock.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
 
     def from_tun(self) -> None:
+        """Full packets, and one that is shorter, behind each other."""
+        full = self.mtu + VNET.size
         for _ in range(TURN):
+            count = size = 0
             try:
-                size = os.readv(self.tun, (self.vnet, self.buffer)) - VNET.size
+                for room in self.rooms:
+                    size = os.readv(self.tun, room)
+                    count += 1
+                    if size != full:
+                        break
             except BlockingIOError:
-                return
-            if size < 20 or self.buffer[0] >> 4 != 4:
-                continue
-            flags, kind, _, segment, start, offset = VNET.unpack(self.vnet)
-            packet = self.view[:size]
-            node = self.routes.find(bytes(packet[16:20]))
-            if kind:
-                self.send_cut(packet, segment, node)
-                continue
-            if flags & NEEDS_CSUM:
-                complete(packet, start, offset)
-            if node is None:
-                self.refuse(packet[: self.mtu])
-            elif take_down_ttl(self.buffer):
-                self.send([packet[: self.mtu]], 0, node)
+                if not count:
+                    return
+            self.send(count, (count - 1) * self.mtu + size - VNET.size)
 
-    def send_cut(self, packet: memoryview, size: int, node: Address | None) -> None:
+    def send(self, count: int, end: int) -> None:
+        begin = 0
+        for destination, group in groupby(destinations(self.buffer, self.mtu, count)):
+            until = min(begin + len(list(group)) * self.mtu, end)
+            node = self.routes.find(destination)
+            if until - begin > self.mtu and node and self.taken_down(begin, until):
+                with contextlib.suppress(OSError):
+                    self.sock.sendmsg((self.view[begin:until],), self.ancillary, 0, node)
+            else:
+                for at in range(begin, until, self.mtu):
+                    self.send_one(self.view[at : min(at + self.mtu, until)])
+            begin = until
+
+    def taken_down(self, begin: int, end: int) -> bool:
+        whole = (end - begin) % self.mtu not in range(1, 20)  # the last one's header
+        return whole and take_down_ttls(self.buffer, begin, end, self.mtu)
+
+    def send_one(self, packet: memoryview) -> None:
+        if len(packet) < 20 or packet[0] >> 4 != 4:
+            return
+        node = self.routes.find(bytes(packet[16:20]))
         if node is None:
-            for headers, _ in cut(packet, size):
-                self.refuse(memoryview(headers))
-            return
-        if not take_down_ttl(self.buffer):
-            return
-        segments = list(cut(packet, size))
-        length = sum(map(len, segments[0]))
-        if length > self.mtu:  # somebody made the device's MTU larger than the wire's
-            for headers, payload in segments:
-                self.send([headers, payload[: self.mtu - len(headers)]], 0, node)
-            return
-        step = min(MOST, MOST_BYTES // length)
-        for begin in range(0, len(segments), step):
-            parts = [part for segment in segments[begin : begin + step] for part in segment]
-            self.send(parts, length, node)
-
-    def send(self, parts: Sequence[bytes | memoryview], size: int, node: Address) -> None:
-        """Datagrams of `size` bytes, the last of what is left; or all as one, with a size of 0."""
-        ancillary = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", size))] if size else []
-        with contextlib.suppress(OSError):  # as there: what the kernel does not take is lost
-            self.sock.sendmsg(parts, ancillary, 0, node)
+            self.refuse(packet)
+        elif take_down_ttl(packet):
+            with contextlib.suppress(OSError):  # as there: what the kernel does not take is lost
+                self.sock.sendto(packet, node)
 
     def from_socket(self) -> None:
-        for _ in range(TURN):
-            packets = self.slots.read(self.sock)
-            if not packets:
+        for _ in range(BATCH):
+            try:
+                end, ancillary, _, _ = self.sock.recvmsg_into((self.slots,), ANCILLARY)
+            except BlockingIOError:
                 return
-            alive = (one for one in packets if len(one) >= 20 and take_down_ttl(one))
-            for parts in join(alive):
+            except OSError:  # an ICMP error for a datagram that was sent
+                continue
+            size = struct.unpack("=i", ancillary[0][2])[0] if ancillary else max(end, 1)
+            for parts in received(self.slots[:end], size, self.mtu):
                 with contextlib.suppress(OSError):  # the kernel does not take one that was cut off
                     os.writev(self.tun, parts)
 

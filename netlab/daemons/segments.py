@@ -1,161 +1,169 @@
-"""TCP's segmentation offload as the kernel does it, for a program that carries IPv4 packets.
+"""Packets in slots of one size, looked at all together: TTLs, and TCP's segments as one packet.
 
-Packets are cut as by net/ipv4/tcp_offload.c (tcp_gso_segment), and joined as there
-(tcp_gro_receive) but more strictly: only what would be cut into the very same packets again. What
-is unusual, as IP options, fragments and a wrong checksum are, stays as it came.
+What belongs together is found by columns of a struct over all slots, and not packet by packet,
+which costs Python more than the kernel needs to send it. Segments are joined as by the kernel's
+tcp_gro_receive (net/ipv4/tcp_offload.c), but more strictly: only what would be cut into the very
+same packets again. The first one's TCP checksum is verified, which costs as much as all else; the
+others' are not.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from netlab.daemons.tunnel import take_down_ttl
 
 VNET = struct.Struct("=BBHHHH")  # linux/virtio_net.h: flags, type, lengths, place of the checksum
 PLAIN = bytes(VNET.size)  # of a packet that is as it is to be
-NEEDS_CSUM = 1  # the checksum's field has the sum of the pseudo header, and lacks the rest
-TCPV4, ECN = 1, 0x80  # types of what is to be cut; the first segment has CWR
-FIN, PSH, ACK, ECE, CWR = 0x01, 0x08, 0x10, 0x40, 0x80
-TCP, IP_BYTES, LARGEST = 6, 20, 65535  # protocol; bytes of a header without options, of a packet
-NUMBER, SEQUENCE = 0xFFFF, 0xFFFFFFFF  # where IP's numbers and TCP's begin again
-CHECKSUM = 16  # where it is in a TCP header
-_IP = struct.Struct("!HHHBBH")  # from byte 2: length, number, fragment, TTL, protocol, checksum
-_TCP = struct.Struct("!IIHHH")  # from byte 4: sequence, acknowledged, control, window, checksum
-_BOTH = struct.Struct("!BBHHHBBH12sIIHHHH")
-_SHORT = 64  # bytes, up to which nothing is gained by halves
-_HALVES = [(bits, (1 << bits) - 1) for bits in (6016, 3008, 1504)]
+NEEDS_CSUM, TCPV4 = 1, 1  # the checksum's field has the pseudo header's sum alone; TCP to be cut
+FIN, PSH, ACK, ECE = 0x01, 0x08, 0x10, 0x40
+TCP, IP_BYTES, HEADERS, LARGEST = 6, 20, 40, 65535  # protocol; bytes of headers, of a packet
+OFFSET, FLAGS, CHECKSUM = 32, 33, 36  # places in a packet without IP options
+_LESS = bytes(max(number - 1, 0) for number in range(256))
+_MORE = bytes((number + 1) % 256 for number in range(256))
+_SAME = (0, 2, 4, 6, 7)  # columns of `_segments` that do not change, of so many
+_COLUMNS = 8
 Parts = list[bytes | bytearray | memoryview]
 
 
 def total(content: bytes | bytearray | memoryview) -> int:
-    """The sum of RFC 1071 modulo 65535, which is 0 with a right checksum among it.
+    """The sum of RFC 1071 modulo 65535: 0 where a right checksum is among what is added."""
+    return (int.from_bytes(content, "big") << 8 * (len(content) & 1)) % 65535
 
-    Of a number by its halves: to divide it takes longer.
+
+@lru_cache(256)
+def _column(at: int, form: str, size: int, count: int) -> struct.Struct:
+    length = struct.calcsize(f"!{form}")
+    return struct.Struct(f"!{at}x{form}" + f"{size - length}x{form}" * (count - 1))
+
+
+@lru_cache(256)
+def _segments(headers: int, size: int, count: int) -> struct.Struct:
+    """Of each: start and length, number, fragment and TTL, checksum, flow, sequence, rest."""
+    one = f"4sH4sH12sI8s2x{headers - 38}s{size - headers}x"
+    return struct.Struct("!" + one * count)
+
+
+def destinations(slots: bytearray, size: int, count: int) -> tuple[bytes, ...]:
+    """The destinations of packets."""
+    return _column(16, "4s", size, count).unpack_from(slots)
+
+
+def take_down_ttls(slots: bytearray, begin: int, end: int, size: int) -> bool:
+    """As `take_down_ttl`, of all packets between two places; False: none is changed.
+
+    So it is where one is at its end, or is no IPv4 packet.
     """
-    number = int.from_bytes(content, "big") << 8 * (len(content) & 1)
-    if len(content) > _SHORT:
-        for bits, ones in _HALVES:
-            number = (number & ones) + (number >> bits)
-    return number % 65535
+    starts, ttls, sums = (slots[begin + at : end : size] for at in (0, 8, 10))
+    if min(ttls) <= 1 or any(start >> 4 != 4 for start in set(starts)):
+        return False
+    slots[begin + 8 : end : size] = ttls.translate(_LESS)
+    slots[begin + 10 : end : size] = sums.translate(_MORE)
+    if 0xFF in sums:
+        for at in range(begin + 10, end, size):
+            if not slots[at]:  # the carry goes around
+                low = slots[at + 1] + 1
+                slots[at], slots[at + 1] = low >> 8, low & 0xFF
+    return True
 
 
-def complete(packet: memoryview, start: int, offset: int) -> None:
-    """Finish a checksum that was left to the device; as UDP has it, 0 is written 65535."""
-    struct.pack_into("!H", packet, start + offset, -total(packet[start:]) % 65535 or 65535)
+def received(packets: memoryview, size: int, most: int) -> Iterator[Parts]:
+    """What is to be written into a TUN device of packets that came: in order, TTLs taken down.
 
-
-def cut(packet: memoryview, size: int) -> Iterator[tuple[bytes, memoryview]]:
-    """The segments of a TCP packet, each with `size` bytes but the last: headers and payload."""
-    at, end = (packet[0] & 15) * 4, len(packet)
-    headers = bytearray(packet[: at + (packet[at + 12] >> 4) * 4])
-    start = len(headers)
-    _, number, fragment, ttl, protocol, _ = _IP.unpack_from(headers, 2)
-    sequence, acknowledged, control, window, _ = _TCP.unpack_from(headers, at + 4)
-    _IP.pack_into(headers, 2, 0, 0, fragment, ttl, protocol, 0)
-    _TCP.pack_into(headers, at + 4, 0, acknowledged, 0, window, 0)
-    ip, tcp = total(headers[:at]), total(headers[12:20]) + protocol + total(headers[at:])
-    for begin in range(start, end, size):
-        payload = packet[begin : begin + size]
-        flags = control & ~CWR if begin > start else control
-        if begin + size < end:
-            flags &= ~(FIN | PSH)
-        length = start + len(payload)
-        checksum = -(ip + length + number) % 65535
-        _IP.pack_into(headers, 2, length, number, fragment, ttl, protocol, checksum)
-        checksum = tcp + length - at + (sequence >> 16) + (sequence & 0xFFFF) + flags
-        checksum = -(checksum + total(payload)) % 65535
-        _TCP.pack_into(headers, at + 4, sequence, acknowledged, flags, window, checksum)
-        yield bytes(headers), payload
-        number = number + 1 & NUMBER
-        sequence = sequence + size & SEQUENCE
-
-
-def join(packets: Iterable[memoryview]) -> Iterator[Parts]:
-    """Packets for a TUN device, in their order: segments that follow each other as one.
-
-    The first part of each is its virtio_net_hdr.
+    Each has `size` bytes, the last what is left; of one that is longer than `most` it is the start.
+    The first part of what is to be written is its virtio_net_hdr.
     """
-    run: _Run | None = None
-    for packet in packets:
-        segment = _read(packet)
-        if run and segment and run.takes(segment):
-            run.add(segment, packet)
-            continue
-        if run:
-            yield run.parts()
-        run = _Run(segment, packet) if segment else None
-        if not run:
+    flags, begin = bytes(packets[FLAGS::size]), 0
+    if size <= most and len(flags) > 1:
+        flows = _column(12, "12s", size, len(flags)).unpack_from(packets)
+        while begin < len(flags):
+            end = _end_of_run(flows, flags, begin)
+            run = packets[begin * size : end * size]
+            joined = join(run, size) if end - begin > 1 else None
+            if joined:
+                yield joined
+            else:
+                yield from _apart(run, size, most)
+            begin = end
+    yield from _apart(packets[begin * size :], size, most)
+
+
+def _end_of_run(flows: Sequence[bytes], flags: bytes, begin: int) -> int:
+    """Of packets of one flow and with the same flags; the last may have others, as PSH."""
+    rest = flags[begin:]
+    end = min(begin + len(rest) - len(rest.lstrip(rest[:1])) + 1, len(flags))
+    if flows[begin:end].count(flows[begin]) == end - begin:
+        return end
+    return next(index for index in range(begin, end) if flows[index] != flows[begin])
+
+
+def _apart(packets: memoryview, size: int, most: int) -> Iterator[Parts]:
+    for at in range(0, len(packets), size):
+        packet = packets[at : at + size][:most]
+        if len(packet) >= IP_BYTES and take_down_ttl(packet):
             yield [PLAIN, packet]
-    if run:
-        yield run.parts()
 
 
-class _Segment(NamedTuple):
-    """What of a segment changes from one to the next, and by `common` what does not."""
+def join(packets: memoryview, size: int) -> Parts | None:
+    """Segments of `size` bytes, the last with what is left, as one packet with its TTL taken down.
 
-    common: tuple[object, ...]
-    headers: int  # bytes
-    size: int  # bytes of its payload
-    number: int
-    sequence: int
-    flags: int
-
-
-def _read(packet: memoryview) -> _Segment | None:
-    """None for all that is not joined with others."""
-    if len(packet) < _BOTH.size:
+    None where they are not all what one packet would be cut into, or are unusual.
+    """
+    last = packets[(len(packets) - 1) // size * size :]
+    headers = IP_BYTES + (packets[OFFSET] >> 4) * 4
+    if len(last) <= headers or not _usual(packets[:size], headers):
         return None
-    fields = _BOTH.unpack_from(packet)
-    version, tos, length, number, fragment, ttl, protocol, _, flow = fields[:9]
-    sequence, acknowledged, control, window, _, urgent = fields[9:]
-    headers = IP_BYTES + (control >> 12) * 4
-    if version != 0x45 or protocol != TCP or length != len(packet) or fragment & 0xBFFF:
+    number, sequence = struct.unpack_from("!H18xI", packets, 4)
+    count, payload = (len(packets) - len(last)) // size, size - headers
+    if not _follow(packets, headers, size, count):
         return None
-    if control & 0xFFF & ~(FIN | PSH | ECE | CWR) != ACK or not _BOTH.size <= headers < length:
+    header = bytearray(packets[:headers])
+    _renumber(header, len(last), number + count, sequence + count * payload)
+    header[FLAGS] |= last[FLAGS] & (PSH | FIN)
+    header[CHECKSUM : CHECKSUM + 2] = last[CHECKSUM : CHECKSUM + 2]
+    length = len(packets) - count * headers
+    if header != last[:headers] or length > LARGEST:
         return None
-    if total(packet[:IP_BYTES]) or (total(packet[12:]) + TCP + length - IP_BYTES) % 65535:
-        return None
-    kept, options = control & ~(FIN | PSH | CWR), bytes(packet[_BOTH.size : headers])
-    common = (tos, fragment, ttl, flow, acknowledged, kept, window, urgent, options)
-    return _Segment(common, headers, length - headers, number, sequence, control & 0xFF)
+    header[8] -= 1
+    _renumber(header, length, number, sequence)
+    pseudo = (total(header[12:IP_BYTES]) + TCP + length - IP_BYTES) % 65535
+    struct.pack_into("!H", header, CHECKSUM, pseudo)
+    vnet = VNET.pack(NEEDS_CSUM, TCPV4, headers, payload, IP_BYTES, CHECKSUM - IP_BYTES)
+    starts = range(0, len(packets), size)
+    return [vnet, header, *(packets[at + headers : at + size] for at in starts)]
 
 
-class _Run:
-    """Segments of one packet."""
+def _usual(first: memoryview, headers: int) -> bool:
+    """Whether segments may follow: TCP without IP options and in no fragment, ACK its only flag."""
+    length, fragment = struct.unpack_from("!2xH2xH", first)
+    if first[0] != 0x45 or length != len(first) or fragment & 0xBFFF or first[9] != TCP:
+        return False
+    if first[OFFSET] & 15 or first[FLAGS] & ~ECE != ACK or not HEADERS <= headers < length:
+        return False
+    pseudo = TCP + length - IP_BYTES
+    return first[8] > 1 and not total(first[:IP_BYTES]) and not (total(first[12:]) + pseudo) % 65535
 
-    def __init__(self, first: _Segment, packet: memoryview) -> None:
-        self.first = self.last = first
-        self.length = len(packet)
-        self.packets = [packet]
 
-    def takes(self, segment: _Segment) -> bool:
-        first, last = self.first, self.last
-        return (
-            segment.sequence == last.sequence + last.size & SEQUENCE
-            and segment.common == first.common
-            and segment.number == last.number + 1 & NUMBER
-            and last.size == first.size >= segment.size
-            and not (last.flags & (FIN | PSH) or segment.flags & CWR)
-            and self.length + segment.size <= LARGEST
-        )
+def _follow(packets: memoryview, headers: int, size: int, count: int) -> bool:
+    """Whether so many are alike, but for numbers that are each the next."""
+    fields = _segments(headers, size, count).unpack_from(packets)
+    numbers, checksums, sequences = (fields[column::_COLUMNS] for column in (1, 3, 5))
+    if any(fields[column::_COLUMNS].count(fields[column]) != count for column in _SAME):
+        return False
+    if numbers != tuple(range(numbers[0], numbers[0] + count)):
+        return False
+    payload = size - headers
+    if sequences != tuple(range(sequences[0], sequences[0] + count * payload, payload)):
+        return False
+    sums = {sum(pair) % 65535 for pair in zip(numbers, checksums, strict=True)}
+    return len(sums) == 1  # the first one's is right
 
-    def add(self, segment: _Segment, packet: memoryview) -> None:
-        self.last = segment
-        self.length += segment.size
-        self.packets.append(packet)
 
-    def parts(self) -> Parts:
-        first, [packet, *others] = self.first, self.packets
-        if not others:
-            return [PLAIN, packet]
-        kind = TCPV4 | (ECN if first.flags & CWR else 0)
-        vnet = VNET.pack(NEEDS_CSUM, kind, first.headers, first.size, IP_BYTES, CHECKSUM)
-        headers = bytearray(packet[: first.headers])
-        headers[IP_BYTES + 13] |= self.last.flags
-        struct.pack_into("!H", headers, 2, self.length)
-        struct.pack_into("!H", headers, 10, 0)
-        struct.pack_into("!H", headers, 10, -total(headers[:IP_BYTES]) % 65535)
-        pseudo = total(headers[12:IP_BYTES]) + TCP + self.length - IP_BYTES
-        struct.pack_into("!H", headers, IP_BYTES + CHECKSUM, pseudo % 65535)
-        payloads = [segment[first.headers :] for segment in self.packets]
-        return [vnet, headers, *payloads]
+def _renumber(header: bytearray, length: int, number: int, sequence: int) -> None:
+    """Write these of IP and TCP, and IP's checksum."""
+    struct.pack_into("!HH", header, 2, length, number & 0xFFFF)
+    struct.pack_into("!I", header, 24, sequence & 0xFFFFFFFF)
+    header[10:12] = bytes(2)
+    struct.pack_into("!H", header, 10, -total(header[:IP_BYTES]) % 65535)

@@ -32,6 +32,14 @@ class Udp(Flannel):
     The whole cluster network is routed into the TUN device; the node's own part of it is more
     specific. The program takes one from the TTL on either side, so that a reply of a pod on another
     node arrives with 60.
+
+    `strict` is the real one's way, packet by packet. Without it the program hands packets for one
+    node over together (UDP_SEGMENT, UDP_GRO), and TCP's segments to the pods' side joined: more
+    than twice as fast, with the same packets at the pods. On a wire each would have a datagram of
+    its own and no fragment, but from veth to veth nothing cuts them: a capture on eth0 or on the
+    switch shows one UDP datagram of up to 65,507 bytes that holds many packets, as it shows TCP
+    without a tunnel by segments of up to 64 KiB. Of segments that are joined, the TCP checksum of
+    the first alone is verified on the way.
     """
 
     name: ClassVar[str] = "flannel-udp"
@@ -66,7 +74,7 @@ class Udp(Flannel):
     dual_stack: ClassVar[bool] = False
 
     port: int = 8285
-    strict: bool = False
+    strict: bool = True
 
     def validate(self, layout: Layout) -> Iterator[str]:
         yield from Flannel.validate(self, layout)
