@@ -25,7 +25,6 @@ from netlab.daemons.tunnel import BATCH, NET_UNREACHABLE, UdpProxy, icmp_error, 
 IFF_VNET_HDR = 0x4000
 UDP_SEGMENT, UDP_GRO = 103, 104  # linux/udp.h
 MOST, MOST_BYTES = 64, 65507  # what every kernel takes to be cut
-TURN = 4  # times so much of one direction before the other's turn
 LONGEST, ANCILLARY = 65536, socket.CMSG_SPACE(4)  # bytes of what is received, and of its size
 
 
@@ -49,8 +48,8 @@ class OffloadProxy(UdpProxy):
 
     def from_tun(self) -> None:
         """Full packets, and one that is shorter, behind each other."""
-        full = self.mtu + VNET.size
-        for _ in range(TURN):
+        full, left = self.mtu + VNET.size, BATCH
+        while left > 0:
             count = size = 0
             try:
                 for room in self.rooms:
@@ -59,9 +58,13 @@ class OffloadProxy(UdpProxy):
                     if size != full:
                         break
             except BlockingIOError:
-                if not count:
-                    return
-            self.send(count, (count - 1) * self.mtu + size - VNET.size)
+                left = 0
+            end = (count - 1) * self.mtu + size - VNET.size
+            if count == 1:
+                self.send_one(self.view[:end])
+            elif count:
+                self.send(count, end)
+            left -= count
 
     def send(self, count: int, end: int) -> None:
         begin = 0
@@ -87,21 +90,36 @@ class OffloadProxy(UdpProxy):
         if node is None:
             self.refuse(packet)
         elif take_down_ttl(packet):
-            with contextlib.suppress(OSError):  # as there: what the kernel does not take is lost
+            try:
                 self.sock.sendto(packet, node)
+            except OSError:  # as there: what the kernel does not take is lost
+                return
 
     def from_socket(self) -> None:
-        for _ in range(BATCH):
+        slots, left = self.slots, BATCH
+        while left > 0:
             try:
-                end, ancillary, _, _ = self.sock.recvmsg_into((self.slots,), ANCILLARY)
+                end, ancillary, _, _ = self.sock.recvmsg_into((slots,), ANCILLARY)
             except BlockingIOError:
                 return
             except OSError:  # an ICMP error for a datagram that was sent
                 continue
-            size = struct.unpack("=i", ancillary[0][2])[0] if ancillary else max(end, 1)
-            for parts in received(self.slots[:end], size, self.mtu):
-                with contextlib.suppress(OSError):  # the kernel does not take one that was cut off
+            if not ancillary:
+                self.write_one(slots[: min(end, self.mtu)])
+                left -= 1
+                continue
+            size = struct.unpack("=i", ancillary[0][2])[0]
+            for parts in received(slots[:end], size, self.mtu):
+                with contextlib.suppress(OSError):
                     os.writev(self.tun, parts)
+            left -= end // size
+
+    def write_one(self, packet: memoryview) -> None:
+        if len(packet) >= 20 and take_down_ttl(packet):
+            try:
+                os.writev(self.tun, (PLAIN, packet))
+            except OSError:  # the kernel does not take a packet that was cut off
+                return
 
     def refuse(self, packet: memoryview) -> None:
         if error := icmp_error(packet, self.tunnel, NET_UNREACHABLE):
