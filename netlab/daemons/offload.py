@@ -20,7 +20,14 @@ import sys
 from itertools import groupby
 
 from netlab.daemons.segments import PLAIN, VNET, destinations, received, take_down_ttls
-from netlab.daemons.tunnel import BATCH, NET_UNREACHABLE, UdpProxy, icmp_error, take_down_ttl
+from netlab.daemons.tunnel import (
+    BATCH,
+    NET_UNREACHABLE,
+    Address,
+    UdpProxy,
+    icmp_error,
+    take_down_ttl,
+)
 
 IFF_VNET_HDR = 0x4000
 UDP_SEGMENT, UDP_GRO = 103, 104  # linux/udp.h
@@ -72,16 +79,24 @@ class OffloadProxy(UdpProxy):
             until = min(begin + len(list(group)) * self.mtu, end)
             node = self.routes.find(destination)
             if until - begin > self.mtu and node and self.taken_down(begin, until):
-                with contextlib.suppress(OSError):
-                    self.sock.sendmsg((self.view[begin:until],), self.ancillary, 0, node)
+                self.send_all(begin, until, node)
             else:
                 for at in range(begin, until, self.mtu):
                     self.send_one(self.view[at : min(at + self.mtu, until)])
             begin = until
 
     def taken_down(self, begin: int, end: int) -> bool:
-        whole = (end - begin) % self.mtu not in range(1, 20)  # the last one's header
-        return whole and take_down_ttls(self.buffer, begin, end, self.mtu)
+        last = (end - begin) % self.mtu or self.mtu
+        return last >= 20 and take_down_ttls(self.buffer, begin, end, self.mtu)
+
+    def send_all(self, begin: int, end: int, node: Address) -> None:
+        """One by one where the kernel refuses, as for what it has to make fragments of."""
+        try:
+            self.sock.sendmsg((self.view[begin:end],), self.ancillary, 0, node)
+        except OSError:
+            for at in range(begin, end, self.mtu):
+                with contextlib.suppress(OSError):  # as there
+                    self.sock.sendto(self.view[at : min(at + self.mtu, end)], node)
 
     def send_one(self, packet: memoryview) -> None:
         if len(packet) < 20 or packet[0] >> 4 != 4:
