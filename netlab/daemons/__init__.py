@@ -1,7 +1,8 @@
-"""Programs that run as daemons of nodes: each a file by itself, with the standard library alone.
+"""Programs that run as daemons of nodes, with the standard library alone.
 
 A plan holds a program's text, which is written into the daemon's private folder: so that it runs on
-every machine of a lab, and `plan --sh` has it.
+every machine of a lab, and `plan --sh` has it. What a program imports of this folder is to lie
+beside it there.
 """
 
 from __future__ import annotations
@@ -10,5 +11,6 @@ from importlib.resources import files
 
 
 def source(name: str) -> str:
-    """The text of a program of this folder."""
-    return (files(__name__) / f"{name}.py").read_text()
+    """The text of a program of this folder, which finds others beside itself."""
+    text = (files(__name__) / f"{name}.py").read_text()
+    return text.replace(f"from {__name__}.", "from ")

@@ -69,11 +69,13 @@ class Routes:
 class UdpProxy:
     """The TUN device, the socket, and one buffer for either direction."""
 
+    TUN_FLAGS = 0  # beside those of every TUN device
+
     def __init__(self, config: dict[str, str | int]) -> None:
         self.port = int(config["port"])
         signal.signal(signal.SIGHUP, lambda _number, _frame: self.learn())
         self.learn()
-        self.tun = open_tun(str(config["device"]))
+        self.tun = open_tun(str(config["device"]), self.TUN_FLAGS)
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             self.sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
@@ -108,7 +110,7 @@ class UdpProxy:
                 continue
             node = find(bytes(view[16:20]))
             if node is None:
-                self.refuse(size)
+                self.refuse(view[:size])
             elif take_down_ttl(buffer):
                 try:
                     send(view[:size], node)
@@ -130,12 +132,12 @@ class UdpProxy:
                 except OSError:  # the kernel does not take a packet that was cut off
                     continue
 
-    def refuse(self, size: int) -> None:
-        if error := icmp_error(self.view[:size], self.tunnel, NET_UNREACHABLE):
+    def refuse(self, packet: memoryview) -> None:
+        if error := icmp_error(packet, self.tunnel, NET_UNREACHABLE):
             os.write(self.tun, error)
 
 
-def take_down_ttl(packet: bytearray) -> bool:
+def take_down_ttl(packet: bytearray | memoryview) -> bool:
     """Take one from the TTL, and make the header's checksum right; False: it is at an end."""
     if packet[8] <= 1:
         return False
@@ -172,9 +174,10 @@ def icmp_error(packet: memoryview, sender: bytes, code: int, mtu: int = 0) -> by
     return start[:10] + checksum(start) + start[12:] + body
 
 
-def open_tun(name: str) -> int:
+def open_tun(name: str, flags: int = 0) -> int:
     tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+    flags |= IFF_TUN | IFF_NO_PI
+    fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
     return tun
 
 

@@ -25,6 +25,30 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
 """
 
 
+# So much over TCP, and whether it came as it was sent.
+SIZE = 1 << 23
+SERVER = """
+import hashlib, socket
+socket.setdefaulttimeout(20)
+with socket.create_server(("", 5999)) as server:
+    print("ready", flush=True)
+    with server.accept()[0] as sock:
+        got = hashlib.sha256()
+        while part := sock.recv(1 << 16):
+            got.update(part)
+        sock.sendall(got.digest())
+"""
+CLIENT = f"""
+import hashlib, os, socket
+socket.setdefaulttimeout(20)
+content = os.urandom({SIZE})
+with socket.create_connection(("10.244.1.2", 5999)) as sock:
+    sock.sendall(content)
+    sock.shutdown(socket.SHUT_WR)
+    print(sock.recv(64) == hashlib.sha256(content).digest())
+"""
+
+
 @pytest.fixture(scope="module")
 def lab(shared: Netlab) -> Netlab:
     words = ("--set", "underlay=192.168.1.0/24,192.168.2.0/24")
@@ -85,3 +109,29 @@ def test_a_program_that_dies_is_seen_and_comes_back(lab: Netlab) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert lab.ok("verify")["ok"]
+
+
+def counters(lab: Netlab, target: str, protocol: str) -> dict[str, int]:
+    lines = lab.inside(target, "cat /proc/net/snmp").splitlines()
+    names, values = (line.split()[1:] for line in lines if line.startswith(f"{protocol}:"))
+    return dict(zip(names, map(int, values), strict=True))
+
+
+def test_the_quick_program_is_the_same_but_for_many_packets_at_once(lab: Netlab) -> None:
+    words = ("--set", "underlay=192.168.1.0/24,192.168.2.0/24", "--set", "dataplane.strict=false")
+    assert lab.ok("up", "flannel-udp", *words)["ok"]
+    assert lab.run("diff").code == 0
+    assert "ttl=60" in lab.inside("pod-1-1", "ping -c1 -M do -s 1444 10.244.1.2")
+    assert (
+        lab.run("exec", "pod-1-1", "--", *["ping", "-c1", "-W1", "-t", "3", "10.244.1.2"]).code == 1
+    )
+    with lab.start("exec", "pod-2-1", "--", "python3", "-c", SERVER) as server:
+        assert server.stdout
+        assert server.stdout.readline() == "ready\n"
+        sent = lab.run("exec", "pod-1-1", "--", "python3", "-c", CLIENT)
+        assert sent.out == "True\n", sent.err
+    [link] = lab.show("node-2", "ip -s -j link show flannel0")
+    assert link["stats64"]["rx"]["packets"] < SIZE / 1420 / 2, "segments came joined"
+    assert counters(lab, "node-1", "Udp")["OutDatagrams"] < SIZE / 1420 / 2
+    assert counters(lab, "node-1", "Ip")["FragCreates"] == 0
+    assert counters(lab, "pod-2-1", "Tcp")["InCsumErrors"] == 0

@@ -38,7 +38,7 @@ from tests.unit.test_spreading import machines, parts, spread
 OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "flannel-vxlan": ({"direct_routing": True}, {"rules": "iptables"}, {"ip_masq": False}),
     "flannel-host-gw": ({"rules": "iptables", "ip_masq": False},),
-    "flannel-udp": ({"rules": "iptables"},),
+    "flannel-udp": ({"rules": "iptables"}, {"strict": False}),
     "calico-bgp": ({"nat_outgoing": False}, {"timers": "calico"}),
     "calico-ipip": (
         {"mode": "CrossSubnet", "felix_routes": True, "driver": "user-space"},
