@@ -132,11 +132,10 @@ def test_one_bit_of_a_header_changes_nothing_but_what_is_joined(
     changed[at] ^= 1 << bit
     came[index % count] = bytes(changed)
     made = [one for pair in written(came) for one in cut(*pair)]
-    trusted = at in (36, 37) and index % count
-    if not trusted:
+    if at in (33, 36, 37) and index % count:  # flags that the last may have, and the checksum
+        assert [one[:36] + one[38:] for one in made] == [one[:36] + one[38:] for one in less(came)]
+    else:
         assert made == less(came)
-    elif len(written(came)) == 1:
-        assert made == less(segments([bytes(range(100))] * count))
 
 
 def test_a_wrong_checksum_of_the_first_leaves_all_apart() -> None:
