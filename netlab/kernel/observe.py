@@ -1,8 +1,8 @@
 """The kernel's state as the plan's own values, so that comparing the two is `==`.
 
 What the kernel makes by itself is left out: tunnels' fallback devices, the local routing table
-as it follows from the addresses, what is learned (neighbours, FDB entries, path MTUs), neighbours of
-devices without ARP, link-local addresses made from a MAC.
+as it follows from the addresses, what is learned (neighbours, FDB entries, path MTUs), what devices
+without ARP have instead, link-local addresses made from a MAC.
 """
 
 from __future__ import annotations

@@ -11,5 +11,6 @@ from netlab.dataplane.flannel.host_gw import HostGw
 from netlab.dataplane.flannel.ipip import Ipip
 from netlab.dataplane.flannel.udp import Udp
 from netlab.dataplane.flannel.vxlan import Vxlan
+from netlab.dataplane.flannel.wireguard import Wireguard
 
-__all__ = ["Flannel", "HostGw", "Ipip", "Udp", "Vxlan"]
+__all__ = ["Flannel", "HostGw", "Ipip", "Udp", "Vxlan", "Wireguard"]
