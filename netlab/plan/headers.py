@@ -178,6 +178,11 @@ class Stack(Value, frozen=True):
         return sum(header.size for header in self.headers)
 
     @property
+    def outer(self) -> Ip | None:
+        """The first IP header."""
+        return next((header for header in self.headers if isinstance(header, Ip)), None)
+
+    @property
     def sealed(self) -> bool:
         """Whether what is inside is encrypted."""
         return any(header.sealed for header in self.headers)

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from netlab.errors import BadInput
 from netlab.topology.ipam import Lease, Pool, Wish
@@ -30,6 +31,7 @@ class EtcdLeases:
     """
 
     seed: str
+    spared: ClassVar[int] = 1
 
     def assign(self, pool: Pool, wishes: Sequence[Wish]) -> list[Lease]:
         if pool.node_mask < pool.network.prefixlen + LEAST_BITS:
@@ -57,7 +59,7 @@ class EtcdLeases:
     def _draw(self, pool: Pool, node: str, leased: Iterable[Network], count: int) -> Network:
         free = list(itertools.islice(_free(pool, set(leased)), CHOICE))
         if not free:
-            room = 2 ** (pool.node_mask - pool.network.prefixlen) - 1
+            room = 2 ** (pool.node_mask - pool.network.prefixlen) - self.spared
             raise BadInput(
                 f"The cluster CIDR {pool.network} holds {room} nodes of /{pool.node_mask}, not "
                 f"{count}, as the first subnet is not given out",
