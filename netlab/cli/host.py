@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from netlab.cli.app import App, without_lab
+from netlab.errors import Unmet
 
 
 @click.command()
@@ -34,8 +35,14 @@ def examine() -> dict[str, Any]:
     names = capabilities.features()
     lacking = capabilities.missing(names)
     dataplanes = []
+    notes = _notes()
     for name, kind in sorted(registry().items()):
-        missing = [need for need in (capabilities.SANDBOX, *needs(kind)) if need in lacking]
+        try:
+            wanted, library = needs(kind), []
+        except Unmet as unmet:
+            wanted, library = kind.requires, [str(unmet.about)]
+            notes.append(f"{name}: {unmet}")
+        missing = [need for need in (capabilities.SANDBOX, *wanted) if need in lacking] + library
         dataplanes.append({"name": name, "ok": not missing, "missing": missing})
     return {
         "ok": all(entry["ok"] for entry in dataplanes),
@@ -47,7 +54,7 @@ def examine() -> dict[str, Any]:
         ],
         "dataplanes": dataplanes,
         "proxies": [],
-        "notes": _notes(),
+        "notes": notes,
     }
 
 

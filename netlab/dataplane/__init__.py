@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from netlab.errors import BadInput, shown, unknown
+from netlab.errors import BadInput, Unmet, shown, unknown
 from netlab.plan.compile import compile_plan
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.types import Reference
@@ -149,11 +149,16 @@ def flaw(kind: type[Any]) -> str | None:
 
 
 def needs(kind: type[Dataplane]) -> tuple[str, ...]:
-    """The features of the kernel that a small cluster takes on it, with its default options."""
+    """The features of the kernel that a small cluster takes on it, with its default options.
+
+    Raises Unmet where what plans it lacks something.
+    """
     try:
         dataplane = kind()
         layout = lay_out(Cluster(nodes=2, pods_per_node=1), dataplane.allocator())
         return compile_plan(kind.name, layout, dataplane, force=True).requires
+    except Unmet:
+        raise
     except Exception:  # a stranger's, or one that has no defaults
         return kind.requires
 

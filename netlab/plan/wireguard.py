@@ -14,7 +14,7 @@ import hashlib
 from netlab.errors import Unmet
 
 BYTES = 32
-REMEDY = "install it: pip install 'netlab-k8s[wireguard]', or cryptography beside this netlab"
+REMEDY = "pip install 'netlab-k8s[wireguard]', or start netlab by ./bootstrap"
 
 
 def private_key(owner: str) -> str:
