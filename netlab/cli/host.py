@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from netlab.cli.app import App, without_lab
+from netlab.errors import Unmet
 
 
 @click.command()
@@ -34,9 +35,14 @@ def examine() -> dict[str, Any]:
     names = capabilities.features()
     lacking = capabilities.missing(names)
     dataplanes = []
+    notes = _notes()
     for name, kind in sorted(registry().items()):
-        wanted, carrier = needs(kind, lacking)
-        missing = [need for need in (capabilities.SANDBOX, *wanted) if need in lacking]
+        try:
+            (wanted, carrier), library = needs(kind, lacking), []
+        except Unmet as unmet:
+            wanted, carrier, library = kind.requires, "", [str(unmet.about)]
+            notes.append(f"{name}: {unmet}")
+        missing = [need for need in (capabilities.SANDBOX, *wanted) if need in lacking] + library
         entry = {"name": name, "ok": not missing, "missing": missing}
         dataplanes.append(entry | ({"carrier": carrier} if carrier else {}))
     return {
@@ -49,7 +55,7 @@ def examine() -> dict[str, Any]:
         ],
         "dataplanes": dataplanes,
         "proxies": [],
-        "notes": _notes(),
+        "notes": notes,
     }
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from netlab.errors import BadInput, shown, unknown
+from netlab.errors import BadInput, Unmet, shown, unknown
 from netlab.plan.compile import compile_plan
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.types import Reference
@@ -150,12 +150,17 @@ def flaw(kind: type[Any]) -> str | None:
 
 def needs(kind: type[Dataplane], lacking: Collection[str]) -> tuple[tuple[str, ...], str]:
     """The features of the kernel that a small cluster takes on it, with its default options, where
-    these are lacking; and what then carries packets, where it has a choice."""
+    these are lacking; and what then carries packets, where it has a choice.
+
+    Raises Unmet where what plans it lacks something.
+    """
     try:
         dataplane = kind().without(lacking)
         layout = lay_out(Cluster(nodes=2, pods_per_node=1), dataplane.allocator())
         plan = compile_plan(kind.name, layout, dataplane, force=True)
         return plan.requires, dataplane.carrier()
+    except Unmet:
+        raise
     except Exception:  # a stranger's, or one that has no defaults
         return kind.requires, ""
 

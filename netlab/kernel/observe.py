@@ -2,7 +2,7 @@
 
 What the kernel makes by itself is left out: tunnels' fallback devices that are not planned, the
 local routing table as it follows from the addresses, what is learned (neighbours, FDB entries, path
-MTUs), link-local addresses made from a MAC.
+MTUs), what devices without ARP have instead, link-local addresses made from a MAC.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from netlab.kernel import (
     settings,
 )
 from netlab.kernel.devices import offloads, tcx, vxlan
-from netlab.kernel.devices.base import OFFLOADS, UNUSUAL, Names, Raw
+from netlab.kernel.devices.base import IFF_NOARP, OFFLOADS, UNUSUAL, Names, Raw
 from netlab.kernel.netlink import Netlink, open_netlink, request
 from netlab.kernel.processes import Processes
 from netlab.kernel.pyroute import nsidmsg, rtnl
@@ -34,7 +34,7 @@ from netlab.plan.links import AnyLink, Link, Macvlan, Peer, Veth
 from netlab.plan.machines import MACHINE
 from netlab.plan.names import netns
 from netlab.plan.processes import Container, Daemon
-from netlab.plan.routing import ANY_MAC, FdbEntry, is_ipv6
+from netlab.plan.routing import ANY_MAC, FdbEntry, Neighbour, is_ipv6
 from netlab.plan.types import Namespace, Plan
 
 Raws = Mapping[int, Raw]
@@ -113,7 +113,7 @@ def _look(
     with contextlib.closing(open_netlink()) as netlink:
         raws = _links(netlink, {link.name for link in wanted.links})
         by_index = {index: raw.name for index, raw in raws.items()}
-        without = _fill(space, netlink, raws, by_index)
+        without = _fill(space, netlink, raws, by_index, wanted.neighbours)
         made_in = _made_in(netlink, raws, wanted, names)
         parameters = look.parameters(netlink, space.name) if look else {}
         _add_unusual(netlink, raws, wanted, without)
@@ -180,7 +180,11 @@ def _links(netlink: Netlink, planned: Collection[str]) -> Raws:
 
 
 def _fill(
-    space: Namespace, netlink: Netlink, raws: Raws, names: Mapping[int, str]
+    space: Namespace,
+    netlink: Netlink,
+    raws: Raws,
+    names: Mapping[int, str],
+    planned: Collection[Neighbour],
 ) -> Collection[str]:
     """Read the objects of a namespace; returns the devices without multicast routes of IPv6."""
     up = {raw.name for raw in raws.values() if raw.up}
@@ -195,14 +199,12 @@ def _fill(
         time.sleep(seconds)
     space.extras = list(extras.read(netlink, names, {raw.kind for raw in raws.values()}))
     by_name = {raw.name: raw for raw in raws.values()}
-    # A device without ARP gives each neighbour its own address (arp_constructor, net/ipv4/arp.c).
+    space.fdb = [item for item in space.fdb if not _follows(item, by_name[item.link], raws)]
     space.neighbours = [
         item
         for item in space.neighbours
-        if item.state != "noarp" or item.mac != by_name[item.link].values.get("IFLA_ADDRESS")
+        if item in planned or not _is_its_own(item, by_name[item.link])
     ]
-    if space.fdb:
-        space.fdb = [item for item in space.fdb if not _follows(item, by_name[item.link], raws)]
     # The route of a link-local address that the kernel made is left out as the address is.
     own = {item.link for item in space.addresses if item.ip.startswith("fe80:")}
     space.routes = [
@@ -223,6 +225,16 @@ def _follows(entry: FdbEntry, raw: Raw, raws: Raws) -> bool:
     master = raws.get(raw.values.get("IFLA_MASTER", 0), raw)
     macs = [item.values.get("IFLA_ADDRESS") for item in (raw, master)]
     return entry.state == "permanent" and entry.mac in macs
+
+
+def _is_its_own(entry: Neighbour, raw: Raw) -> bool:
+    """Whether the kernel made an entry of a device without ARP for a packet that it sent there.
+
+    It has the device's own address (arp_constructor and ndisc_constructor), or none if that has
+    none.
+    """
+    address = raw.values.get("IFLA_ADDRESS", "")
+    return bool(raw.flags & IFF_NOARP) and (entry.state, entry.mac) == ("noarp", address)
 
 
 def _add_processes(space: Namespace, processes: Processes) -> None:

@@ -15,11 +15,13 @@ from netlab.plan.links import Value
 class Header(Value, frozen=True):
     """One header; `size` is its length in bytes without options.
 
-    `facts` are what is compared, by their names in a report; a subclass may have none.
+    `facts` are what is compared, by their names in a report; a subclass may have none. After one
+    that is `sealed` nothing can be read.
     """
 
     name: ClassVar[str] = ""
     size: ClassVar[int] = 0
+    sealed: ClassVar[bool] = False
 
     def __truediv__(self, inner: Header | Stack) -> Stack:
         return Stack((self,)) / inner
@@ -118,6 +120,28 @@ class Geneve(Vxlan, frozen=True):
         return f"GENEVE VNI {self.vni}"
 
 
+class Wireguard(Header, frozen=True):
+    """A WireGuard data message (type 4), in which the pod's packet is encrypted.
+
+    `size` is that of its header (16) and of the authentication tag (16); `length` that of the
+    encrypted packet in bytes, which is padded to a multiple of 16.
+    """
+
+    name: ClassVar[str] = "WireGuard"
+    size: ClassVar[int] = 32
+    sealed: ClassVar[bool] = True
+    length: int | None = None
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {"encrypted bytes": self.length}
+
+    @property
+    def line(self) -> str:
+        what = "packet" if self.length is None else f"packet of {self.length} bytes"
+        return f"{self.name} data: encrypted {what}, its addresses cannot be read"
+
+
 class Other(Header, frozen=True):
     """A layer that no class here is for, by the name that scapy or the standard gives it."""
 
@@ -152,6 +176,16 @@ class Stack(Value, frozen=True):
     def size(self) -> int:
         """Bytes that these headers take: what a tunnel's MTU is smaller by."""
         return sum(header.size for header in self.headers)
+
+    @property
+    def outer(self) -> Ip | None:
+        """The first IP header."""
+        return next((header for header in self.headers if isinstance(header, Ip)), None)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether what is inside is encrypted."""
+        return any(header.sealed for header in self.headers)
 
     @property
     def tunnel(self) -> tuple[Header, ...]:
@@ -211,7 +245,7 @@ class Stack(Value, frozen=True):
         outer = [header.line for header in self.tunnel]
         if all(isinstance(header, Ip) for header in self.tunnel):
             outer.append(self.form)
-        return f"{' '.join(outer)}, inner {inner}"
+        return f"{' '.join(outer)}, {'' if self.sealed else 'inner '}{inner}"
 
     @property
     def _outside(self) -> int:

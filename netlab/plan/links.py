@@ -15,7 +15,12 @@ AddrGenMode = Literal["eui64", "none", "stable-privacy", "random"]
 
 
 class Value(msgspec.Struct, frozen=True):
-    """Base of everything a plan is made of: frozen, compared by `==`, written as JSON as it is."""
+    """Base of everything a plan is made of: frozen, compared by `==`, written as JSON as it is.
+
+    `secret` are the fields that are not shown in words, as where a difference is told.
+    """
+
+    secret: ClassVar[frozenset[str]] = frozenset()
 
 
 class Port(Value, frozen=True, kw_only=True):
@@ -172,12 +177,17 @@ class Ipip(Link, frozen=True, kw_only=True):
 
 
 class WireguardPeer(Value, frozen=True, kw_only=True):
-    """`keepalive` is in seconds, 0 for none; `endpoint` is ADDRESS:PORT."""
+    """`keepalive` is in seconds, 0 for none; `endpoint` is ADDRESS:PORT, or [ADDRESS]:PORT.
 
+    `preshared_key` is empty where there is none.
+    """
+
+    secret: ClassVar[frozenset[str]] = frozenset({"preshared_key"})
     public_key: str
     endpoint: str | None = None
     allowed_ips: tuple[str, ...] = ()
     keepalive: int = 0
+    preshared_key: str = ""
 
 
 class Wireguard(Link, frozen=True, kw_only=True):
@@ -187,6 +197,7 @@ class Wireguard(Link, frozen=True, kw_only=True):
     """
 
     kind: ClassVar[str] = "wireguard"
+    secret: ClassVar[frozenset[str]] = frozenset({"private_key"})
     multicast: bool = False
     mtu: int = 1420
     arp: bool = False

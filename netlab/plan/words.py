@@ -21,6 +21,8 @@ def differences(want: Value, have: Value, within: str = "") -> Iterator[str]:
         words = f"{within}{name.replace('_', ' ')}"
         if isinstance(wanted, Value) and type(wanted) is type(present) and not _speaks(wanted):
             yield from differences(wanted, present, f"{words} ")
+        elif name in want.secret:
+            yield f"{words} differs"
         elif (this := text(present)) != (that := text(wanted)):
             yield f"{words} is {this}, not {that}"
         else:
@@ -60,4 +62,4 @@ def _told(value: Value) -> Iterator[str]:
     for name in names:
         given = getattr(value, name)
         if name not in usual or given != usual[name]:
-            yield f"{name.replace('_', ' ')} {text(given)}"
+            yield f"{name.replace('_', ' ')} {'given' if name in value.secret else text(given)}"

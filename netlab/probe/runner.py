@@ -25,11 +25,12 @@ from netlab.plan.probing.actions import (
 from netlab.plan.probing.check import Check
 from netlab.plan.probing.lab import Lab
 from netlab.plan.probing.scenario import Probe
+from netlab.probe.engines import sessions
 from netlab.probe.engines.calls import make_calls
 from netlab.probe.engines.cold import send_cold
 from netlab.probe.engines.gso import send_packets
 from netlab.probe.engines.hairpin import send_frames
-from netlab.probe.engines.icmp import send_echoes
+from netlab.probe.engines.icmp import PATIENCE, send_echoes
 from netlab.probe.engines.inspect import ContainerNamespaces, inspect
 from netlab.probe.engines.longer import send_longer
 from netlab.probe.engines.neighbours import Neighbours
@@ -77,14 +78,20 @@ class Runner:
         """Before them go echoes between the underlay's hosts, which are not judged.
 
         After a pause, a switch would flood the frames that are looked at later, as it has forgotten
-        the hosts' MACs.
+        the hosts' MACs. Before all go those with which nodes agree on keys, where they encrypt.
         """
         warming = [
             Echo(item.namespace, item.target)
             for item in self.batches[CapturedEcho]
             if item.namespace in self.neighbours.hosts
         ]
-        send = partial(send_echoes, tell=self.progress)
+        begun = sessions.first_of_pairs(self.lab, [*echoes, *self.batches[CapturedEcho]])
+        if begun:
+            brief = partial(send_echoes, waits=sessions.WAITS, tell=self.progress)
+            between = self.neighbours.batches
+            sessions.establish(self.lab, begun, lambda some: between(some, ends, brief))
+        waits = (*PATIENCE, *(sessions.MORE_PATIENCE if begun else ()))
+        send = partial(send_echoes, waits=waits, tell=self.progress)
         replies = self.neighbours.batches([*warming, *echoes], ends, send)
         return replies[len(warming) :]
 

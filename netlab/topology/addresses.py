@@ -76,7 +76,7 @@ def address_plan(layout: Layout) -> AddressPlan:
         cluster_cidrs=tuple(map(str, layout.cluster_cidrs)),
         node_mask=layout.node_mask,
         max_nodes=min(
-            2 ** (mask - cidr.prefixlen)
+            2 ** (mask - cidr.prefixlen) - layout.spared
             for mask, cidr in zip(layout.node_masks, layout.cluster_cidrs, strict=True)
         ),
         service_cidr=str(services),

@@ -40,7 +40,7 @@ def _nodes(layout: Layout) -> Iterator[Step]:
         blocks = gateway not in share
         mask = share.prefixlen if blocks else own
         bits = mask - cidr.prefixlen
-        unit = "block" if blocks else "node"
+        unit, spared = "block" if blocks else "node", layout.spared
         shares = f"blocks of /{mask}, for each node as many as its pods take"
         yield Step(
             f"The cluster CIDR {cidr} in "
@@ -48,11 +48,12 @@ def _nodes(layout: Layout) -> Iterator[Step]:
             (
                 f"{mask} - {cidr.prefixlen} = {bits} bits number the {unit}s: "
                 f"2^{bits} = {2**bits} {unit}s",
+                *([f"less the first, which no node gets: {2**bits - spared}"] if spared else []),
             ),
             tuple(
                 Digits(str(one), _binary(one, cidr.prefixlen, mask), what)
                 for one, what in (
-                    (_part(cidr, mask, 0), f"the first {unit}"),
+                    (_part(cidr, mask, spared), f"the first {unit}"),
                     (_part(cidr, mask, 2**bits - 1), "the last"),
                 )
             ),

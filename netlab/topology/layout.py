@@ -69,6 +69,7 @@ def lay_out(cluster: Cluster, ipam: Ipam | None = None, *, force: bool = False) 
         subnets=segments,
         nodes=_told_apart(_node_specs(cluster, nodes, segments, pools, ipam or HostLocal())),
         external=_external(cluster_cidrs, service_cidrs, segments) if cluster.external else None,
+        spared=getattr(ipam, "spared", 0),
     )
     refuse_bad_names(layout)
     refuse_bad_containers(layout)

@@ -156,7 +156,8 @@ class ExternalSpec:
 class Layout:
     """A cluster with everything decided. `node_masks` are one a family.
 
-    `underlay_mtu` is the least of the subnets', in bytes.
+    `underlay_mtu` is the least of the subnets', in bytes. `spared` are the first pieces of the
+    cluster network that are given to no node.
     """
 
     cluster_cidrs: tuple[Network, ...]
@@ -167,6 +168,7 @@ class Layout:
     subnets: tuple[SubnetSpec, ...]
     nodes: tuple[NodeSpec, ...]
     external: ExternalSpec | None
+    spared: int = 0
     pods: tuple[PodSpec, ...] = field(init=False)
 
     def __post_init__(self) -> None:

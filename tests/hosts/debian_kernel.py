@@ -32,6 +32,8 @@ mount -t sysfs sys /new/sys
 mount --move /dev /new/dev
 mkdir -p /new/dev/pts /new/dev/shm /new/dev/net /new/lib/modules
 mknod -m 666 /new/dev/net/tun c 10 200  # as udev does before the module is there
+ln -s /proc/self/fd /new/dev/fd
+ln -s fd/0 /new/dev/stdin
 mount -t devpts -o mode=620,ptmxmode=666 devpts /new/dev/pts
 mount -t tmpfs -o mode=1777 tmpfs /new/dev/shm
 mount -t tmpfs -o mode=755 tmpfs /new/run

@@ -64,7 +64,7 @@ def requests() -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "port", lambda: base.port(port, 21, ["hairpin", "learning"])
     yield "gen-mode", lambda: base.gen_mode(21, "none", "")
     yield "up", lambda: base.bring_up(21, "")
-    yield "wireguard-peers", lambda: wireguard.described(peers, 33)
+    yield "wireguard-peers", lambda: next(wireguard.described(peers, 33))
     arp = Sysctl("net/ipv4/conf/eth0/arp_notify", "1")
     yield "setting", lambda: settings.set_by_netlink(21, arp)
 

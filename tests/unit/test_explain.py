@@ -38,6 +38,8 @@ from tests.unit.test_spreading import machines, parts, spread
 OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "flannel-vxlan": ({"direct_routing": True}, {"rules": "iptables"}, {"ip_masq": False}),
     "flannel-host-gw": ({"rules": "iptables", "ip_masq": False},),
+    "flannel-ipip": ({"direct_routing": True},),
+    "flannel-wireguard": ({"mode": "ipv4", "listen_port_v6": 51820},),
     "flannel-udp": ({"rules": "iptables"}, {"strict": False}),
     "calico-bgp": ({"nat_outgoing": False}, {"timers": "calico"}),
     "calico-ipip": (

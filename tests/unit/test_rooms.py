@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Each of these may import all, but for those that come after it.
 EVERYTHING = {"inside", "listening", "running", "making", "comparing", "hosts", "api", "cli"}
 PURE = ("errors", "topology", "plan", "dataplane", "proxy", "state", "status", "designing")
-PURE_PACKAGES = {"netlab", "msgspec", "ruamel"}  # beside the standard library
+PURE_PACKAGES = {"netlab", "msgspec", "ruamel", "cryptography"}  # beside the standard library
 # Modules of the standard library by which a process touches the kernel, or another process.
 IMPURE = {"asyncio", "ctypes", "fcntl", "multiprocessing", "select", "signal", "socket"}
 IMPURE |= {"subprocess", "threading"}

@@ -11,9 +11,12 @@ from netlab.dataplane.flannel.rules import EXPLAINS, rules
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.explanations import Says
 from netlab.plan.types import Object
+from netlab.topology.ipam import Ipam
+from netlab.topology.ipam.etcd import EtcdLeases
 from netlab.topology.resolved import Ip, Layout, NodeSpec
 
 MTU_MIN, MTU_MAX = 576, 65535  # bytes
+SEED = "netlab"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,10 @@ class Flannel(Dataplane):
     netlab's is nftables, flannel's `EnableNFTables`. `mtu`, in bytes, is of packets between nodes
     (net-conf.json's `Backend.MTU`); 0: as the node's device has it. `ip_masq` off is flanneld
     without `--ip-masq`: pods keep their addresses, to which nobody outside has a way back.
+
+    `subnet_manager` is who gives nodes their pod CIDRs: `kube`, flanneld with `--kube-subnet-mgr`,
+    which takes them from their nodes' `podCIDR`, or `etcd`, where each draws a free one; here it is
+    drawn repeatably, from `seed`.
     """
 
     explains: ClassVar[tuple[Says, ...]] = EXPLAINS
@@ -32,8 +39,19 @@ class Flannel(Dataplane):
     rules: Literal["nftables", "iptables"] = "nftables"
     mtu: int = 0
     ip_masq: bool = True
+    subnet_manager: Literal["kube", "etcd"] = "kube"
+    seed: str = SEED
+
+    def allocator(self) -> Ipam:
+        return self.ipam if self.subnet_manager == "kube" else EtcdLeases(self.seed)
+
+    def draws(self) -> bool:
+        """Whether anything is drawn from the seed."""
+        return self.subnet_manager == "etcd"
 
     def validate(self, layout: Layout) -> Iterator[str]:
+        if self.seed != SEED and not self.draws():
+            yield "The option seed has no effect where nothing is drawn; use subnet_manager=etcd."
         if self.mtu and not MTU_MIN <= self.mtu <= MTU_MAX:
             yield f"The MTU {self.mtu} must lie between {MTU_MIN} and {MTU_MAX}, or be 0."
 

@@ -33,7 +33,7 @@ class NeighbourType(ObjectType):
 
     def add(self, item: Neighbour, indexes: Indexes) -> Request:
         """Replaced, as the kernel may have learned one where a permanent one lacks."""
-        return _request(rtnl.RTM_NEWNEIGH, PUT, item, indexes[item.link])
+        return _request(rtnl.RTM_NEWNEIGH, PUT, item, indexes[item.link], item.mac)
 
     def remove(self, item: Neighbour, indexes: Indexes) -> Request:
         return _delete(indexes[item.link], item)
@@ -55,7 +55,7 @@ class NeighbourType(ObjectType):
                     yield _neighbour(devices[index], state, flags, values)
 
 
-def _request(kind: int, flags: int, item: Neighbour, index: int) -> Request:
+def _request(kind: int, flags: int, item: Neighbour, index: int, mac: str = "") -> Request:
     fields = {
         "family": family(item.address),
         "ifindex": index,
@@ -65,7 +65,7 @@ def _request(kind: int, flags: int, item: Neighbour, index: int) -> Request:
     }
     attributes = (
         ("NDA_DST", item.address),
-        ("NDA_LLADDR", item.mac or None),
+        ("NDA_LLADDR", mac or None),
         ("NDA_PROTOCOL", item.protocol or None),
     )
     return request(ndmsg, kind, flags, fields, attributes, item)
@@ -166,8 +166,9 @@ def _expires(netlink: Netlink, index: int, item: Neighbour) -> bool:
 
 
 def _new(index: int, item: Neighbour) -> Request:
-    return _request(rtnl.RTM_NEWNEIGH, NEW, item, index)
+    return _request(rtnl.RTM_NEWNEIGH, NEW, item, index, item.mac)
 
 
 def _delete(index: int, item: Neighbour) -> Request:
+    """By its key; a tunnel's entries have addresses that are no MACs, and are not written here."""
     return _request(rtnl.RTM_DELNEIGH, 0, item, index)

@@ -26,7 +26,7 @@ from netlab.kernel.settings.of_devices import (
 )
 from netlab.plan.baseline import Baseline, Baselines, sample, samples
 from netlab.plan.exceptions import NotCompared
-from netlab.plan.links import Link
+from netlab.plan.links import Link, Wireguard
 from netlab.plan.routing import Sysctl
 from netlab.plan.types import Namespace, Plan
 
@@ -114,11 +114,7 @@ class Look:
         for device in by_name.values():
             altered += _altered(device, baseline)
         drift = [item for item in altered if item.path not in planned]
-        wireguards = [
-            device.name
-            for device in by_name.values()
-            if device.planned and device.planned.kind == "wireguard"
-        ]
+        wireguards = [link.name for link in space.links if isinstance(link, Wireguard)]
         return [*found, *without_copies(drift, other, wireguards)]
 
     def left_out(self) -> list[NotCompared]:

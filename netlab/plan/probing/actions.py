@@ -174,12 +174,15 @@ class CapturedEcho(NamedTuple):
     """An echo while the underlay is captured; it is known there by its payload, and sent once.
 
     `unresolved` are next hops for which its node is to ask anew, as (namespace, device, address).
+    Where it may be encrypted, it is known by the length of what is encrypted too: `sealed` are then
+    the outer addresses of its reply, which has the same, or two empty ones.
     """
 
     namespace: str
     target: str
     wanted: bool = True
     unresolved: tuple[tuple[str, str, str], ...] = ()
+    sealed: tuple[str, str] | None = None
 
     @property
     def ipv6(self) -> bool:

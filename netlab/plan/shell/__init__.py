@@ -164,6 +164,7 @@ def _keys(space: str, link: Wireguard) -> str:
     lines += [f"FwMark = {link.fwmark}"] if link.fwmark else []
     for peer in link.peers:
         lines += ["[Peer]", f"PublicKey = {peer.public_key}"]
+        lines += [f"PresharedKey = {peer.preshared_key}"] if peer.preshared_key else []
         lines += [f"Endpoint = {peer.endpoint}"] if peer.endpoint else []
         lines += [f"AllowedIPs = {', '.join(peer.allowed_ips)}"] if peer.allowed_ips else []
         lines += [f"PersistentKeepalive = {peer.keepalive}"] if peer.keepalive else []

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 SO_ATTACH_FILTER = 26
-_LOAD_HALF, _LOAD_BYTE = 0x28, 0x30  # BPF_LD | BPF_H, BPF_B | BPF_ABS: from the frame's start
+# BPF_LD | BPF_W, BPF_H, BPF_B | BPF_ABS: from the frame's start
+_LOAD_WORD, _LOAD_HALF, _LOAD_BYTE = 0x20, 0x28, 0x30
 _LOAD_WORD_X, _LOAD_BYTE_X = 0x40, 0x50  # BPF_LD | BPF_W, BPF_B | BPF_IND: from the index register
 _LOAD_LENGTH, _SUBTRACT, _TO_X = 0x80, 0x14, 0x07
 _JUMP_EQUAL, _RETURN = 0x15, 0x06
@@ -17,15 +18,20 @@ _ICMP_HEADER = 8
 _ECHO, _ECHO6 = 8, 128  # the types of an echo request
 _ARP, _IPV6 = 0x0806, 0x86DD
 _ICMPV6, _SOLICITATION = 58, 135
+_IPV4, _UDP = 0x0800, 17
+_WIREGUARD = 0x04000000  # how a WireGuard data message begins
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, value
 
 
-def echoes(cookie: bytes, payload: int, *, solicitations: bool) -> list[Instruction]:
+def echoes(
+    cookie: bytes, payload: int, *, solicitations: bool, sealed: bool = False
+) -> list[Instruction]:
     """Pass echo requests of `payload` bytes of payload, which begins with an 8-byte cookie.
 
     They are looked for from the frame's end, so in whatever they are encapsulated. With
-    `solicitations` also ARP, and IPv6's solicitations of neighbours.
+    `solicitations` also ARP, and IPv6's solicitations of neighbours. With `sealed` also WireGuard's
+    data messages, and all that ends as such a payload does.
     """
     first, second = struct.unpack("!II", cookie)
     program: list[Instruction] = []
@@ -37,6 +43,8 @@ def echoes(cookie: bytes, payload: int, *, solicitations: bool) -> list[Instruct
             *((_LOAD_BYTE, 0, 0, 54), (_JUMP_EQUAL, 0, 1, _SOLICITATION)),
             (_RETURN, 0, 0, _WHOLE),
         ]
+    if sealed:
+        return [*program, *_WIREGUARD_DATA, *_ending(first, second, payload)]
     return [
         *program,
         *((_LOAD_LENGTH, 0, 0, 0), (_SUBTRACT, 0, 0, _ICMP_HEADER + payload), (_TO_X, 0, 0, 0)),
@@ -47,6 +55,26 @@ def echoes(cookie: bytes, payload: int, *, solicitations: bool) -> list[Instruct
         (_RETURN, 0, 0, _WHOLE),
         (_RETURN, 0, 0, 0),
     ]
+
+
+# Over IPv4, then over IPv6; in either what follows is gone on with where it is something else.
+_WIREGUARD_DATA: tuple[Instruction, ...] = (
+    *((_LOAD_HALF, 0, 0, 12), (_JUMP_EQUAL, 0, 4, _IPV4)),
+    *((_LOAD_BYTE, 0, 0, 23), (_JUMP_EQUAL, 0, 8, _UDP)),
+    *((_LOAD_WORD, 0, 0, 42), (_JUMP_EQUAL, 5, 6, _WIREGUARD)),
+    (_JUMP_EQUAL, 0, 5, _IPV6),
+    *((_LOAD_BYTE, 0, 0, 20), (_JUMP_EQUAL, 0, 3, _UDP)),
+    *((_LOAD_WORD, 0, 0, 62), (_JUMP_EQUAL, 0, 1, _WIREGUARD)),
+    (_RETURN, 0, 0, _WHOLE),
+)
+
+
+def _ending(first: int, second: int, payload: int) -> Iterator[Instruction]:
+    """Pass what has a cookie so many bytes before its end."""
+    yield from ((_LOAD_LENGTH, 0, 0, 0), (_SUBTRACT, 0, 0, payload), (_TO_X, 0, 0, 0))
+    yield from ((_LOAD_WORD_X, 0, 0, 0), (_JUMP_EQUAL, 0, 3, first))
+    yield from ((_LOAD_WORD_X, 0, 0, 4), (_JUMP_EQUAL, 0, 1, second))
+    yield from ((_RETURN, 0, 0, _WHOLE), (_RETURN, 0, 0, 0))
 
 
 def attach(opened: socket.socket, program: Iterable[Instruction]) -> None:

@@ -47,7 +47,11 @@ def _headers(layer: Any) -> Iterator[h.Header]:
         read = _READERS.get(name)
         yield read(layer) if read else h.Other(_standard(name))
         if name == "UDP":
-            inside = _inside_udp(bytes(layer.payload))
+            content = bytes(layer.payload)
+            if _is_wireguard(content):
+                yield h.Wireguard(len(content) - h.Wireguard.size)
+                return
+            inside = _inside_udp(content)
             if inside is None:
                 yield h.Other("unknown payload")
                 return
@@ -70,6 +74,12 @@ def _inside_udp(content: bytes) -> Any | None:
     if content[0] >> 4 == 6 and int.from_bytes(content[4:6], "big") + 40 == len(content):
         return _load("scapy.layers.inet6").IPv6(content)
     return None
+
+
+def _is_wireguard(content: bytes) -> bool:
+    """Whether UDP carries a WireGuard data message: its type is 4, and what it encrypts is padded
+    to 16 bytes."""
+    return content[:4] == b"\4\0\0\0" and len(content) >= h.Wireguard.size and not len(content) % 16
 
 
 def _standard(name: str) -> str:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from netlab.plan.probing.actions import CapturedEcho, Echo, EchoReply, Sighting
-from netlab.probe.engines import bpf, icmp4, icmp6
+from netlab.probe.engines import bpf, icmp4, icmp6, sealed
 from netlab.probe.engines.capture import Capture, Captured
 from netlab.probe.engines.decode import decode
 from netlab.probe.engines.flush import Entry, flush
@@ -41,12 +41,15 @@ def send_captured(
     """
     common = COOKIE + os.urandom(2)
     awaited = any(echo.unresolved for echo in echoes)
-    program = bpf.echoes(common, len(common) + 4, solicitations=awaited)
+    encrypted = any(echo.sealed is not None for echo in echoes)
+    program = bpf.echoes(common, len(common) + 4, solicitations=awaited, sealed=encrypted)
     neighbours.flush_underlay()
     with Capture(underlay, program) as capture:
         probing = _Probing(echoes, capture, underlay, neighbours, common)
         probing.probe(range(len(echoes)))
         probing.probe(unresolved(echoes, probing.sightings))
+        for _ in range(sealed.ATTEMPTS):
+            probing.probe(sorted(probing.several))
         for size in _AT_A_TIME:
             if uncertain := sorted(probing.uncertain):
                 # What the instrument lost is no fault of the network: ask again.
@@ -62,6 +65,7 @@ class _Probing:
     """Echoes under one capture, and what was seen of each by its number.
 
     `uncertain` are those that were sent while the capture lost frames, `dropped` is how many.
+    `several` are encrypted ones of whose length more packets passed than the one.
     """
 
     def __init__(
@@ -79,19 +83,24 @@ class _Probing:
         self.cookies = (common + number.to_bytes(4, "big") for number in itertools.count())
         self.sightings: dict[int, Sighting] = {}
         self.uncertain: set[int] = set()
+        self.several: set[int] = set()
+        encrypted = any(echo.sealed is not None for echo in echoes)
+        self.at_a_time = sealed.AT_A_TIME if encrypted else len(echoes)
         self.dropped = 0
 
     def probe(self, indexes: Sequence[int]) -> None:
-        self.neighbours.batches(indexes, lambda index: ends(self.echoes[index]), self._look)
+        for part in chunks(indexes, self.at_a_time):
+            self.neighbours.batches(part, lambda index: ends(self.echoes[index]), self._look)
 
     def _look(self, indexes: Sequence[int]) -> list[EchoReply]:
         """Send echoes, each with a cookie of its own, and keep what is seen of them."""
         echoes = [self.echoes[index] for index in indexes]
         flush(Entry(*hop) for echo in echoes for hop in echo.unresolved)
         cookies = list(itertools.islice(self.cookies, len(echoes)))
+        lengths = sealed.draw(echoes)
         sent = [
-            Echo(echo.namespace, echo.target, cookie, echo.wanted)
-            for cookie, echo in zip(cookies, echoes, strict=True)
+            Echo(echo.namespace, echo.target, sealed.payload(echo, cookie, length), echo.wanted)
+            for cookie, echo, length in zip(cookies, echoes, lengths, strict=True)
         ]
         # A second echo of the same path would be one too many on the underlay.
         replies = send_echoes(sent, waits=(TIMEOUT,), between=self.capture.read, tell=None)
@@ -99,7 +108,13 @@ class _Probing:
         dropped = self.capture.dropped
         (self.uncertain.update if dropped else self.uncertain.difference_update)(indexes)
         self.dropped += dropped
-        self._keep(indexes, replies, cookies, frames, dropped)
+        found = carrying(frames, dict(zip(cookies, indexes, strict=True)))
+        for index, length in zip(indexes, lengths, strict=True):
+            same = sealed.carrying(self.echoes[index], length, frames)
+            found[index] += same
+            several = sealed.are_several(self.echoes[index], length, same)
+            (self.several.add if several else self.several.discard)(index)
+        self._keep(indexes, replies, found, frames, dropped)
         return replies
 
     def _awaited(self, echoes: Sequence[CapturedEcho], cookies: Sequence[bytes]) -> list[Captured]:
@@ -135,14 +150,13 @@ class _Probing:
         self,
         indexes: Sequence[int],
         replies: Sequence[EchoReply],
-        cookies: Sequence[bytes],
+        found: Mapping[int, Sequence[Captured]],
         frames: Sequence[Captured],
         dropped: int,
     ) -> None:
         lost = dict(self.capture.lost)
         if dropped:
             lost |= dict.fromkeys(self.capture.namespaces, f"the capture lost {dropped} frames")
-        found = carrying(frames, dict(zip(cookies, indexes, strict=True)))
         asked = list(solicitations(frames))
         for index, reply in zip(indexes, replies, strict=True):
             seen = [((item.namespace, item.device), decode(item.frame)) for item in found[index]]

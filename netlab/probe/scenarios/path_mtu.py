@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from netlab.plan.egress import egress
+from netlab.plan.links import Ipip
 from netlab.plan.probing.actions import Echo, GsoPacket, LongEcho, Oversize, Together
 from netlab.plan.probing.check import Kind
 from netlab.plan.probing.expectations import Forwarded, PathMtu
@@ -46,7 +47,8 @@ class PathMtus(Scenario):
             for node in nodes:
                 yield from _near(lab, node, ipv6)
             for source, target in pairs:
-                yield _forwarded(lab, source, target, ipv6)
+                if probe := _forwarded(lab, source, target, ipv6):
+                    yield probe
 
 
 def _hosts(lab: Lab) -> Iterator[tuple[Host, Host]]:
@@ -101,11 +103,18 @@ def _path(lab: Lab, source: str, target: str, ip: Ip, limit: int) -> Probe[Toget
     return Probe("mtu", source, target, Together((echo, more)), PathMtu(limit))
 
 
-def _forwarded(lab: Lab, source: PodSpec, target: PodSpec, ipv6: bool) -> Probe[Together]:
-    """Who must refuse depends on where the path first narrows: here, or at the other node."""
+def _forwarded(lab: Lab, source: PodSpec, target: PodSpec, ipv6: bool) -> Probe[Together] | None:
+    """Who must refuse depends on where the path first narrows: here, or at the other node.
+
+    In IPIP what may not be fragmented inside may not outside. So where the path narrows beyond it a
+    router tells the node, and the node the pod, if that sends again and not to be segmented
+    (tnl_update_pmtu in net/ipv4/ip_tunnel.c): the long echo asks so, and this cannot.
+    """
     a, b = lab.nodes[source.node], lab.nodes[target.node]
     limit = _limit(lab, a.name, b.name, ipv6)
     way = egress(lab.namespace(a.name), address(target, ipv6))
+    if way and way.mtu > limit and isinstance(lab.namespace(a.name).link(way.device), Ipip):
+        return None
     narrow = a if way is not None and way.mtu <= limit else b
     told_by = lab.source_address(narrow.name, address(source, ipv6))
     refusers = dict.fromkeys([told_by, *(item.ip for item in lab.namespace(narrow.name).addresses)])

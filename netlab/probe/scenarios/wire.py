@@ -35,7 +35,7 @@ class AcrossNodes(Scenario):
                 ends = str(address(source, ipv6)), str(address(target, ipv6))
                 ttl = lab.datapath.wire_ttl(lab.layout, a, b)
                 expectation = OnWire(ports(lab, a, b, headers, ends, ttl), machine=lab.machine)
-                echo = CapturedEcho(source.name, ends[1])
+                echo = CapturedEcho(source.name, ends[1], sealed=_reply(headers))
                 yield Probe("wire", source.name, target.name, echo, expectation)
 
 
@@ -49,7 +49,8 @@ class OnOneNode(Scenario):
             for node in lab.layout.nodes:
                 if len(node.pods) > 1:
                     first, last = node.pods[0], node.pods[-1]
-                    echo = CapturedEcho(first.name, str(address(last, ipv6)))
+                    ip_of_last = str(address(last, ipv6))
+                    echo = CapturedEcho(first.name, ip_of_last, sealed=_never(lab, node, ipv6))
                     yield Probe("wire", first.name, last.name, echo, NotOnWire())
 
 
@@ -87,6 +88,20 @@ class Unreachable(Scenario):
             for source, target in representatives(barred):
                 if probe := _unresolved(lab, source, target, ipv6):
                     yield probe
+
+
+def _reply(headers: Stack) -> tuple[str, str] | None:
+    """The outer addresses of a reply to what has these headers; None where it is not encrypted."""
+    outer = headers.outer
+    if outer is None or not headers.sealed:
+        return None
+    return outer.destination or "", outer.source or ""
+
+
+def _never(lab: Lab, node: NodeSpec, ipv6: bool) -> tuple[str, str] | None:
+    """No addresses where a node encrypts what it sends to others, so that it would be known."""
+    to_others = (lab.datapath.headers(lab.layout, node, b, ipv6) for b in lab.layout.others(node))
+    return ("", "") if any(headers.sealed for headers in to_others) else None
 
 
 def _unresolved(
@@ -132,18 +147,19 @@ def ports(
 
     Between subnets the frame goes to the router's MAC, and comes from it at the other end; a packet
     that is bare has then lost one more from its TTL. So the router's port on either switch must see
-    it too, each as the host's port does. On several machines a frame is seen by those that have one
-    of its two ends.
+    it too, each as the host's port does. What is encrypted shows nothing of the packet itself. On
+    several machines a frame is seen by those that have one of its two ends.
     """
+    inner = Stack() if headers.sealed else Stack((ip(*ends, ttl),))
     mac, other = lab.uplink(source).mac, lab.uplink(target).mac
     here, there = lab.port(source), lab.port(target)
     if source.subnet == target.subnet:
-        seen = Ether(mac, other) / headers / ip(*ends, ttl)
+        seen = Ether(mac, other) / headers / inner
         return _at(lab, (source.name, target.name), (here, there), seen)
     near_mac, near = lab.router(source.subnet)
     far_mac, far = lab.router(target.subnet)
-    leaving = Ether(mac, near_mac) / headers / ip(*ends, ttl)
-    arriving = Ether(far_mac, other) / headers / ip(*ends, ttl if headers else ttl - 1)
+    leaving = Ether(mac, near_mac) / headers / inner
+    arriving = Ether(far_mac, other) / headers / (inner if headers else ip(*ends, ttl - 1))
     return {
         **_at(lab, (source.name, ROUTER), (here, near), leaving),
         **_at(lab, (ROUTER, target.name), (far, there), arriving),

@@ -22,10 +22,11 @@ class HostLocal:
 
     def assign(self, pool: Pool, wishes: Sequence[Wish]) -> list[Lease]:
         cidrs = node_cidrs(pool, wishes)
-        return [_lease(wish, cidr) for wish, cidr in zip(wishes, cidrs, strict=True)]
+        return [host_local(wish, cidr) for wish, cidr in zip(wishes, cidrs, strict=True)]
 
 
-def _lease(wish: Wish, cidr: Network) -> Lease:
+def host_local(wish: Wish, cidr: Network) -> Lease:
+    """What host-local gives the pods of a node in its CIDR. Raises BadInput for too many pods."""
     if not 0 <= wish.pods <= usable_pods(cidr):
         raise BadInput(
             f"The pod CIDR {cidr} of {wish.node} holds {usable_pods(cidr)} pods, not {wish.pods}."

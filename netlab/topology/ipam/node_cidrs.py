@@ -12,14 +12,7 @@ from netlab.topology.resolved import Network
 
 def node_cidrs(pool: Pool, wishes: Sequence[Wish]) -> list[Network]:
     """The given CIDRs, and for the other nodes the next free pieces of the cluster CIDR."""
-    given: dict[str, Network] = {}
-    for wish in wishes:
-        own = [cidr for cidr in wish.given if cidr.version == pool.network.version]
-        if own:
-            given[wish.node] = own[0]
-            _check(wish.node, own[0], pool)
-    if not pool.forced:
-        refuse_overlaps([(f"pod CIDR of {name}", cidr) for name, cidr in given.items()])
+    given = given_cidrs(pool, wishes)
     pieces = _free(pool, list(given.values()))
     result = []
     for wish in wishes:
@@ -28,6 +21,19 @@ def node_cidrs(pool: Pool, wishes: Sequence[Wish]) -> list[Network]:
             raise too_many_nodes(pool, len(wishes))
         result.append(chosen)
     return result
+
+
+def given_cidrs(pool: Pool, wishes: Sequence[Wish]) -> dict[str, Network]:
+    """The CIDRs that the topology gave, by node. Raises BadInput for those that cannot be."""
+    given: dict[str, Network] = {}
+    for wish in wishes:
+        own = [cidr for cidr in wish.given if cidr.version == pool.network.version]
+        if own:
+            given[wish.node] = own[0]
+            _check(wish.node, own[0], pool)
+    if not pool.forced:
+        refuse_overlaps([(f"pod CIDR of {name}", cidr) for name, cidr in given.items()])
+    return given
 
 
 def too_many_nodes(pool: Pool, count: int) -> BadInput:
