@@ -190,7 +190,9 @@ LINKS: dict[str, tuple[Link, dict[str, Any]]] = {
             "listen_port": 51821,
             "fwmark": 7,
             "private_key": OTHER_KEY,
-            "peers": (WireguardPeer(public_key=KEY, allowed_ips=("10.2.0.0/16",)),),
+            "peers": (
+                WireguardPeer(public_key=KEY, allowed_ips=("10.2.0.0/16",), preshared_key=KEY),
+            ),
         },
     ),
     "dummy": (Dummy(name="dummy0", mac=mac(6), addr_gen_mode="none"), COMMON | {"arp": True}),

@@ -252,3 +252,23 @@ def test_a_learned_path_mtu_and_a_link_local_address_of_the_kernel_are_no_drift(
     difference = engine(*spaces()).difference()
     assert "fe80" not in str(difference)
     become()
+
+
+@sandboxed
+def test_what_a_device_without_arp_has_instead_of_neighbours_is_no_drift() -> None:
+    """An entry with the device's own address, for each that it sent to; with another, it is."""
+    link = msgspec.structs.replace(LINKS["veth"][0], arp=False)
+    planned = (link, Address(link.name, "10.7.0.1/24"), Address(link.name, "fd07::1/64"))
+    build(*planned)
+    shown = run(
+        f"""
+        for ip in 10.7.0.2 fd07::2; do ping -c1 -W1 -w1 $ip >/dev/null || true; done
+        ip neigh replace 10.7.0.3 lladdr 02:00:00:00:00:77 nud noarp dev {link.name}
+        ip neigh show nud noarp dev {link.name}
+        """
+    )
+    assert "10.7.0.2 lladdr" in shown
+    assert "fd07::2 lladdr" in shown
+    found = engine(*spaces(*planned)).difference()
+    assert [item.object.key for item in found.unexpected] == [f"10.7.0.3 dev {link.name}"]
+    become(*planned)

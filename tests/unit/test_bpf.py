@@ -30,7 +30,7 @@ def passes(program: list[bpf.Instruction], frame: bytes) -> bool:
         elif code == 0x07:
             index = accumulator
         else:
-            size = {0x28: 2, 0x30: 1, 0x40: 4, 0x50: 1}[code]
+            size = {0x20: 4, 0x28: 2, 0x30: 1, 0x40: 4, 0x50: 1}[code]
             start = (value + (index if code in (0x40, 0x50) else 0)) & 0xFFFFFFFF
             if start + size > len(frame):
                 return False
@@ -68,3 +68,35 @@ def test_solicitations_pass_where_they_are_awaited() -> None:
     assert not passes(not_awaited, arp)
     assert passes(awaited, echo(8, 50))
     assert passes(awaited, echo(128, 70, ipv6=True))
+
+
+def sealed(start: bytes, ipv6: bool = False, ethertype: bytes = b"", protocol: int = 17) -> bytes:
+    """A frame with UDP whose content begins so."""
+    before, after = (6, 33) if ipv6 else (9, 10)
+    ip = bytes(before) + bytes([protocol]) + bytes(after)
+    kind = ethertype or (b"\x86\xdd" if ipv6 else b"\x08\x00")
+    return bytes(12) + kind + ip + bytes(8) + start + bytes(64)
+
+
+@pytest.mark.parametrize("ipv6", [False, True])
+def test_data_messages_of_wireguard_pass_where_packets_are_encrypted(ipv6: bool) -> None:
+    program = bpf.echoes(COOKIE, PAYLOAD, solicitations=False, sealed=True)
+    data = b"\4\0\0\0"
+    assert passes(program, sealed(data, ipv6))
+    assert not passes(program, sealed(b"\1\0\0\0", ipv6)), "a handshake"
+    assert not passes(program, sealed(data, ipv6, protocol=6))
+    assert not passes(program, sealed(data, ipv6, ethertype=b"\x81\0"))
+    plain = bpf.echoes(COOKIE, PAYLOAD, solicitations=False)
+    assert not passes(plain, sealed(data, ipv6))
+
+
+@pytest.mark.parametrize("before", [0, 20, 28, 50, 70])
+@pytest.mark.parametrize("ipv6", [False, True])
+def test_what_should_be_encrypted_and_is_not_passes_at_any_length(before: int, ipv6: bool) -> None:
+    program = bpf.echoes(COOKIE, PAYLOAD, solicitations=True, sealed=True)
+    for filling in (0, 1, 300):
+        frame = echo(8, before, ipv6) + bytes(filling) + COOKIE + b"0001"
+        assert passes(program, frame)
+        assert not passes(program, frame.replace(COOKIE, b"netlabZZ"))
+    assert not passes(program, bytes(14))
+    assert passes(program, bytes(12) + b"\x08\x06" + bytes(28)), "ARP"

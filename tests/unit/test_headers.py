@@ -18,6 +18,7 @@ from netlab.plan.headers import (
     Stack,
     Udp,
     Vxlan,
+    Wireguard,
     ip,
 )
 
@@ -60,6 +61,18 @@ CASES = {
         "192.168.0.1 > 192.168.0.2 UDP 6081 GENEVE VNI 7, inner cc > dd "
         "10.244.0.2 > 10.244.1.2 ttl 63",
     ),
+    "wireguard": (
+        FRAME / OUTER / Udp(51820) / Wireguard(96),
+        "WireGuard, UDP 51820",
+        "192.168.0.1 > 192.168.0.2 UDP 51820, WireGuard data: encrypted packet of 96 bytes, its "
+        "addresses cannot be read",
+    ),
+    "wireguard over IPv6": (
+        FRAME / OUTER6 / Udp(51821) / Wireguard(),
+        "WireGuard, UDP 51821, over IPv6",
+        "fd30::1 > fd30::2 UDP 51821, WireGuard data: encrypted packet, its addresses cannot be "
+        "read",
+    ),
     "plain udp": (
         FRAME / OUTER / Udp(53) / Other("unknown payload"),
         "unknown payload, UDP 53",
@@ -81,6 +94,8 @@ def test_sizes_are_what_tunnels_take_off_the_mtu() -> None:
     assert (OUTER6 / Udp(8472) / Vxlan(1) / INNER).size == 70
     assert Stack((OUTER,)).size == 20
     assert (OUTER / Udp(8285)).size == 28
+    assert (OUTER / Udp(51820) / Wireguard(96)).size == 60
+    assert (OUTER6 / Udp(51820) / Wireguard(96)).size == 80
     assert BARE.size == 0
     assert not BARE
     assert FRAME / BARE / POD == FRAME / POD
@@ -148,6 +163,7 @@ HEADERS: st.SearchStrategy[Header] = st.one_of(
     st.builds(Udp, NUMBERS),
     st.builds(Vxlan, NUMBERS),
     st.builds(Geneve, NUMBERS),
+    st.builds(Wireguard, NUMBERS),
     st.builds(Other, st.sampled_from(["ARP", "ESP"])),
 )
 STACKS = st.lists(HEADERS, max_size=7).map(lambda items: Stack(tuple(items)))
@@ -164,6 +180,21 @@ def test_any_stack_has_words_and_matches_itself(one: Stack, other: Stack) -> Non
     same = [type(h) for h in one.headers] == [type(h) for h in other.headers]
     blank = Stack(tuple(type(header)() for header in one.headers))
     assert blank.matches(other) is same or any(isinstance(h, Other) for h in one.headers)
+
+
+def test_what_is_encrypted_is_known_by_its_length_and_outer_header() -> None:
+    wanted = FRAME / OUTER / Udp(51820) / Wireguard()
+    assert wanted.sealed
+    assert wanted.outer == OUTER
+    assert not VXLAN.sealed
+    assert BARE.outer is None
+    assert wanted.matches(FRAME / OUTER / Udp(51820) / Wireguard(96))
+    long = FRAME / OUTER / Udp(51820) / Wireguard(112)
+    assert list((FRAME / OUTER / Udp(7) / Wireguard(96)).differences(long)) == [
+        "UDP port 51820, not 7",
+        "encrypted bytes 112, not 96",
+    ]
+    assert list(wanted.differences(FRAME / POD)) == ["bare, not WireGuard, UDP 51820"]
 
 
 def test_headers_are_plain_values() -> None:

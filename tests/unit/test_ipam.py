@@ -1,4 +1,4 @@
-"""Where pods' addresses come from: host-local, Calico's blocks, Cilium's cluster pool."""
+"""Where pods' addresses come from: host-local, flannel's etcd, Calico's blocks, Cilium's pool."""
 
 from ipaddress import ip_address, ip_network
 from itertools import combinations
@@ -12,12 +12,13 @@ from netlab.errors import BadInput
 from netlab.topology.addresses import address_plan
 from netlab.topology.ipam import Ipam, Lease, Pool, Wish
 from netlab.topology.ipam.blocks import Blocks
+from netlab.topology.ipam.etcd import CHOICE, EtcdLeases
 from netlab.topology.ipam.host_local import HostLocal
 from netlab.topology.ipam.node_cidrs import node_cidrs
 from netlab.topology.ipam.pool import ClusterPool
 from netlab.topology.layout import lay_out
 
-IPAMS: list[Ipam] = [HostLocal(), Blocks(), ClusterPool()]
+IPAMS: list[Ipam] = [HostLocal(), Blocks(), ClusterPool(), EtcdLeases("seed")]
 V4 = Pool(ip_network("10.244.0.0/16"), 24)
 V6 = Pool(ip_network("fd44::/56"), 64)
 HUGE = 10**12
@@ -46,8 +47,8 @@ def pools(draw: st.DrawFn) -> tuple[Pool, list[int]]:
     mask = bits - draw(st.integers(3, 10))
     prefix = mask - draw(st.integers(2, 6))
     network = ip_network(("fd44::" if ipv6 else "10.0.0.0", prefix))
-    room = 2 ** (bits - mask) - 4  # what all three can give
-    counts = draw(st.lists(st.integers(0, min(room, 70)), min_size=1, max_size=4))
+    room = 2 ** (bits - mask) - 4  # what all of them can give
+    counts = draw(st.lists(st.integers(0, min(room, 70)), min_size=1, max_size=3))
     return Pool(network, mask), counts
 
 
@@ -247,3 +248,62 @@ def test_counts_are_compared_with_the_capacity_before_anything_is_made(ipam: Ipa
     )
     with pytest.raises(BadInput, match="holds"):
         lay_out(cluster, ipam)
+
+
+@given(st.text(), st.integers(1, 200))
+def test_etcd_leases_one_of_the_first_hundred_free_subnets_and_never_the_first(
+    seed: str, nodes: int
+) -> None:
+    """The second is SubnetMin, the last SubnetMax; nodes come one after another."""
+    leases = EtcdLeases(seed).assign(V4, wishes(*[1] * nodes))
+    free = [str(cidr) for cidr in V4.network.subnets(new_prefix=24)][1:]
+    for lease in leases:
+        [cidr] = texts(lease.cidrs)
+        assert cidr in free[:CHOICE]
+        free.remove(cidr)
+        assert (lease.gateway, lease.pods[0]) == (lease.cidrs[0][1], lease.cidrs[0][2])
+    assert EtcdLeases(seed).assign(V4, wishes(*[1] * (nodes + 1)))[:nodes] == leases
+
+
+def test_etcd_draws_each_family_apart_and_anew_for_each_seed() -> None:
+    four, six = (EtcdLeases("a").assign(pool, wishes(*[1] * 20)) for pool in (V4, V6))
+    numbers = [
+        [(int(lease.cidrs[0][0]) - int(pool.network[0])) >> bits for lease in leases]
+        for pool, bits, leases in ((V4, 8, four), (V6, 64, six))
+    ]
+    assert numbers[0] != numbers[1]
+    assert sorted(numbers[0]) != numbers[0], "not in order, as podCIDRs are"
+    assert EtcdLeases("b").assign(V4, wishes(*[1] * 20)) != four
+
+
+def test_every_subnet_but_the_first_is_leased() -> None:
+    pool = Pool(ip_network("10.0.0.0/24"), 28)
+    leases = EtcdLeases("").assign(pool, wishes(*[1] * 15))
+    assert {lease.cidrs[0] for lease in leases} == set(pool.network.subnets(new_prefix=28)) - {
+        ip_network("10.0.0.0/28")
+    }
+    with pytest.raises(BadInput, match=r"holds 15 nodes of /28, not 16, as the first subnet is"):
+        EtcdLeases("").assign(pool, wishes(*[1] * 16))
+
+
+def test_a_cidr_that_was_given_is_a_reservation() -> None:
+    for seed in "abcdefgh":
+        first, *others = EtcdLeases(seed).assign(V4, wishes(*[1] * 40, given_cidr="10.244.9.0/24"))
+        assert texts(first.cidrs) == ["10.244.9.0/24"]
+        assert "10.244.9.0/24" not in [texts(lease.cidrs)[0] for lease in others]
+
+
+@pytest.mark.parametrize("cidr", ["10.244.0.0/24", "10.244.8.0/25", "10.244.8.0/23"])
+def test_a_reservation_is_one_that_flannel_would_take(cidr: str) -> None:
+    with pytest.raises(BadInput, match=rf"The pod CIDR {cidr} of node-1 is none that flannel"):
+        EtcdLeases("").assign(V4, wishes(1, given_cidr=cidr))
+
+
+def test_flannel_does_not_start_with_fewer_than_four_subnets() -> None:
+    with pytest.raises(BadInput, match=r"fewer than four subnets of /25.*node mask of /26"):
+        EtcdLeases("").assign(Pool(ip_network("10.0.0.0/24"), 25), wishes(1))
+
+
+def test_the_room_for_nodes_is_less_by_the_first_subnet() -> None:
+    assert address_plan(lay_out(Cluster(), EtcdLeases(""))).max_nodes == 255
+    assert address_plan(lay_out(Cluster())).max_nodes == 256

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from netlab import Node
-from netlab.plan.headers import Ether, Ip6, Stack, Udp, Vxlan, ip
+from netlab.plan.headers import Ether, Ip6, Stack, Udp, Vxlan, Wireguard, ip
 from netlab.plan.probing.actions import CapturedEcho, Echo, GsoPacket, LongEcho, Oversize, Together
 from netlab.plan.probing.evidence import NotOnWire, OnWire, Unresolved
 from netlab.plan.probing.lab import Lab
@@ -243,3 +243,36 @@ def test_a_device_with_less_than_its_segment_is_tried_with_all_that_others_send(
 
 def test_a_node_alone_has_no_paths() -> None:
     assert probes(lab_of(nodes=1, pods_per_node=0, external=False)) == []
+
+
+@pytest.mark.parametrize("underlay", [["192.168.0.0/24"], TWO_SUBNETS])
+def test_wireguard_is_expected_without_what_is_inside(underlay: list[str]) -> None:
+    lab = lab_of("flannel-wireguard", underlay=underlay)
+    first, second, _ = lab.layout.nodes
+    outer = str(first.address), str(second.address)
+    for stack in between(lab, "1", "2").values():
+        assert stack.headers[1:] == (ip(*outer), Udp(51820), Wireguard())
+    sealed = [p.action.sealed for p in wires(lab) if (p.source[4], p.target[4]) == ("1", "2")]
+    assert tuple(reversed(outer)) in sealed
+    assert {p.action.sealed for p in wires(lab, NotOnWire)} == {("", "")}
+    outside = [p for p in wires(lab) if p.target == "external"]
+    assert outside
+    assert {p.action.sealed for p in outside} == {None}
+    assert {p.action.sealed for p in wires(lab_of())} == {None}
+
+
+def test_a_node_alone_encrypts_nothing() -> None:
+    local = wires(lab_of("flannel-wireguard", nodes=1), NotOnWire)
+    assert [probe.action.sealed for probe in local] == [None]
+
+
+def test_what_ipip_learns_from_a_router_is_asked_by_a_long_echo_alone() -> None:
+    lab = lab_of("flannel-ipip", underlay=TWO_SUBNETS, underlay_mtu=[1500, 1400], nodes=2)
+    forwarded = {(p.source[:5], p.target[:5]) for p in mtus(lab, GsoPacket)}
+    assert forwarded == {("pod-2", "pod-1")}, "where the node's own device is the narrowest"
+    longer = {
+        (p.source[:5], p.target[:5]): p.action.parts[1].size
+        for p in mtus(lab, Echo)
+        if len(p.action.parts) > 1 and isinstance(p.action.parts[1], LongEcho)
+    }
+    assert longer["pod-1", "pod-2"] == 1480

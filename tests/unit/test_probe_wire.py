@@ -23,6 +23,7 @@ from netlab.plan.headers import Stack
 from netlab.plan.probing.actions import CapturedEcho, Device, EchoReply, Sighting, Solicitation
 from netlab.plan.probing.check import Verdict
 from netlab.plan.probing.evidence import NOTHING, NotOnWire, OnWire, Unresolved
+from netlab.probe.engines import sealed
 from netlab.probe.engines.capture import Captured
 from netlab.probe.engines.decode import decode
 from netlab.probe.engines.solicitations import solicitations
@@ -131,7 +132,8 @@ def test_forms_are_told_apart() -> None:
     ("frame", "words"),
     [
         (around(b"\0", port=53), "unknown payload, UDP 53"),
-        (around(b"\x17" * 40, port=51820), "unknown payload, UDP 51820"),
+        (around(b"\x17" * 48, port=51820), "unknown payload, UDP 51820"),
+        (around(b"\4\0\0\0" + bytes(43), port=51820), "unknown payload, UDP 51820"),
         (bytes(Ether(src=A, dst=B) / ARP()), "ARP"),
         (bytes(Ether(src=A, dst=B) / Dot1Q(vlan=5) / packet()), "802.1Q"),
         (bytes(Ether(src=A, dst=B) / IP(src=NODE_A, dst=NODE_B) / TCP()), "TCP"),
@@ -336,3 +338,80 @@ def test_only_what_was_never_sent_is_sent_again() -> None:
     outcomes = [(away, []), (away, seen), (late, []), (away, []), (EchoReply(), seen)]
     sightings = {number: Sighting(*outcome) for number, outcome in enumerate(outcomes)}
     assert unresolved(echoes, sightings) == [0]
+
+
+SEALED = CapturedEcho("pod-1-1", POD_B, sealed=(NODE_B, NODE_A))
+HIDDEN = CapturedEcho("pod-1-1", POD_B, sealed=("", ""))
+
+
+def data(length: int, counter: int = 0, port: int = 51820, target: str = NODE_B) -> bytes:
+    """A WireGuard data message around so many encrypted bytes."""
+    content = b"\4\0\0\0" + bytes(4) + counter.to_bytes(8, "little") + bytes(length + 16)
+    return around(content, port=port, target=target)
+
+
+def reply(length: int) -> bytes:
+    layers = Ether(src=B, dst=A) / IP(src=NODE_B, dst=NODE_A) / UDP(sport=51820, dport=51820)
+    return bytes(layers / (b"\4\0\0\0" + bytes(12 + length + 16)))
+
+
+def test_an_encrypted_packet_is_decoded_to_its_length() -> None:
+    seen = decode(data(128, port=7))
+    assert seen == h.Ether(A, B) / h.ip(NODE_A, NODE_B, 64) / h.Udp(7) / h.Wireguard(128)
+    six = IPv6(src="fd30::1", dst="fd30::2") / UDP(dport=51821) / (b"\4\0\0\0" + bytes(44))
+    assert decode(bytes(Ether(src=A, dst=B) / six)).form == "WireGuard, UDP 51821, over IPv6"
+
+
+def test_an_encrypted_echo_is_known_by_its_length_and_not_its_reply() -> None:
+    frames = [data(128), data(144), reply(128), bare(), data(128, port=7), vxlan()]
+    own = sealed.carrying(SEALED, 128, [captured(PORT_A, frame) for frame in frames])
+    assert [item.frame for item in own] == [frames[0], frames[4]], "on a wrong port too"
+    there = data(128, target="192.168.0.3")
+    assert sealed.carrying(SEALED, 128, [captured(PORT_A, there)]), "and at a wrong address"
+    assert not sealed.carrying(ECHO, 0, own)
+
+
+def test_other_packets_of_its_length_are_told_from_the_same_one_elsewhere() -> None:
+    once = [captured(PORT_A, data(128)), captured(PORT_B, data(128))]
+    other = captured(PORT_B, data(128, counter=1))
+    assert not sealed.are_several(SEALED, 128, once)
+    assert not sealed.are_several(SEALED, 128, [])
+    assert sealed.are_several(SEALED, 128, [*once, other])
+    assert sealed.are_several(HIDDEN, 128, once), "nothing of it may be seen"
+
+
+@pytest.mark.parametrize("target", [POD_B, "fd44::2"])
+def test_an_encrypted_echo_s_packet_has_the_length_that_was_drawn(target: str) -> None:
+    echo = CapturedEcho("pod-1-1", target, sealed=(NODE_B, NODE_A))
+    for length in sealed.LENGTHS:
+        content = sealed.payload(echo, COOKIE, length)
+        assert len(content) + 8 + (40 if echo.ipv6 else 20) == length
+        assert content.startswith(COOKIE)
+        assert content.endswith(COOKIE)
+    assert sealed.payload(echo, COOKIE, 0) == COOKIE
+
+
+def test_lengths_are_drawn_each_once() -> None:
+    echoes = [*[SEALED] * sealed.AT_A_TIME, ECHO]
+    drawn = sealed.draw(echoes)
+    assert len(set(drawn)) == len(drawn)
+    assert drawn[-1] == 0
+    assert max(sealed.LENGTHS) < 496, "flannel's least MTU inside a WireGuard tunnel"
+
+
+def test_what_left_in_the_clear_is_no_proof_of_encryption() -> None:
+    want = h.Ether(A, B) / OUTER / h.Udp(51820) / h.Wireguard()
+    good = judge(at_both(want), [(PORT_A, data(128)), (PORT_B, data(128))])
+    assert good.ok
+    assert good.expected == "WireGuard, UDP 51820, once at the port of node-1 and node-2"
+    assert good.evidence.endswith("encrypted packet of 128 bytes, its addresses cannot be read")
+    for frames, words in (
+        ([bare()], "bare, not WireGuard, UDP 51820, at the port of node-1"),
+        ([data(128), bare()], "seen 2 times at the port of node-1 (WireGuard, UDP 51820 and bare)"),
+        ([data(128, port=7)], "UDP port 7, not 51820"),
+        ([data(128, target="192.168.0.3")], "outer addresses 192.168.0.1 > 192.168.0.3, not"),
+    ):
+        seen = [(port, frame) for port in (PORT_A, PORT_B) for frame in frames]
+        assert words in judge(at_both(want), seen).observed
+    leaked = judge(NotOnWire(), [(PORT_A, data(128))])
+    assert leaked.observed == "seen on the underlay at the port of node-1"

@@ -135,6 +135,7 @@ def test_wireguard_s_keys_are_given_by_wg() -> None:
         endpoint="10.0.0.2:51820",
         allowed_ips=("10.244.1.0/24", "fd44::/64"),
         keepalive=25,
+        preshared_key="SHARED=",
     )
     assert "PrivateKey" not in script_with(Wireguard(name="wg0")), "wg takes no empty one"
     device = Wireguard(
@@ -151,6 +152,7 @@ def test_wireguard_s_keys_are_given_by_wg() -> None:
         "FwMark = 7",
         "[Peer]",
         "PublicKey = PUBLIC=",
+        "PresharedKey = SHARED=",
         "Endpoint = 10.0.0.2:51820",
         "AllowedIPs = 10.244.1.0/24, fd44::/64",
         "PersistentKeepalive = 25",
