@@ -227,3 +227,22 @@ def test_a_configuration_that_bird_refuses_is_told_with_its_line(netlab: Netlab)
     assert not netlab.run("--json", "status").json["health"]["ok"]
     assert os.path.exists(config)
     assert netlab.ok("up", "calico-bgp")["ok"]
+
+
+@pytest.mark.needs("ipip")
+def test_the_kernel_s_own_tunl0_is_taken_and_repaired(netlab: Netlab) -> None:
+    """It is in every namespace, where it can be neither made nor deleted."""
+    words = ("calico-ipip", "--nodes", "2", "--pods-per-node", "1")
+    document = netlab.ok("up", *words)
+    assert document["verify"]["carrier"] == "IP in IP by the kernel"
+    tunnel = netlab.show("node-1", "ip -d -j link show tunl0")[0]
+    assert (tunnel["linkinfo"]["info_kind"], tunnel["mtu"]) == ("ipip", 1480)
+    assert netlab.ok("diff")["ok"]
+    netlab.inside("node-1", "ip link set tunl0 mtu 1400 && ip addr flush dev tunl0")
+    found = netlab.run("--json", "diff").json
+    assert [item["object"] for item in found["missing"]] == ["address 10.244.0.0/32 dev tunl0"]
+    assert [item["differences"] for item in found["changed"]] == [["mtu is 1400, not 1480"]]
+    assert netlab.ok("up", *words)["ok"]
+    stand_in = netlab.run("plan", "calico-ipip", "--set", "dataplane.driver=user-space")
+    assert stand_in.code == 2
+    assert "leave driver=user-space out" in stand_in.err
