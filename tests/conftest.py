@@ -48,6 +48,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="only tests marked as needing one of these kernel features (names with commas)",
     )
 
+    parser.addoption(
+        "--long", action="store_true", help="also the tests that take long, as before a release"
+    )
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A test's folder says its layer: `-m "not hosts"` needs no marker in any file."""
@@ -55,6 +59,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         layer = item.path.relative_to(TESTS).parts[0]
         if layer in ("unit", "kernel", "hosts"):
             item.add_marker(layer)
+    if not config.getoption("--long"):
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
     if only := set(config.getoption("--only-needing").split(",")) - {""}:
         chosen = [item for item in items if only & _marked_needs(item)]
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])

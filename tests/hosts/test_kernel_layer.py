@@ -18,7 +18,7 @@ def test_what_is_skipped_here_passes_on_debian(vm: DebianVM) -> None:
     result = vm.run(
         f"cd {REPOSITORY} && "
         f"python3 -m pytest -p no:cacheprovider --only-needing={lacking} tests/kernel",
-        timeout=300,
+        timeout=900,
     )
     assert "Skipped for missing kernel features" not in result.stdout, result.stdout
     if result.returncode != pytest.ExitCode.NO_TESTS_COLLECTED:

@@ -121,7 +121,9 @@ def test_no_room_for_netlab_and_a_clock_an_hour_off(machines: Machines) -> None:
         second.run("umount /var/lib/netlab").check()
 
 
-@pytest.mark.parametrize("topology", ["flannel-vxlan", "flannel-host-gw"])
+@pytest.mark.parametrize(
+    "topology", [pytest.param("flannel-vxlan", marks=pytest.mark.long), "flannel-host-gw"]
+)
 def test_lab_over_two_machines(machines: Machines, topology: str) -> None:
     with untouched(machines):
         with machines.wire.capture() as frames:
@@ -233,6 +235,7 @@ def test_controller_is_cut_off_in_the_middle(machines: Machines) -> None:
         machines.netlab("down").check()
 
 
+@pytest.mark.long
 def test_machine_loses_power_in_the_middle_of_verify(machines: Machines) -> None:
     with untouched(machines):
         up(machines, "flannel-vxlan", "--no-verify")

@@ -61,6 +61,7 @@ def broken_and_repaired(lab: Lab, *damages: tuple[str, str, str]) -> None:
     assert lab.repair().writes == 0
 
 
+@pytest.mark.long
 @pytest.mark.needs("ipip")
 def test_ipip_goes_between_subnets_and_bare_within_one(
     netlab: Netlab, monkeypatch: pytest.MonkeyPatch
@@ -85,6 +86,7 @@ def test_ipip_goes_between_subnets_and_bare_within_one(
         assert lab.diff().ok, "neither the kernel's own neighbours nor tunl0 are drift"
 
 
+@pytest.mark.long
 @pytest.mark.needs("wireguard")
 def test_wireguard_s_packets_cannot_be_read_on_the_way(
     netlab: Netlab, monkeypatch: pytest.MonkeyPatch
@@ -127,9 +129,10 @@ def test_wireguard_s_packets_cannot_be_read_on_the_way(
             {"listen_port": 7, "psk": PSK, "persistent_keepalive_interval": 5, "mtu": 1600},
             {4: "WireGuard, UDP 7", 6: "WireGuard, UDP 51821, over IPv6"},
         ),
-        (
+        pytest.param(
             {"mode": "ipv6", "listen_port_v6": 51820, "subnet_manager": "etcd"},
             dict.fromkeys((4, 6), "WireGuard, UDP 51820, over IPv6"),
+            marks=pytest.mark.long,
         ),
     ],
     ids=["separate", "ipv6"],
@@ -154,6 +157,7 @@ def test_wireguard_in_both_families(
         assert lab.diff().ok, "each peer's addresses of both families"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "cluster",
     [

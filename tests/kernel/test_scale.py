@@ -18,7 +18,7 @@ from tests.traffic import flows_of, traffic
 
 pytestmark = pytest.mark.kernel
 # A program carries the packets; a daemon brings the routes; an ip set of rules has the nodes.
-TOPOLOGIES = ("flannel-udp", "calico-bgp", "cilium-native")
+TOPOLOGIES = ("flannel-udp", "calico-bgp", pytest.param("cilium-native", marks=pytest.mark.long))
 
 
 def stored(netlab: Netlab, topology: str) -> Any:
