@@ -229,6 +229,7 @@ def test_a_configuration_that_bird_refuses_is_told_with_its_line(netlab: Netlab)
     assert netlab.ok("up", "calico-bgp")["ok"]
 
 
+@pytest.mark.long
 @pytest.mark.needs("ipip")
 def test_the_kernel_s_own_tunl0_is_taken_and_repaired(netlab: Netlab) -> None:
     """It is in every namespace, where it can be neither made nor deleted."""

@@ -121,6 +121,7 @@ def test_wireguard_s_packets_cannot_be_read_on_the_way(
         assert not any(kind == "pod-external" for kind, _, _ in found)
 
 
+@pytest.mark.long
 @pytest.mark.needs("wireguard")
 @pytest.mark.parametrize(
     ("options", "forms"),
@@ -132,7 +133,6 @@ def test_wireguard_s_packets_cannot_be_read_on_the_way(
         pytest.param(
             {"mode": "ipv6", "listen_port_v6": 51820, "subnet_manager": "etcd"},
             dict.fromkeys((4, 6), "WireGuard, UDP 51820, over IPv6"),
-            marks=pytest.mark.long,
         ),
     ],
     ids=["separate", "ipv6"],
