@@ -7,9 +7,11 @@ beside it there.
 
 from __future__ import annotations
 
+import functools
 from importlib.resources import files
 
 
+@functools.cache  # every node's daemon has it
 def source(name: str) -> str:
     """The text of a program of this folder, which finds others beside itself."""
     text = (files(__name__) / f"{name}.py").read_text()

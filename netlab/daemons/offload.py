@@ -12,22 +12,13 @@ follow each other are written into the TUN device as one packet (IFF_VNET_HDR).
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import struct
-import sys
 from itertools import groupby
 
 from netlab.daemons.segments import PLAIN, VNET, destinations, received, take_down_ttls
-from netlab.daemons.tunnel import (
-    BATCH,
-    NET_UNREACHABLE,
-    Address,
-    UdpProxy,
-    icmp_error,
-    take_down_ttl,
-)
+from netlab.daemons.tunnel import BATCH, Address, Config, UdpProxy, main, take_down_ttl
 
 IFF_VNET_HDR = 0x4000
 UDP_SEGMENT, UDP_GRO = 103, 104  # linux/udp.h
@@ -40,7 +31,7 @@ class OffloadProxy(UdpProxy):
 
     TUN_FLAGS = IFF_VNET_HDR
 
-    def __init__(self, config: dict[str, str | int]) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.mtu = len(self.buffer)
         most = min(MOST, MOST_BYTES // self.mtu)
@@ -120,7 +111,7 @@ class OffloadProxy(UdpProxy):
             except OSError:  # an ICMP error for a datagram that was sent
                 continue
             if not ancillary:
-                self.write_one(slots[: min(end, self.mtu)])
+                self.put_one(slots[: min(end, self.mtu)])
                 left -= 1
                 continue
             size = struct.unpack("=i", ancillary[0][2])[0]
@@ -129,19 +120,16 @@ class OffloadProxy(UdpProxy):
                     os.writev(self.tun, parts)
             left -= end // size
 
-    def write_one(self, packet: memoryview) -> None:
+    def put_one(self, packet: memoryview) -> None:
         if len(packet) >= 20 and take_down_ttl(packet):
             try:
-                os.writev(self.tun, (PLAIN, packet))
+                self.put(packet)
             except OSError:  # the kernel does not take a packet that was cut off
                 return
 
-    def refuse(self, packet: memoryview) -> None:
-        if error := icmp_error(packet, self.tunnel, NET_UNREACHABLE):
-            os.writev(self.tun, (PLAIN, error))
+    def put(self, packet: memoryview | bytes) -> None:
+        os.writev(self.tun, (PLAIN, packet))
 
 
 if __name__ == "__main__":
-    with open(sys.argv[1]) as file:
-        config = json.load(file)
-    OffloadProxy(config).run()
+    main({"udp": OffloadProxy})

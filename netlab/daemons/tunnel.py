@@ -24,8 +24,9 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Generic, TypeVar
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 BATCH = 64  # packets of one direction before the other's turn
@@ -40,64 +41,109 @@ RTMGRP_IPV4_ROUTE, RTM_NEWROUTE, RTM_GETROUTE, NLM_F_REQUEST = 0x40, 24, 26, 1
 RTA_DST, RTA_GATEWAY = 1, 5
 BUFFER = 4 << 20  # bytes that wait in the socket, as far as the kernel lets them
 Address = tuple[str, int]
+Config = Mapping[str, str | int]
+Way = TypeVar("Way")
 
 
-class Routes:
-    """Which node has a destination: the first network that fits, as there."""
+class Destinations(Generic[Way]):
+    """Where packets go, remembered by their destination until it is forgotten."""
 
-    def __init__(self, routes: Mapping[str, str], port: int) -> None:
-        self._routes = []
-        for network, node in routes.items():
-            parsed = ipaddress.ip_network(network)
-            mask = int(parsed.netmask)
-            self._routes.append((int(parsed.network_address), mask, (node, port)))
-        self._known: dict[bytes, Address | None] = {}
+    def __init__(self) -> None:
+        self._known: dict[bytes, Way | None] = {}
 
-    def find(self, destination: bytes) -> Address | None:
+    def find(self, destination: bytes) -> Way | None:
+        """None: nowhere."""
         try:
             return self._known[destination]
         except KeyError:
             pass
         if len(self._known) >= REMEMBERED:
             self._known.clear()
-        number = int.from_bytes(destination, "big")
-        fitting = (node for net, mask, node in self._routes if number & mask == net)
-        found = self._known[destination] = next(fitting, None)
+        found = self._known[destination] = self.search(destination)
         return found
 
+    def search(self, destination: bytes) -> Way | None:
+        raise NotImplementedError
 
-class UdpProxy:
-    """The TUN device, the socket, and one buffer for either direction."""
+    def forget(self) -> None:
+        self._known.clear()
+
+
+class Routes(Destinations[Address]):
+    """Which node has a destination: the first network that fits, as there."""
+
+    def __init__(self, routes: Mapping[str, str], port: int) -> None:
+        super().__init__()
+        self._routes = []
+        for network, node in routes.items():
+            parsed = ipaddress.ip_network(network)
+            mask = int(parsed.netmask)
+            self._routes.append((int(parsed.network_address), mask, (node, port)))
+
+    def search(self, destination: bytes) -> Address | None:
+        number = int.from_bytes(destination, "big")
+        fitting = (node for net, mask, node in self._routes if number & mask == net)
+        return next(fitting, None)
+
+
+class Tunnel:
+    """A TUN device, a socket to other nodes, and one buffer for either direction."""
+
+    def __init__(self, config: Config, sock: socket.socket, size: int, tun_flags: int = 0) -> None:
+        self.tun = open_tun(str(config["device"]), tun_flags)
+        self.tunnel = socket.inet_aton(str(config["tunnel"]))
+        self.sock = with_room(sock)
+        self.buffer = bytearray(size)
+        self.view = memoryview(self.buffer)
+
+    def handlers(self) -> dict[int, Callable[[], None]]:
+        """What is done when there is something to read, in this order."""
+        return {self.tun: self.from_tun, self.sock.fileno(): self.from_socket}
+
+    def run(self) -> None:
+        poll, handlers = select.poll(), self.handlers()
+        for fd in handlers:
+            poll.register(fd, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll()}
+            for fd, handle in handlers.items():
+                if fd in ready:
+                    handle()
+
+    def from_tun(self) -> None:
+        raise NotImplementedError
+
+    def from_socket(self) -> None:
+        raise NotImplementedError
+
+    def put(self, packet: memoryview | bytes) -> None:
+        """Give the kernel a packet, as from the device."""
+        os.write(self.tun, packet)
+
+    def tell(self, error: bytes | None) -> None:
+        if error:
+            self.put(error)
+
+
+class UdpProxy(Tunnel):
+    """As flannel's: every packet in a datagram of its own.
+
+    Its loops call nothing of their own for a packet but what is needed: a call more is a tenth.
+    """
 
     TUN_FLAGS = 0  # beside those of every TUN device
 
-    def __init__(self, config: dict[str, str | int]) -> None:
+    def __init__(self, config: Config) -> None:
         self.port = int(config["port"])
         signal.signal(signal.SIGHUP, lambda _number, _frame: self.learn())
         self.learn()
-        self.tun = open_tun(str(config["device"]), self.TUN_FLAGS)
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            self.sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
-        self.tunnel = socket.inet_aton(str(config["tunnel"]))
-        self.buffer = bytearray(int(config["mtu"]))
-        self.view = memoryview(self.buffer)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        super().__init__(config, sock, int(config["mtu"]), self.TUN_FLAGS)
         self.sock.bind((str(config["address"]), self.port))
 
     def learn(self) -> None:
         """Read the routes. What comes meanwhile waits in the TUN device and in the socket."""
         self.routes = Routes(json.loads(Path("routes.json").read_text()), self.port)
-
-    def run(self) -> None:
-        poll = select.poll()
-        poll.register(self.tun, select.POLLIN)
-        poll.register(self.sock, select.POLLIN)
-        while True:
-            ready = {fd for fd, _ in poll.poll()}
-            if self.tun in ready:
-                self.from_tun()
-            if self.sock.fileno() in ready:
-                self.from_socket()
 
     def from_tun(self) -> None:
         buffer, view, find, send = self.buffer, self.view, self.routes.find, self.sock.sendto
@@ -133,8 +179,7 @@ class UdpProxy:
                     continue
 
     def refuse(self, packet: memoryview) -> None:
-        if error := icmp_error(packet, self.tunnel, NET_UNREACHABLE):
-            os.write(self.tun, error)
+        self.tell(icmp_error(packet, self.tunnel, NET_UNREACHABLE))
 
 
 def take_down_ttl(packet: bytearray | memoryview) -> bool:
@@ -174,6 +219,16 @@ def icmp_error(packet: memoryview, sender: bytes, code: int, mtu: int = 0) -> by
     return start[:10] + checksum(start) + start[12:] + body
 
 
+def with_room(sock: socket.socket) -> socket.socket:
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+    return sock
+
+
+def raw(protocol: int) -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+
+
 def open_tun(name: str, flags: int = 0) -> int:
     tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     flags |= IFF_TUN | IFF_NO_PI
@@ -181,43 +236,20 @@ def open_tun(name: str, flags: int = 0) -> int:
     return tun
 
 
-class IpipTunnel:
+class IpipTunnel(Tunnel):
     """What net/ipv4/ipip.c does for `tunl0`, on a kernel without it: raw packets of protocol 4.
 
     The kernel's routes say to which node a packet goes: by the gateway of the route, which a reader
     of a TUN device is not told and has to ask for.
     """
 
-    def __init__(self, config: dict[str, str | int]) -> None:
-        self.tun = open_tun(str(config["device"]))
-        self.sock = socket.socket(
-            socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_IPIP
-        )
-        self.out = socket.socket(
-            socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW
-        )
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            self.sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
-            self.out.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+    def __init__(self, config: Config) -> None:
+        super().__init__(config, raw(socket.IPPROTO_IPIP), LARGEST)
+        self.out = with_room(raw(socket.IPPROTO_RAW))
         self.gateways = Gateways()
-        self.tunnel = socket.inet_aton(str(config["tunnel"]))
-        self.buffer = bytearray(LARGEST)
-        self.view = memoryview(self.buffer)
 
-    def run(self) -> None:
-        poll = select.poll()
-        handlers = {
-            self.gateways.changes.fileno(): self.gateways.forget,
-            self.tun: self.from_tun,
-            self.sock.fileno(): self.from_socket,
-        }
-        for fd in handlers:
-            poll.register(fd, select.POLLIN)
-        while True:
-            ready = {fd for fd, _ in poll.poll()}
-            for fd, handle in handlers.items():
-                if fd in ready:
-                    handle()
+    def handlers(self) -> dict[int, Callable[[], None]]:
+        return {self.gateways.changes.fileno(): self.gateways.changed, **super().handlers()}
 
     def from_tun(self) -> None:
         """Behind an outer header of 20 bytes, whose checksum and source the kernel fills in."""
@@ -270,15 +302,14 @@ class IpipTunnel:
             asking.connect((socket.inet_ntoa(gateway), 9))
             mtu = asking.getsockopt(socket.IPPROTO_IP, IP_MTU) - OUTER
         inner = self.view[OUTER : OUTER + size]
-        if error := icmp_error(inner, self.tunnel, TOO_BIG, mtu):
-            os.write(self.tun, error)
+        self.tell(icmp_error(inner, self.tunnel, TOO_BIG, mtu))
 
 
-class Gateways:
+class Gateways(Destinations[bytes]):
     """By which gateway the kernel's routes lead to a destination, remembered until one changes."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, bytes | None] = {}
+        super().__init__()
         self.changes = self._open(socket.SOCK_NONBLOCK, RTMGRP_IPV4_ROUTE)
         self._asking = self._open(0, 0)
 
@@ -288,25 +319,15 @@ class Gateways:
         opened.bind((0, groups))
         return opened
 
-    def forget(self) -> None:
-        self._known.clear()
+    def changed(self) -> None:
+        self.forget()
         try:
             while self.changes.recv(65536):
                 pass
         except OSError:  # all are read; or so many that some were lost, which is as good
             pass
 
-    def find(self, destination: bytes) -> bytes | None:
-        try:
-            return self._known[destination]
-        except KeyError:
-            pass
-        if len(self._known) >= REMEMBERED:
-            self._known.clear()
-        found = self._known[destination] = self._ask(destination)
-        return found
-
-    def _ask(self, destination: bytes) -> bytes | None:
+    def search(self, destination: bytes) -> bytes | None:
         """As `ip route get`: a struct rtmsg is 12 bytes, the head of an attribute 4."""
         asked = struct.pack("=BBBBBBBBIHH4s", socket.AF_INET, 32, *[0] * 7, 8, RTA_DST, destination)
         head = struct.pack("=IHHII", 16 + len(asked), RTM_GETROUTE, NLM_F_REQUEST, 1, 0)
@@ -336,9 +357,14 @@ def congested(packet: bytearray, start: int) -> bool:
 
 KINDS: dict[str, type[UdpProxy | IpipTunnel]] = {"udp": UdpProxy, "ipip": IpipTunnel}
 
-if __name__ == "__main__":
-    with open(sys.argv[1]) as file:
-        config = json.load(file)
-    tunnel = KINDS[config["kind"]](config)
+
+def main(kinds: Mapping[str, type[UdpProxy | IpipTunnel]]) -> None:
+    """Be the tunnel that the file named on the command line describes."""
+    config = json.loads(Path(sys.argv[1]).read_text())
+    tunnel = kinds[config["kind"]](config)
     Path("ready").touch()
     tunnel.run()
+
+
+if __name__ == "__main__":
+    main(KINDS)
