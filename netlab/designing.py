@@ -11,6 +11,7 @@ from netlab.dataplane import Loaded, guarded, load_topology, value_of
 from netlab.errors import BadInput, unknown
 from netlab.plan import spreading
 from netlab.plan.compile import compile_plan
+from netlab.plan.dataplane import Dataplane
 from netlab.plan.machines import Machine, Spread
 from netlab.state import Design
 from netlab.topology.fields import cluster_options, with_fields
@@ -19,17 +20,12 @@ from netlab.topology.model import Cluster
 
 
 def design(
-    topology: str | Path | Cluster,
-    options: Mapping[str, Any],
-    *,
-    force: bool = False,
-    lacking: Collection[str] | None = None,
+    topology: str | Path | Cluster, options: Mapping[str, Any], *, force: bool = False
 ) -> Design:
     """Load, lay out and compile a topology: a name, a file or a Cluster. Raises BadInput.
 
     `options` are those of `--set`, with values of any type; `force` is for what the dataplane
-    refuses, and for CIDRs that overlap. `lacking` are features that the kernel lacks, where it was
-    asked for those that the dataplane can do without.
+    refuses, and for CIDRs that overlap.
     """
     if isinstance(topology, Cluster):
         loaded = _changed(topology, options)
@@ -39,12 +35,28 @@ def design(
         loaded = load_topology(name, settings=settings)
 
     def work() -> Design:
-        dataplane = loaded.dataplane if lacking is None else loaded.dataplane.without(lacking)
-        layout = lay_out(loaded.cluster, dataplane.allocator(), force=force)
-        plan = compile_plan(loaded.name, layout, dataplane, force=force)
-        return Design(layout, dataplane, plan)
+        layout = lay_out(loaded.cluster, loaded.dataplane.allocator(), force=force)
+        plan = compile_plan(loaded.name, layout, loaded.dataplane, force=force)
+        return Design(layout, loaded.dataplane, plan)
 
     return guarded(loaded.dataplane, work)
+
+
+def without(wanted: Design, lacking: Collection[str], *, force: bool = False) -> Design:
+    """The same cluster by its dataplane's form for a kernel that lacks these features."""
+    dataplane = guarded(wanted.dataplane, lambda: wanted.dataplane.without(lacking))
+    return _carried_by(wanted, dataplane, force)
+
+
+def _carried_by(wanted: Design, dataplane: Dataplane, force: bool) -> Design:
+    if dataplane == wanted.dataplane:
+        return wanted
+
+    def work() -> Design:
+        plan = compile_plan(wanted.topology, wanted.layout, dataplane, force=force)
+        return dataclasses.replace(wanted, dataplane=dataplane, plan=plan)
+
+    return guarded(dataplane, work)
 
 
 def spread_design(
@@ -56,7 +68,6 @@ def spread_design(
     lab: str | None = None,
     force: bool = False,
     plain: Design | None = None,
-    lacking: Collection[str] | None = None,
 ) -> tuple[Design, Spread]:
     """As `design`, for a lab on several machines: its plan is the whole, with uplinks as they are
     there. Raises BadInput also for what cannot be spread so.
@@ -64,7 +75,7 @@ def spread_design(
     The underlay's MTU is what the wire between the machines carries, unless that is said to be more
     than it does. `plain` is what `design` made of the same, if it was asked.
     """
-    wanted = plain or design(topology, options, force=force, lacking=lacking)
+    wanted = plain or design(topology, options, force=force)
     wire, why = spreading.choose_wire(wanted.layout, machines, shares_segment)
     mtus = spreading.underlay_mtus(wanted.layout, machines, wire)
     subnets = wanted.layout.subnets
@@ -76,8 +87,10 @@ def spread_design(
                 f"machines ({wire} over {narrow.device}) carries {less[0]} bytes",
                 f"leave it out, or set underlay_mtu={less[0]}",
             )
-        options = {**options, "underlay_mtu": mtus}
-        wanted = design(topology, options, force=force, lacking=lacking)
+        dataplane = wanted.dataplane
+        wanted = design(topology, {**options, "underlay_mtu": mtus}, force=force)
+        if dataplane.spares:
+            wanted = _carried_by(wanted, dataplane, force)
     plan, how = spreading.spread(wanted.plan, wanted.layout, machines, wire, why, lab)
     return dataclasses.replace(wanted, plan=plan), how
 

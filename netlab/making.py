@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from netlab import inside
-from netlab.designing import design
+from netlab.designing import design, without
 from netlab.errors import BadInput, LabUnavailable, shown
 from netlab.kernel import lab as folders
 from netlab.kernel import sandbox
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes.waiting import Late, awaited
+from netlab.kernel.sandbox import Sandbox
 from netlab.running import Lab, Progress, store
 from netlab.state import Design, Share
 from netlab.topology.model import Cluster
@@ -28,8 +29,7 @@ def design_here(
     if features := wanted.dataplane.spares:
         from netlab.kernel import capabilities
 
-        lacking = capabilities.missing(features)
-        wanted = design(topology, options, force=force, lacking=lacking)
+        wanted = without(wanted, capabilities.missing(features), force=force)
     return wanted
 
 
@@ -115,22 +115,36 @@ def _make(folder: LabFolder, wanted: Design, progress: Progress | None, share: S
     """Build in a new sandbox, which falls with everything in it unless the lab becomes whole."""
     try:
         fresh = sandbox.create(folder.folder)
-        store(folder, fresh.keeper, wanted, share)
 
         def whole() -> None:
             folder.mark_whole()
             fresh.whole()
 
-        applied = sandbox.run_inside(
-            fresh.keeper,
-            lambda: inside.build(folder, wanted.plan, whole),
-            keep=(fresh.gate,),
-            relay=progress,
-        )
-        return Lab(folder, wanted, applied)
+        return _filled(folder, fresh, wanted, progress, whole, share=share, keep=(fresh.gate,))
     except BaseException:
         folder.end()
         raise
+
+
+def _filled(
+    folder: LabFolder,
+    fresh: Sandbox,
+    wanted: Design,
+    progress: Progress | None,
+    whole: Callable[[], None],
+    *,
+    share: Share | None = None,
+    keep: tuple[int, ...] = (),
+) -> Lab:
+    """The lab built in a new sandbox; `whole` is called when all of it is there."""
+    store(folder, fresh.keeper, wanted, share)
+    applied = sandbox.run_inside(
+        fresh.keeper,
+        lambda: inside.build(folder, wanted.plan, whole),
+        keep=keep,
+        relay=progress,
+    )
+    return Lab(folder, wanted, applied)
 
 
 @contextlib.contextmanager
@@ -145,13 +159,7 @@ def throwaway(wanted: Design, name: str, progress: Progress | None = None) -> It
         try:
             fresh = sandbox.create(folder.folder)
             try:
-                store(folder, fresh.keeper, wanted)
-                applied = sandbox.run_inside(
-                    fresh.keeper,
-                    lambda: inside.build(folder, wanted.plan, lambda: None),
-                    relay=progress,
-                )
-                made = Lab(folder, wanted, applied)
+                made = _filled(folder, fresh, wanted, progress, lambda: None)
                 made.late = tuple(wait_for(made))
                 yield made
             finally:

@@ -223,10 +223,10 @@ class Lab:
 
     def _described(self, state: State, *found: Any) -> Status:
         dataplane = self._dataplane.name if self._dataplane else self._reference["name"]
-        told = describe(self.name, state, self.layout, self.plan, dataplane, *found)
+        carrier, lab = "", (self.name, state, self.layout, self.plan)
         with contextlib.suppress(BadInput):
-            told = told.carried(self.dataplane.carrier())
-        return told
+            carrier = self.dataplane.carrier()
+        return describe(*lab, dataplane, *found, carrier=carrier)
 
     def down(self, *, wait: float = 0) -> None:
         """Remove the lab: end its keeper, and the kernel frees everything; `wait` as `verify`."""

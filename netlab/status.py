@@ -110,9 +110,6 @@ class Status(msgspec.Struct, frozen=True):
     machines: tuple[MachineStatus, ...] = ()
     wire: WireStatus | None = None
 
-    def carried(self, by: str) -> Status:
-        return msgspec.structs.replace(self, carrier=by)
-
     @property
     def document(self) -> dict[str, Any]:
         """What `netlab status --json` prints."""
@@ -132,6 +129,8 @@ def describe(
     dataplane: str,
     daemons: tuple[DaemonStatus, ...] | None = None,
     containers: tuple[ContainerStatus, ...] = (),
+    *,
+    carrier: str = "",
 ) -> Status:
     """The status of a lab; `daemons` None: nobody looked what runs."""
     health = None
@@ -150,6 +149,7 @@ def describe(
         containers=containers,
         daemons=daemons or (),
         dataplane=dataplane,
+        carrier=carrier,
         health=health,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 import msgspec
 
 from netlab.dataplane import reference
-from netlab.designing import design, spread_design
+from netlab.designing import design, spread_design, without
 from netlab.errors import LabUnavailable, Unmet
 from netlab.hosts import segment
 from netlab.hosts import share as calls
@@ -46,7 +45,6 @@ class Wanted:
     name: str | None = None
     rebuild: str | None = None
     wait: float = 0
-    lacking: frozenset[str] | None = None  # of what the dataplane spares; None: not asked yet
     source: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,7 +54,7 @@ class Wanted:
 
     def design(self) -> Design:
         """What it is without machines. Raises BadInput."""
-        return design(self.topology, self.options, force=self.force, lacking=self.lacking)
+        return design(self.topology, self.options, force=self.force)
 
 
 def build(
@@ -75,9 +73,7 @@ def build(
     try:
         plain = wanted.design()
         folder = LabFolder(wanted.name or plain.topology)
-        reached.ready(progress)
-        reached.require_all()
-        wanted, plain = _with_stand_ins(reached, wanted, plain)
+        plain = _as_there(reached, plain, wanted, progress)
         machines = _machines(reached, plain, wanted, progress)
         with folder.locked(create=True, wait=wanted.wait):
             lab = _locked(folder, reached, wanted, plain, machines, progress)
@@ -100,9 +96,7 @@ def plan(wanted: Wanted, progress: Tell | None = None) -> tuple[Design, Spread]:
     """
     with Machines(wanted.source) as reached:
         plain = wanted.design()
-        reached.ready(progress)
-        reached.require_all()
-        wanted, plain = _with_stand_ins(reached, wanted, plain)
+        plain = _as_there(reached, plain, wanted, progress)
         try:
             machines = _machines(reached, plain, wanted, progress)
             shares = _share_segment(reached, machines)
@@ -127,18 +121,18 @@ def _spread(
         lab=lab,
         force=wanted.force,
         plain=plain,
-        lacking=wanted.lacking,
     )
 
 
-def _with_stand_ins(reached: Machines, wanted: Wanted, plain: Design) -> tuple[Wanted, Design]:
-    """The dataplane as it is where one of the machines lacks what it can do without."""
+def _as_there(reached: Machines, plain: Design, wanted: Wanted, progress: Tell | None) -> Design:
+    """By the dataplane's form for machines of which one lacks what it can do without."""
+    reached.ready(progress)
+    reached.require_all()
     if not (features := plain.dataplane.spares):
-        return wanted, plain
+        return plain
     facts = ask(reached.connections, look, lambda _name: Needs(features))
-    lacking = frozenset(feature for one in facts.values() for feature in one.lacking)
-    wanted = dataclasses.replace(wanted, lacking=lacking)
-    return wanted, wanted.design()
+    lacking = {feature for one in facts.values() for feature in one.lacking}
+    return without(plain, lacking, force=wanted.force)
 
 
 def _machines(
