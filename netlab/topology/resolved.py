@@ -207,6 +207,11 @@ class Layout:
     def node(self, name: str) -> NodeSpec:
         return next(node for node in self.nodes if node.name == name)
 
+    @property
+    def apart(self) -> tuple[NodeSpec, ...]:
+        """The nodes that are on another segment than the first."""
+        return tuple(node for node in self.nodes if node.subnet != self.nodes[0].subnet)
+
     def others(self, node: NodeSpec) -> tuple[NodeSpec, ...]:
         """All nodes but that one."""
         return tuple(other for other in self.nodes if other is not node)

@@ -33,14 +33,13 @@ class Bgp(Calico):
 
     def validate(self, layout: Layout) -> Iterator[str]:
         first = layout.nodes[0]
-        for node in layout.nodes:
-            if node.subnet != first.subnet:
-                yield (
-                    f"{self.name} needs all nodes on one segment, because the router between "
-                    f"segments hears no BGP and has no route to pods, but {first.name} is in "
-                    f"{first.subnet.network} and {node.name} in {node.subnet.network}; use "
-                    "calico-vxlan, or --force to see it fail."
-                )
+        for node in layout.apart:
+            yield (
+                f"{self.name} needs all nodes on one segment, because the router between "
+                f"segments hears no BGP and has no route to pods, but {first.name} is in "
+                f"{first.subnet.network} and {node.name} in {node.subnet.network}; use "
+                "calico-vxlan, or --force to see it fail."
+            )
 
     def unreachable(self, layout: Layout, source: NodeSpec, target: NodeSpec) -> str | None:
         if source.subnet == target.subnet:

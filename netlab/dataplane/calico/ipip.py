@@ -87,11 +87,7 @@ class Ipip(Bgp):
             rules.FELIX,
             "Another node's block, through the tunnel: the gateway is the outer destination.",
         ),
-        Says(
-            f"route * dev {UPLINK} * proto 80",
-            rules.FELIX,
-            "CrossSubnet: the block of a node in the same subnet, without the tunnel.",
-        ),
+        rules.CROSS_SUBNET,
         Says(
             f"route * dev {DEVICE} onlink proto bird",
             bird.BIRD,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from netlab.plan.explanations import Says
+from netlab.plan.names import UPLINK
 from netlab.plan.rulesets import Ipset, IptablesChain, IptablesTable, Ruleset
 from netlab.plan.rulesets.iptables import Family
 from netlab.topology.resolved import Network
@@ -20,6 +21,11 @@ _TUNNELS = {
     "vxlan.calico": (f"-p udp -m udp --dport {VXLAN_PORT}", "cali40all-vxlan-net"),
 }
 FELIX = "felix"
+CROSS_SUBNET = Says(
+    f"route * dev {UPLINK} * proto 80",
+    FELIX,
+    "CrossSubnet: the block of a node in the same subnet, without the tunnel.",
+)
 _TABLE = "ip*tables-nft table"
 _HOOKS = (
     ("nat", "POSTROUTING"),

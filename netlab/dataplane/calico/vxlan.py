@@ -78,11 +78,7 @@ class Vxlan(Calico):
             "Another node's block, by its VTEP. onlink, because the gateway is in no network of "
             "the device: it leads to the neighbour, and that to the FDB entry.",
         ),
-        Says(
-            f"route * dev {UPLINK} * proto 80",
-            rules.FELIX,
-            "CrossSubnet: the block of a node in the same subnet, without the tunnel.",
-        ),
+        rules.CROSS_SUBNET,
     )
     ipam: ClassVar[Ipam] = Blocks(tunnel=True)
     dual_stack: ClassVar[bool] = False

@@ -32,13 +32,12 @@ class Native(Cilium):
 
     def validate(self, layout: Layout) -> Iterator[str]:
         first = layout.nodes[0]
-        for node in layout.nodes:
-            if node.subnet != first.subnet:
-                yield (
-                    f"cilium-native needs all nodes on one segment: the route to {node.address} "
-                    f"contains gateway {first.subnet.gateway}, must be directly reachable; use "
-                    "cilium-vxlan, or --force to see it fail."
-                )
+        for node in layout.apart:
+            yield (
+                f"cilium-native needs all nodes on one segment: the route to {node.address} "
+                f"contains gateway {first.subnet.gateway}, must be directly reachable; use "
+                "cilium-vxlan, or --force to see it fail."
+            )
 
     def unreachable(self, layout: Layout, source: NodeSpec, target: NodeSpec) -> str | None:
         if source.subnet == target.subnet:

@@ -32,14 +32,13 @@ class HostGw(Flannel):
     def validate(self, layout: Layout) -> Iterator[str]:
         yield from Flannel.validate(self, layout)
         first = layout.nodes[0]
-        for node in layout.nodes:
-            if node.subnet != first.subnet:
-                yield (
-                    f"flannel-host-gw needs all nodes on one segment, because a route's next hop "
-                    f"must be on the same segment, but {first.name} is in {first.subnet.network} "
-                    f"and {node.name} in {node.subnet.network}; use flannel-vxlan, or --force to "
-                    "see it fail."
-                )
+        for node in layout.apart:
+            yield (
+                f"flannel-host-gw needs all nodes on one segment, because a route's next hop "
+                f"must be on the same segment, but {first.name} is in {first.subnet.network} "
+                f"and {node.name} in {node.subnet.network}; use flannel-vxlan, or --force to "
+                "see it fail."
+            )
 
     def unreachable(self, layout: Layout, source: NodeSpec, target: NodeSpec) -> str | None:
         if source.subnet == target.subnet:

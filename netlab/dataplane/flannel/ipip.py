@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from netlab.dataplane.flannel.base import Flannel
-from netlab.dataplane.flannel.rules import FLANNELD
+from netlab.dataplane.flannel.rules import FLANNELD, TUNNEL_ADDRESS
 from netlab.plan import headers
 from netlab.plan.explanations import Says
 from netlab.plan.headers import BARE, Stack
@@ -40,12 +40,7 @@ class Ipip(Flannel):
             "Puts packets behind an outer IP header (protocol 4) to the gateway of their route. "
             "Its local address is the node's, as `tunl0` takes what fits no other tunnel.",
         ),
-        Says(
-            f"address * dev {DEVICE}",
-            FLANNELD,
-            "The first address of the node's pod CIDR, alone. It is the source of the node's own "
-            "packets to other nodes' pods.",
-        ),
+        TUNNEL_ADDRESS,
         Says(
             f"route * dev {DEVICE} onlink",
             FLANNELD,

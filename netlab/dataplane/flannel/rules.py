@@ -44,6 +44,13 @@ _MASQUERADE = (
         "node's address (--ip-masq): nobody outside knows a way to pods.",
     ),
 )
+# Of what carries IP packets; a VTEP's address is a gateway too.
+TUNNEL_ADDRESS = Says(
+    "address * dev flannel*",
+    FLANNELD,
+    "The first address of the node's pod CIDR, alone. It is the source of the node's own packets "
+    "to other nodes' pods.",
+)
 EXPLAINS = (
     Says(
         "nftables table ip* flannel-ipv?",

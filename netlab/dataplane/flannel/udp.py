@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from netlab.daemons import source
 from netlab.dataplane.flannel.base import Flannel
-from netlab.dataplane.flannel.rules import FLANNELD
+from netlab.dataplane.flannel.rules import FLANNELD, TUNNEL_ADDRESS
 from netlab.plan import headers
 from netlab.plan.dataplane import POD_TTL
 from netlab.plan.explanations import NETLAB, Says
@@ -51,12 +51,7 @@ class Udp(Flannel):
             "A TUN device: packets for other nodes' pods go out of the kernel here, to flanneld's "
             "proxy, and come in again.",
         ),
-        Says(
-            f"address * dev {DEVICE}",
-            FLANNELD,
-            "The first address of the node's pod CIDR, alone. It is the source of the node's own "
-            "packets to other nodes' pods.",
-        ),
+        TUNNEL_ADDRESS,
         Says(
             f"route * dev {DEVICE}",
             FLANNELD,

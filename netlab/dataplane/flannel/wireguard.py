@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from typing import ClassVar, Literal
 
 from netlab.dataplane.flannel.base import Flannel
-from netlab.dataplane.flannel.rules import FLANNELD
+from netlab.dataplane.flannel.rules import FLANNELD, TUNNEL_ADDRESS
 from netlab.errors import shown
 from netlab.plan import headers
 from netlab.plan.explanations import Says
@@ -50,12 +50,7 @@ class Wireguard(Flannel):
             "The node's end of the encrypted tunnels: a key of its own, and for each other node a "
             "peer with that node's key, address and pod network.",
         ),
-        Says(
-            f"address * dev {DEVICE}*",
-            FLANNELD,
-            "The first address of the node's pod CIDR, alone. It is the source of the node's own "
-            "packets to other nodes' pods.",
-        ),
+        TUNNEL_ADDRESS,
         Says(
             f"route * dev {DEVICE}*",
             FLANNELD,
