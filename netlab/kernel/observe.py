@@ -203,7 +203,7 @@ def _fill(
     space.neighbours = [
         item
         for item in space.neighbours
-        if item in planned or not _is_its_own(item, by_name[item.link])
+        if not _is_its_own(item, by_name[item.link]) or item in planned
     ]
     # The route of a link-local address that the kernel made is left out as the address is.
     own = {item.link for item in space.addresses if item.ip.startswith("fe80:")}
