@@ -9,13 +9,13 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from netlab.kernel.processes.daemons import program_path
 from tests.kernel.conftest import Netlab
+from tests.kernel.test_daemons import until
 from tests.kernel.test_repair import sandbox
 
 pytestmark = pytest.mark.needs("veth", "iptables-nft", "ipset")
@@ -39,13 +39,6 @@ while True:
 ping.wait()
 P
 """
-
-
-def until(what: Callable[[], object], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def routes(netlab: Netlab, lab: str, node: str = "node-1") -> list[str]:

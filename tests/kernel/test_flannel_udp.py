@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.kernel.conftest import Netlab
+from tests.kernel.test_daemons import until
 from tests.kernel.test_repair import sandbox
 
 pytestmark = pytest.mark.needs("veth", "tun")
@@ -104,10 +103,7 @@ def test_a_program_that_dies_is_seen_and_comes_back(lab: Netlab) -> None:
     assert lab.run("exec", "pod-1-1", "--", *["ping", "-c1", "-W1", "10.244.1.2"]).code
     assert lab.run("--json", "status").json["health"]["daemons_down"] == ["node-2/flanneld"]
     sandbox(lab, f"kill -KILL {one['pid']}")
-    deadline = time.monotonic() + 10
-    while not lab.run("--json", "status").json["health"]["ok"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: lab.run("--json", "status").json["health"]["ok"])
     assert lab.ok("verify")["ok"]
 
 
