@@ -13,6 +13,7 @@ import pytest
 
 REASON = "kernel feature missing: "
 TESTS = Path(__file__).parent
+LAYERS = ("kernel", "hosts", "unit")  # as they run
 
 Report = pytest.TestReport | pytest.CollectReport
 
@@ -57,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """A test's folder says its layer: `-m "not hosts"` needs no marker in any file."""
     for item in items:
         layer = item.path.relative_to(TESTS).parts[0]
-        if layer in ("unit", "kernel", "hosts"):
+        if layer in LAYERS:
             item.add_marker(layer)
     if not config.getoption("--long"):
         long = [item for item in items if item.get_closest_marker("long")]
@@ -67,6 +68,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         chosen = [item for item in items if only & _marked_needs(item)]
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = chosen
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """When a test begins: the VM that takes minutes first, what is soon done last.
+
+    So no processor is idle at the end of a run on several.
+    """
+    if item.path.name == "test_kernel_layer.py":
+        return 0
+    return next(turn for turn, layer in enumerate(LAYERS, 1) if item.get_closest_marker(layer))
 
 
 def _marked_needs(item: pytest.Item) -> set[str]:
