@@ -87,13 +87,12 @@ class Runner:
         ]
         begun = sessions.first_of_pairs(self.lab, [*echoes, *self.batches[CapturedEcho]])
         if begun:
-            brief = partial(send_echoes, waits=sessions.WAITS, tell=self.progress)
-            between = self.neighbours.batches
-            sessions.establish(self.lab, begun, lambda some: between(some, ends, brief))
-        waits = (*PATIENCE, *(sessions.MORE_PATIENCE if begun else ()))
+            sessions.establish(self.lab, begun, self._send)
+        return self._send([*warming, *echoes], PATIENCE)[len(warming) :]
+
+    def _send(self, echoes: Sequence[Echo], waits: Sequence[float]) -> list[Any]:
         send = partial(send_echoes, waits=waits, tell=self.progress)
-        replies = self.neighbours.batches([*warming, *echoes], ends, send)
-        return replies[len(warming) :]
+        return self.neighbours.batches(echoes, ends, send)
 
     def _cold(self, echoes: list[ColdEcho]) -> list[Any]:
         return list(send_cold(echoes, self.neighbours))

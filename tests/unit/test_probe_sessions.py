@@ -10,7 +10,8 @@ from netlab.probe.engines.sessions import establish, first_of_pairs
 from tests.unit.labs import lab_of, probes
 from tests.unit.plans import DUAL_STACK
 
-LOST = EchoReply(error="no reply in 1.0 s")
+LOST = EchoReply(error="no reply in 1.0 s", silent=True)
+REFUSED = EchoReply(error="Required key not available")
 
 
 def begun(lab: Lab) -> list[Echo]:
@@ -52,12 +53,12 @@ def test_what_is_lost_is_begun_from_the_other_end() -> None:
     from_node = Echo("node-1", "10.244.1.3")
     sent: list[Sequence[Echo]] = []
 
-    def send(echoes: Sequence[Echo]) -> Sequence[EchoReply]:
+    def send(echoes: Sequence[Echo], waits: Sequence[float]) -> Sequence[EchoReply]:
         sent.append(echoes)
-        return [LOST] * len(echoes)
+        return [REFUSED if echo is from_node else LOST for echo in echoes]
 
     establish(lab, [there, from_node], send)
-    assert sent == [[there, from_node], [back]]
+    assert sent == [[there, from_node], [back], [there]], "time helps nobody who has no way"
     sent.clear()
-    establish(lab, [there], lambda echoes: [EchoReply(0.001, 62)])
+    establish(lab, [there], lambda echoes, waits: [EchoReply(0.001, 62)])
     assert sent == []

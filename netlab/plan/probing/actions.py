@@ -63,6 +63,7 @@ class EchoReply(NamedTuple):
     seconds: float = 0.0
     ttl: int = 0
     error: str | None = None
+    silent: bool = False  # the error is that nothing came
 
 
 class Request(NamedTuple):

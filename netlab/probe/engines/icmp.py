@@ -102,8 +102,9 @@ class _Round:
                 sender.socket.close()
         for sender in self.senders.values():
             for index in sender.unanswered():
-                words = self.doubts.get(index) or f"no reply in {self.waited:.1f} s"
-                self.outcomes[index] = EchoReply(error=words)
+                doubt = self.doubts.get(index)
+                words = doubt or f"no reply in {self.waited:.1f} s"
+                self.outcomes[index] = EchoReply(error=words, silent=not doubt)
 
     def _open_and_send(self, source: Source, indexes: list[int]) -> None:
         name, ipv6 = source

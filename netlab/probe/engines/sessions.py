@@ -3,7 +3,8 @@
 Two WireGuard nodes that begin a handshake with each other at the same moment, as a full mesh has
 them do, drop each other's answers and try again only after 5 seconds. So of each pair one begins.
 If nothing comes of it, its session may be one that the other node, made anew, has lost: then the
-other begins, which the first accepts at once.
+other begins, which the first accepts at once. With a keepalive both begin by themselves when they
+get each other's keys, and on a slow machine may do so at one moment again and again.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from netlab.plan.probing.actions import CapturedEcho, Echo, EchoReply
 from netlab.plan.probing.lab import Lab, address
 
 WAITS = (0.5, 0.5)  # seconds, after each of which what is lost is asked again
-# More seconds for what is lost nevertheless: REKEY_TIMEOUT and its jitter, less icmp.PATIENCE.
-MORE_PATIENCE = (1.5, 2.0)
+# Seconds for each of the handshakes after that: REKEY_TIMEOUT and its jitter
+# (drivers/net/wireguard/messages.h), and time to answer.
+HANDSHAKES = (5.5,) * 4
 
-Send = Callable[[Sequence[Echo]], Sequence[EchoReply]]
+Send = Callable[[Sequence[Echo], Sequence[float]], Sequence[EchoReply]]
 
 
 def first_of_pairs(lab: Lab, echoes: Iterable[Echo | CapturedEcho]) -> list[Echo]:
@@ -40,11 +42,18 @@ def first_of_pairs(lab: Lab, echoes: Iterable[Echo | CapturedEcho]) -> list[Echo
 
 
 def establish(lab: Lab, echoes: Sequence[Echo], send: Send) -> None:
-    """Send them, and for those that are lost one the other way. What then lacks, checks tell."""
-    replies = send(echoes)
-    lost = [echo for echo, reply in zip(echoes, replies, strict=True) if reply.error]
+    """Send them, and for those that are lost one the other way; then wait for more handshakes.
+
+    What then lacks, checks tell.
+    """
+    replies = send(echoes, WAITS)
+    lost = [one for one, reply in zip(echoes, replies, strict=True) if reply.error]
     if back := list(_back(lab, lost)):
-        send(back)
+        send(back, WAITS)
+    # What has no way, or no key, is not helped by time.
+    silent = [one for one, reply in zip(echoes, replies, strict=True) if reply.silent]
+    if silent:
+        send(silent, HANDSHAKES)
 
 
 def _back(lab: Lab, echoes: Iterable[Echo]) -> Iterator[Echo]:
