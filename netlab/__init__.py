@@ -19,12 +19,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from netlab.errors import BadInput, LabUnavailable, NetlabError, Unmet
-from netlab.topology.model import Cluster, Container, HostAlias, Node, Pod, Ready
+from netlab.topology.model import (
+    Cluster,
+    Container,
+    HostAlias,
+    Node,
+    Pod,
+    Ready,
+    Service,
+    ServicePort,
+)
 
 if TYPE_CHECKING:
     from netlab.api import lab, labs, up
     from netlab.dataplane import calico, cilium, flannel
     from netlab.plan.dataplane import Dataplane
+    from netlab.plan.proxy import Proxy
+    from netlab.proxy import kube_proxy
     from netlab.running import Lab
 
 __all__ = [
@@ -38,11 +49,15 @@ __all__ = [
     "NetlabError",
     "Node",
     "Pod",
+    "Proxy",
     "Ready",
+    "Service",
+    "ServicePort",
     "Unmet",
     "calico",
     "cilium",
     "flannel",
+    "kube_proxy",
     "lab",
     "labs",
     "up",
@@ -52,9 +67,11 @@ __version__ = "0.1.0"
 _LAZY = {
     "Dataplane": "netlab.plan.dataplane:Dataplane",
     "Lab": "netlab.running:Lab",
+    "Proxy": "netlab.plan.proxy:Proxy",
     "calico": "netlab.dataplane.calico",
     "cilium": "netlab.dataplane.cilium",
     "flannel": "netlab.dataplane.flannel",
+    "kube_proxy": "netlab.proxy.kube_proxy",
     "lab": "netlab.api:lab",
     "labs": "netlab.api:labs",
     "up": "netlab.api:up",

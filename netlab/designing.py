@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from netlab.dataplane import Loaded, guarded, load_topology, value_of
 from netlab.errors import BadInput, unknown
+from netlab.loading import Loaded, guarded, load_topology, loaded
 from netlab.plan import spreading
 from netlab.plan.compile import compile_plan
 from netlab.plan.dataplane import Dataplane
@@ -28,23 +28,24 @@ def design(
     refuses, and for CIDRs that overlap.
     """
     if isinstance(topology, Cluster):
-        loaded = _changed(topology, options)
+        found = _changed(topology, options)
     else:
         name = topology if isinstance(topology, str) else str(topology.absolute())
         settings = {key: _text(value) for key, value in options.items() if value is not None}
-        loaded = load_topology(name, settings=settings)
+        found = load_topology(name, settings=settings)
 
     def work() -> Design:
-        layout = lay_out(loaded.cluster, loaded.dataplane.allocator(), force=force)
-        plan = compile_plan(loaded.name, layout, loaded.dataplane, force=force)
-        return Design(layout, loaded.dataplane, plan)
+        layout = lay_out(found.cluster, found.dataplane.allocator(), force=force)
+        plan = compile_plan(found.name, layout, found.dataplane, found.proxy, force=force)
+        return Design(layout, found.dataplane, plan, found.proxy)
 
-    return guarded(loaded.dataplane, work)
+    return guarded(found.dataplane, found.proxy, work)
 
 
 def without(wanted: Design, lacking: Collection[str], *, force: bool = False) -> Design:
     """The same cluster by its dataplane's form for a kernel that lacks these features."""
-    dataplane = guarded(wanted.dataplane, lambda: wanted.dataplane.without(lacking))
+    own = wanted.dataplane
+    dataplane = guarded(own, None, lambda: own.without(lacking))
     return _carried_by(wanted, dataplane, force)
 
 
@@ -53,10 +54,10 @@ def _carried_by(wanted: Design, dataplane: Dataplane, force: bool) -> Design:
         return wanted
 
     def work() -> Design:
-        plan = compile_plan(wanted.topology, wanted.layout, dataplane, force=force)
+        plan = compile_plan(wanted.topology, wanted.layout, dataplane, wanted.proxy, force=force)
         return dataclasses.replace(wanted, dataplane=dataplane, plan=plan)
 
-    return guarded(dataplane, work)
+    return guarded(dataplane, wanted.proxy, work)
 
 
 def spread_design(
@@ -100,8 +101,8 @@ def _changed(cluster: Cluster, options: Mapping[str, Any]) -> Loaded:
         if key not in cluster_options():
             raise unknown("option", key, cluster_options())
     changed = with_fields("given", cluster, options)
-    dataplane = value_of(changed)
-    return Loaded(dataplane.name, dataclasses.replace(changed, dataplane=dataplane), dataplane)
+    found = loaded("", changed)
+    return dataclasses.replace(found, name=found.dataplane.name)
 
 
 def _text(value: Any) -> str:

@@ -96,7 +96,7 @@ def verify(
     Of a lab on several machines `design` has this one's part, and all of them probe at one time,
     between `listen` and its end: what is asked from here is checked (`report.joined` joins them).
     """
-    from netlab.dataplane import guarded
+    from netlab.loading import guarded
     from netlab.plan.probing.sample import Sample
     from netlab.probe.verify import verify as probe
 
@@ -106,10 +106,12 @@ def verify(
     compared = Apart(lambda: _difference(engine))  # while this process waits for replies
     report = guarded(
         design.dataplane,
+        design.proxy,
         lambda: probe(
             design.layout,
             design.dataplane,
             share.whole if share else design.plan,
+            proxy=design.proxy,
             containers=engine.containers.namespaces(),
             drift=lambda every: _difference(engine, every) if every else compared.result(),
             sample=Sample(full=full, pairs=sample),
@@ -137,7 +139,7 @@ def listen(
     it tells LISTENING, and goes on until there is something to read from `stop`, or its process is
     ended.
     """
-    from netlab.dataplane import guarded
+    from netlab.loading import guarded
     from netlab.plan.probing.actions import Call
     from netlab.plan.probing.lab import Lab
     from netlab.plan.probing.sample import Sample
@@ -146,10 +148,11 @@ def listen(
 
     wait_until_ready(folder, design.plan)
     dataplane = design.dataplane
-    lab = Lab(design.layout, dataplane, share.whole, share.spread, share.machine)
-    probes, _ = guarded(
-        dataplane, lambda: questions(lab, dataplane, Sample(full=full, pairs=sample))
+    lab = Lab(
+        design.layout, dataplane, share.whole, share.spread, share.machine, proxy=design.proxy
     )
+    sample_ = Sample(full=full, pairs=sample)
+    probes, _ = guarded(dataplane, design.proxy, lambda: questions(lab, dataplane, sample_))
     calls = (probe.action for probe in probes if isinstance(probe.action, Call))
     services = for_others(calls, lab.here)
     listen_for_others(services, stop, lambda count: tell(LISTENING, count, count))

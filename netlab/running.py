@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,15 +18,15 @@ from netlab.kernel.private import contents
 from netlab.kernel.processes.waiting import Late
 from netlab.plan.diff import Diff
 from netlab.plan.types import Namespace, Plan
-from netlab.state import Design, LayoutFile, Share, as_stored
+from netlab.state import Design, Share
 from netlab.status import State, Status, describe
+from netlab.stored import SHARE, Stored, stored
+from netlab.topology.resolved import Layout
 
 if TYPE_CHECKING:
     from netlab.plan.dataplane import Dataplane
     from netlab.probe.result import Report
 
-PLAN, LAYOUT = "plan.json", "layout.json"
-SHARE = "share.json"  # of a lab on several machines, of which this is one
 RED = "red"  # there is a file of that name after a verification with failed checks
 DRIFT = "drift"  # and of this one after a comparison of all settings that found a difference
 Progress = Callable[[str, int, int], None]
@@ -41,14 +40,6 @@ def store(
     folder.write(KEEPER, keeper)
     for file, value in stored(wanted, share).items():
         folder.write(file, value)
-
-
-def stored(wanted: Design, share: Share | None = None) -> dict[str, Any]:
-    """The files of a lab's design."""
-    from netlab.dataplane import reference
-
-    files = {PLAN: wanted.plan, LAYOUT: LayoutFile(wanted.layout, reference(wanted.dataplane))}
-    return files | ({SHARE: share} if share else {})
 
 
 class Lab:
@@ -72,7 +63,7 @@ class Lab:
         self.report: Report | None = None
         self.late: tuple[Late, ...] = ()
         self.share: Share | None = None
-        self._dataplane = wanted.dataplane if wanted else None
+        self._stored = Stored(wanted)
         self._load(wanted)
 
     def _gone(self) -> LabUnavailable:
@@ -86,42 +77,28 @@ class Lab:
             raise self._gone() if self.folder.was_made() else never
         self.keeper = keeper
         self.share = self.folder.read(SHARE, Share) if self.folder.has(SHARE) else None
-        self._load_design(wanted)
-
-    def _load_design(self, wanted: Design | None) -> None:
-        """Take the given design, or what is stored of it."""
-        if wanted:
-            self.plan, self.layout = wanted.plan, wanted.layout
-            return
-        try:
-            self.plan = self.folder.read(PLAN, Plan)
-            stored = self.folder.read(LAYOUT, LayoutFile)
-        except FileNotFoundError as error:
-            raise self.folder.unusable(Path(error.filename).name) from None
-        self.layout = stored.layout
-        self._reference = stored.dataplane
-        if self._dataplane:
-            from netlab.dataplane import reference
-
-            if as_stored(reference(self._dataplane)) != stored.dataplane:
-                self._dataplane = None
+        self._stored.load(self.folder, wanted)
 
     @property
     def name(self) -> str:
         return self.folder.name
 
     @property
+    def plan(self) -> Plan:
+        return self._stored.plan
+
+    @property
+    def layout(self) -> Layout:
+        return self._stored.layout
+
+    @property
     def dataplane(self) -> Dataplane:
         """Its dataplane. Raises BadInput where that stood in a file that is gone."""
-        if self._dataplane is None:
-            from netlab.dataplane import resolve
-
-            self._dataplane = resolve(self._reference)
-        return self._dataplane
+        return self._stored.dataplane
 
     @property
     def design(self) -> Design:
-        return Design(self.layout, self.dataplane, self.plan)
+        return self._stored.whole
 
     def __enter__(self) -> Lab:
         return self
@@ -222,11 +199,10 @@ class Lab:
         return self._described("running", daemons, down)
 
     def _described(self, state: State, *found: Any) -> Status:
-        dataplane = self._dataplane.name if self._dataplane else self._reference["name"]
         carrier, lab = "", (self.name, state, self.layout, self.plan)
         with contextlib.suppress(BadInput):
             carrier = self.dataplane.carrier()
-        return describe(*lab, dataplane, *found, carrier=carrier)
+        return describe(*lab, *self._stored.names, *found, carrier=carrier)
 
     def down(self, *, wait: float = 0) -> None:
         """Remove the lab: end its keeper, and the kernel frees everything; `wait` as `verify`."""

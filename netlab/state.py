@@ -17,6 +17,7 @@ from netlab.topology.resolved import Ip, Layout, Network
 
 if TYPE_CHECKING:
     from netlab.plan.dataplane import Dataplane
+    from netlab.plan.proxy import Proxy
 
 T = TypeVar("T")
 
@@ -28,6 +29,7 @@ class Design:
     layout: Layout
     dataplane: Dataplane
     plan: Plan
+    proxy: Proxy | None = None
 
     @property
     def topology(self) -> str:
@@ -47,10 +49,11 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class LayoutFile(msgspec.Struct):
-    """A layout and its dataplane."""
+    """A layout with its dataplane and its proxy, if it has one."""
 
     layout: Layout
     dataplane: Reference
+    proxy: Reference | None = None
 
 
 def encode(value: Any) -> bytes:

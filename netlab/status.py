@@ -8,7 +8,7 @@ import msgspec
 
 from netlab.plan.names import netns
 from netlab.plan.types import Plan
-from netlab.topology.resolved import Layout, NodeSpec, PodSpec
+from netlab.topology.resolved import Layout, NodeSpec, PodSpec, ServicePortSpec, ServiceSpec
 
 State = Literal["running", "partial", "stale"]
 
@@ -63,6 +63,22 @@ class PodStatus(msgspec.Struct, frozen=True):
     containers: tuple[str, ...]
 
 
+class ServiceStatus(msgspec.Struct, frozen=True):
+    """A port of a Service. `cluster_ip` is "None" where it is headless, `node_port` None where it
+    has none; `endpoints` are those that get traffic or may, as `ip:port`.
+    """
+
+    name: str
+    namespace: str
+    cluster_ip: str
+    cluster_ips: tuple[str, ...]
+    port_name: str
+    protocol: str
+    port: int
+    node_port: int | None
+    endpoints: tuple[str, ...]
+
+
 class Health(msgspec.Struct, frozen=True):
     """What does not run, or is not ready, as `TARGET/NAME`."""
 
@@ -104,7 +120,7 @@ class Status(msgspec.Struct, frozen=True):
     daemons: tuple[DaemonStatus, ...]
     dataplane: str
     carrier: str = ""
-    services: tuple[object, ...] = ()
+    services: tuple[ServiceStatus, ...] = ()
     proxy: str | None = None
     health: Health | None = None
     machines: tuple[MachineStatus, ...] = ()
@@ -127,6 +143,7 @@ def describe(
     layout: Layout,
     plan: Plan,
     dataplane: str,
+    proxy: str | None = None,
     daemons: tuple[DaemonStatus, ...] | None = None,
     containers: tuple[ContainerStatus, ...] = (),
     *,
@@ -150,6 +167,10 @@ def describe(
         daemons=daemons or (),
         dataplane=dataplane,
         carrier=carrier,
+        services=tuple(
+            _service(service, port) for service in layout.services for port in service.ports
+        ),
+        proxy=proxy,
         health=health,
     )
 
@@ -163,6 +184,21 @@ def _node(node: NodeSpec) -> NodeStatus:
         pod_cidr=str(node.pod_cidr),
         pod_cidrs=tuple(map(str, node.pod_cidrs)),
         gateway=str(node.gateway),
+    )
+
+
+def _service(service: ServiceSpec, port: ServicePortSpec) -> ServiceStatus:
+    ips = tuple(map(str, service.cluster_ips))
+    return ServiceStatus(
+        name=service.name,
+        namespace=service.namespace,
+        cluster_ip=ips[0] if ips else "None",
+        cluster_ips=ips,
+        port_name=port.name,
+        protocol=port.protocol,
+        port=port.port,
+        node_port=port.node_port or None,
+        endpoints=tuple(map(str, port.endpoints)),
     )
 
 

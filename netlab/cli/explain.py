@@ -34,7 +34,7 @@ def explain(app: App, words: tuple[str, ...], wait: float) -> None:
     by its name or as `ip` prints it; NODE/OBJECT is that of one node. Without it: everything.
     """
     from netlab import api
-    from netlab.dataplane import guarded
+    from netlab.loading import guarded
     from netlab.plan.choosing import choose
     from netlab.plan.document import explain_document
     from netlab.plan.explaining import explain
@@ -42,8 +42,10 @@ def explain(app: App, words: tuple[str, ...], wait: float) -> None:
 
     lab = api.lab(app.lab, wait=wait)
     found = lab.diff(wait=wait)
-    dataplane = lab.dataplane
-    everything = guarded(dataplane, lambda: explain(lab.layout, dataplane, lab.plan, found))
+    dataplane, proxy = lab.dataplane, lab.design.proxy
+    everything = guarded(
+        dataplane, proxy, lambda: explain(lab.layout, dataplane, lab.plan, found, proxy)
+    )
     chosen = choose(everything, " ".join(words), lab.layout) if words else everything
     app.show(
         explain_document(lab.name, dataplane.name, chosen),

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from netlab.dataplane import reference
 from netlab.designing import design, spread_design, without
 from netlab.errors import LabUnavailable, Unmet
 from netlab.hosts import segment
@@ -28,8 +27,8 @@ from netlab.inside import Applied
 from netlab.kernel.lab import MACHINES, LabFolder, clear_stale
 from netlab.making import nothing_to_rebuild, prove
 from netlab.plan.machines import Machine, Spread
-from netlab.running import stored
 from netlab.state import Design, Share
+from netlab.stored import layout_file, stored
 from netlab.topology.model import Cluster
 
 
@@ -264,12 +263,12 @@ def _build_all(
 
     Of a `new` lab that is whatever is there of it, also where no answer came before Ctrl-C.
     """
-    named = reference(lab.dataplane)
+    file = layout_file(lab.design)
     anew = lab.target(wanted.rebuild).name if wanted.rebuild else None
 
     def given(name: str) -> calls.Build:
         share = Share(machine=name, spread=spread, whole=lab.plan)
-        return calls.Build(lab.name, share, lab.layout, named, anew, wanted.wait)
+        return calls.Build(lab.name, share, file, anew, wanted.wait)
 
     found: dict[str, calls.Built] = {}
     try:

@@ -64,8 +64,8 @@ def bring_up(given: Interface, tell: Tell) -> None:
 def bring_down(given: Unused, tell: Tell) -> None:
     """Have those down again that `bring_up` brought up, but for what a lab here is still on."""
     from netlab.kernel import lab as folders
-    from netlab.running import SHARE
     from netlab.state import Share
+    from netlab.stored import SHARE
 
     marks = {mark.name.removeprefix(_MARK): mark for mark in _marks().glob(f"{_MARK}*")}
     if not marks:

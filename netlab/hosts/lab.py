@@ -60,7 +60,7 @@ class SpreadLab(Lab):
 
     def _load(self, wanted: Design | None = None) -> None:
         self.known = self.folder.read(MACHINES, Known)
-        self._load_design(wanted)
+        self._stored.load(self.folder, wanted)
 
     @property
     def spread(self) -> Spread:

@@ -20,12 +20,11 @@ from netlab.kernel.processes.waiting import Late
 from netlab.plan.links import Macvlan
 from netlab.plan.machines import MACHINE
 from netlab.plan.spreading import part
-from netlab.plan.types import Reference
 from netlab.probe.result import Report
-from netlab.running import SHARE, Lab
-from netlab.state import Design, Share
+from netlab.running import Lab
+from netlab.state import LayoutFile, Share
 from netlab.status import Status
-from netlab.topology.resolved import Layout
+from netlab.stored import SHARE, design_of
 
 
 class Build(msgspec.Struct, frozen=True):
@@ -33,8 +32,7 @@ class Build(msgspec.Struct, frozen=True):
 
     lab: str
     share: Share
-    layout: Layout
-    dataplane: Reference
+    file: LayoutFile
     anew: str | None = None
     wait: float = 0
 
@@ -90,7 +88,6 @@ class Log(msgspec.Struct, frozen=True):
 def build(given: Build, tell: Tell) -> Built:
     """Make the machine's share, or make it equal to another plan. Raises as `making.build`."""
     from netlab import making
-    from netlab.dataplane import resolve
 
     folder, share = LabFolder(given.lab), given.share
     new = not folder.runs()
@@ -99,7 +96,7 @@ def build(given: Build, tell: Tell) -> Built:
     _refuse_twins(given)
     bring_up(_interface(share), tell)
     plan = part(share.whole, share.spread, share.machine)
-    wanted = Design(given.layout, resolve(given.dataplane), plan)
+    wanted = design_of(given.file, plan)
     anew = given.anew if given.anew in plan.namespaces else None
     lab = making.build(wanted, given.lab, tell, rebuild=anew, wait=given.wait, share=share)
     assert lab.applied is not None

@@ -6,6 +6,7 @@ the dataplane's file to say.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import asdict
 
@@ -19,6 +20,7 @@ from netlab.plan.limits import refuse_impossible
 from netlab.plan.links import LOOPBACK, Link
 from netlab.plan.names import host_name
 from netlab.plan.processes import Container, Daemon, Ready
+from netlab.plan.proxy import Proxy
 from netlab.plan.routing import (
     LOCALHOST,
     LOCALHOST6,
@@ -33,7 +35,7 @@ from netlab.plan.routing import (
 from netlab.plan.rulesets import IptablesTable, Ruleset, merged
 from netlab.plan.rulesets.iptables import BUILTIN
 from netlab.plan.types import Namespace, Object, Plan
-from netlab.topology.resolved import Layout, NodeSpec, PodSpec
+from netlab.topology.resolved import ContainerSpec, Ip, Layout, NodeSpec, PodSpec
 
 # Which list of a namespace an object goes to.
 _LISTS: tuple[tuple[type, str], ...] = (
@@ -146,13 +148,19 @@ IPV6_MTU_MIN = 1280  # bytes; a device with less has no IPv6 at all (net/ipv6/ad
 
 
 def compile_plan(
-    topology: str, layout: Layout, dataplane: Dataplane, *, force: bool = False
+    topology: str,
+    layout: Layout,
+    dataplane: Dataplane,
+    proxy: Proxy | None = None,
+    *,
+    force: bool = False,
 ) -> Plan:
     """The plan of a whole lab.
 
-    Raises BadInput when the dataplane refuses the cluster, unless `force`.
+    Raises BadInput when the dataplane or the proxy refuses the cluster, unless `force`.
     """
-    reason = next(iter(dataplane.validate(layout)), None)
+    flaws = itertools.chain(dataplane.validate(layout), proxy.validate(layout) if proxy else ())
+    reason = next(flaws, None)
     if reason and not force:
         raise BadInput(reason)
     if layout.dual_stack and not dataplane.dual_stack:
@@ -161,13 +169,13 @@ def compile_plan(
         )
     plan = Plan(topology, (), _underlay(layout))
     for node in layout.nodes:
-        _node(plan, layout, dataplane, node)
+        _node(plan, layout, dataplane, proxy, node)
     for space in plan.namespaces.values():
         if force:
             _replace(space)
         space.ruleset = merged(space.ruleset)
         _by_the_kernel(space)
-    plan.requires = _requires(plan, dataplane)
+    plan.requires = _requires(plan, (*dataplane.requires, *(proxy.requires if proxy else ())))
     for space in plan.namespaces.values():
         refuse_impossible(space)
     return plan
@@ -183,16 +191,22 @@ def _underlay(layout: Layout) -> dict[str, Namespace]:
     return spaces
 
 
-def _node(plan: Plan, layout: Layout, dataplane: Dataplane, node: NodeSpec) -> None:
+def _node(
+    plan: Plan, layout: Layout, dataplane: Dataplane, proxy: Proxy | None, node: NodeSpec
+) -> None:
     spaces = plan.namespaces
     port = spaces[node.subnet.switch]
     space = underlay.host(node.name, "node", layout, node.subnet, node.addresses, port, node.mtu)
     spaces[node.name] = space
     attach = dataplane.attach(layout, node)
-    put(space, dataplane.node(layout, node))
-    put(space, attach.node(layout, node))
+    names = (host_name(node.name), node.name, "")
+    put(space, (_container(one, names, node.addresses) for one in node.containers))
+    routing = (dataplane.node(layout, node), attach.node(layout, node))
+    services = (proxy.node(layout, node),) if proxy else ()
+    for objects in (*routing, *services) if dataplane.inserts else (*services, *routing):
+        put(space, objects)
     for pod in node.pods:
-        spaces[pod.name] = pod_space = _pod(pod, layout)
+        spaces[pod.name] = pod_space = _pod(pod)
         attached = attach.pod(layout, node, pod)
         put(pod_space, attached.pod)
         put(space, attached.node)
@@ -212,29 +226,33 @@ def put(space: Namespace, objects: Iterable[Object]) -> None:
             own.append(item)
 
 
-def _pod(pod: PodSpec, layout: Layout) -> Namespace:
-    host = host_name(pod.own_name)
-    known_as = "" if host == pod.name else pod.name
-    return Namespace(
-        pod.name,
-        "pod",
-        ipv6=True,
-        containers=[
-            Container(
-                c.name,
-                host,
-                c.command,
-                c.port,
-                c.local_port,
-                known_as,
-                env=c.env,
-                ready=Ready(**asdict(c.ready)) if c.ready else None,
-                addresses=tuple(map(str, pod.addresses)),
-                aliases=tuple((one.ip, *one.hostnames) for one in pod.host_aliases),
-                namespace=pod.namespace,
-            )
-            for c in pod.containers
-        ],
+def _pod(pod: PodSpec) -> Namespace:
+    aliases = tuple((one.ip, *one.hostnames) for one in pod.host_aliases)
+    names = (host_name(pod.own_name), pod.name, pod.namespace)
+    containers = [_container(one, names, pod.addresses, aliases) for one in pod.containers]
+    return Namespace(pod.name, "pod", ipv6=True, containers=containers)
+
+
+def _container(
+    spec: ContainerSpec,
+    names: tuple[str, str, str],
+    addresses: Iterable[Ip],
+    aliases: tuple[tuple[str, ...], ...] = (),
+) -> Container:
+    """`names` are its host's name, what the lab calls it and its Kubernetes namespace."""
+    host, known_as, namespace = names
+    return Container(
+        spec.name,
+        host,
+        spec.command,
+        spec.port,
+        spec.local_port,
+        "" if host == known_as else known_as,
+        env=spec.env,
+        ready=Ready(**asdict(spec.ready)) if spec.ready else None,
+        addresses=tuple(map(str, addresses)),
+        aliases=aliases,
+        namespace=namespace,
     )
 
 
@@ -258,10 +276,10 @@ def _by_the_kernel(space: Namespace) -> None:
     space.routes += [way for address in space.addresses if (way := connected(address))]
 
 
-def _requires(plan: Plan, dataplane: Dataplane) -> tuple[str, ...]:
-    """The kernel's features that the plan's objects take, and those that its dataplane names."""
+def _requires(plan: Plan, named: Iterable[str]) -> tuple[str, ...]:
+    """The kernel's features that the plan's objects take, and those that were named."""
     spaces = plan.namespaces.values()
     kinds = (link.kind for space in spaces for link in space.links)
     found = [kind for kind in kinds if kind not in ("loopback", "other")]
     found += [name for space in spaces for item in space.ruleset for name in item.requires]
-    return tuple(dict.fromkeys([*found, *dataplane.requires]))
+    return tuple(dict.fromkeys([*found, *named]))

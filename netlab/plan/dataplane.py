@@ -44,6 +44,9 @@ class Dataplane:
     spares: ClassVar[tuple[str, ...]] = ()
     ipam: ClassVar[Ipam] = HostLocal()
     dual_stack: ClassVar[bool] = True
+    # Whether its agent keeps its iptables rules before those of kube-proxy, which puts its own
+    # before those of anybody who appends.
+    inserts: ClassVar[bool] = False
     # Who writes what `node` yields, and why, for `netlab explain`; bases add theirs. May be left
     # out: `explain` then says that nothing is told.
     explains: ClassVar[tuple[Says, ...]] = ()

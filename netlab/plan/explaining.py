@@ -20,6 +20,7 @@ from netlab.plan.diff import Change, Diff, Item
 from netlab.plan.explanations import Says, explains, told
 from netlab.plan.local_table import local_routes
 from netlab.plan.ownership import brought
+from netlab.plan.proxy import Proxy
 from netlab.plan.routing import Address, connected
 from netlab.plan.rulesets import Ruleset
 from netlab.plan.things import Thing, namespace_thing, thing, things
@@ -79,11 +80,15 @@ class _Differs:
 
 
 def explain(
-    layout: Layout, dataplane: Dataplane, plan: Plan, found: Diff | None = None
+    layout: Layout,
+    dataplane: Dataplane,
+    plan: Plan,
+    found: Diff | None = None,
+    proxy: Proxy | None = None,
 ) -> list[Explained]:
     """Everything that is in the namespaces of a lab, or should be; `found` is how it differs."""
     differs = _by_namespace(found or Diff())
-    planners = _planners(layout, dataplane)
+    planners = _planners(layout, dataplane, proxy)
     own = _dataplane(dataplane)
     result: list[Explained] = []
     for name, space in plan.namespaces.items():
@@ -97,7 +102,7 @@ def _dataplane(dataplane: Dataplane) -> _Planner:
     return _Planner(f"dataplane {dataplane.name}", explains(type(dataplane)))
 
 
-def _planners(layout: Layout, dataplane: Dataplane) -> _Planners:
+def _planners(layout: Layout, dataplane: Dataplane, proxy: Proxy | None) -> _Planners:
     """Who plans each object of nodes and pods; what netlab itself plans is not among them."""
     found: dict[tuple[str, _Key], list[_Planner]] = defaultdict(list)
 
@@ -110,6 +115,9 @@ def _planners(layout: Layout, dataplane: Dataplane) -> _Planners:
         attach = dataplane.attach(layout, node)
         title = f"way '{attach.name}' in which the dataplane {dataplane.name} attaches pods"
         way = _Planner(title, explains(type(attach)))
+        if proxy:
+            services = _Planner(f"proxy {proxy.name}", explains(type(proxy)))
+            note(node.name, services, proxy.node(layout, node))
         note(node.name, own, dataplane.node(layout, node))
         note(node.name, way, attach.node(layout, node))
         for pod in node.pods:

@@ -38,7 +38,7 @@ Object = (
     | Daemon
     | Container
 )
-# How another process finds a dataplane: what `netlab.dataplane.reference` makes of one.
+# How another process finds a dataplane or proxy: what `netlab.registry` makes of one.
 Reference = TypedDict(
     "Reference", {"name": str, "options": dict[str, Any], "file": str | None, "class": str}
 )

@@ -19,6 +19,7 @@ from netlab.plan.probing.check import Check, Kind
 from netlab.plan.probing.lab import Lab
 from netlab.plan.probing.sample import Sample
 from netlab.plan.probing.scenario import Probe, Scenario
+from netlab.plan.proxy import Proxy
 from netlab.plan.types import Plan
 from netlab.probe.engines.inspect import ContainerNamespaces
 from netlab.probe.engines.link import link_check
@@ -40,6 +41,7 @@ def verify(
     dataplane: Dataplane,
     plan: Plan,
     *,
+    proxy: Proxy | None = None,
     containers: ContainerNamespaces,
     drift: Drift | None = None,
     sample: Sample | None = None,
@@ -63,7 +65,7 @@ def verify(
     tell = progress or (lambda words: None)
     sample = sample or Sample()
     whole = too_many(layout, sample)
-    lab = Lab(layout, dataplane, plan, spread, machine)
+    lab = Lab(layout, dataplane, plan, spread, machine, proxy)
     neighbours = Neighbours(lab, tell)
     probes, skipped = questions(lab, dataplane, sample)
     own = {number: one for number, one in enumerate(probes, 1) if _is_ours(lab, one)}

@@ -19,9 +19,13 @@ from netlab.topology.model import ELSEWHERE, Cluster, Node, Pod
 
 @functools.cache
 def cluster_options() -> Mapping[str, Any]:
-    """Every field of a Cluster, with those of its types that text can express."""
-    kinds = hints(Cluster, ELSEWHERE)
-    return {name: Union[tuple(filter(is_text, members(kinds[name])))] for name in kinds}  # noqa: UP007
+    """Every field of a Cluster, with those of its types that text can express, if any can."""
+    return {name: _in_text(kind) for name, kind in hints(Cluster, ELSEWHERE).items()}
+
+
+def _in_text(kind: Any) -> Any:
+    found = tuple(filter(is_text, members(kind)))
+    return Union[found] if found else kind  # noqa: UP007
 
 
 def with_fields(name: str, cluster: Cluster, given: Mapping[str, Any]) -> Cluster:

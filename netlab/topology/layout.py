@@ -27,8 +27,10 @@ from netlab.topology.resolved import (
     Network,
     NodeSpec,
     PodSpec,
+    ServiceSpec,
     SubnetSpec,
 )
+from netlab.topology.services import api_server, resolve_services
 
 SERVER_PORT = 8080
 LOCAL_PORT = 10000
@@ -60,6 +62,12 @@ def lay_out(cluster: Cluster, ipam: Ipam | None = None, *, force: bool = False) 
     _refuse_too_many(cluster, pools)
     underlay.refuse_too_many(cluster, segments)
     nodes = _nodes(cluster)
+    specs = _told_apart(_node_specs(cluster, nodes, segments, pools, ipam or HostLocal()))
+    services: tuple[ServiceSpec, ...] = ()
+    if cluster.services or cluster.proxy is not None:
+        specs = (api_server(specs[0], LOCAL_PORT - 1), *specs[1:])
+        ports = cluster.node_port_range
+        services = resolve_services(cluster.services, specs, service_cidrs, ports)
     layout = Layout(
         cluster_cidrs=cluster_cidrs,
         node_masks=tuple(pool.node_mask for pool in pools),
@@ -67,9 +75,10 @@ def lay_out(cluster: Cluster, ipam: Ipam | None = None, *, force: bool = False) 
         node_port_range=cluster.node_port_range,
         underlay_mtu=min(subnet.mtu for subnet in segments),
         subnets=segments,
-        nodes=_told_apart(_node_specs(cluster, nodes, segments, pools, ipam or HostLocal())),
+        nodes=specs,
         external=_external(cluster_cidrs, service_cidrs, segments) if cluster.external else None,
         spared=getattr(ipam, "spared", 0),
+        services=services,
     )
     refuse_bad_names(layout)
     refuse_bad_containers(layout)
@@ -264,6 +273,7 @@ def _pods(
             ),
             namespace=pod.namespace,
             host_aliases=pod.host_aliases,
+            labels=pod.labels,
         )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from netlab.topology.check import check_fields
 
-ELSEWHERE = ("AnyDataplane",)  # types of fields that are checked at another place
+ELSEWHERE = ("AnyDataplane", "AnyProxy")  # types of fields that are checked at another place
 
 
 class AnyDataplane(Protocol):
@@ -16,6 +16,12 @@ class AnyDataplane(Protocol):
 
     name: ClassVar[str]
     ipam: ClassVar[Any]
+
+
+class AnyProxy(Protocol):
+    """What a cluster knows of its proxy; the whole of it is `netlab.plan.proxy`."""
+
+    name: ClassVar[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +45,8 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class DataplaneNamed:
-    """A dataplane by its name with options, where no value of its class can be written."""
+class Named:
+    """A dataplane or proxy by its name with options, where no value of its class can be written."""
 
     name: str
     options: Mapping[str, Any]
@@ -88,7 +94,7 @@ class Pod:
     """A network namespace shared by `containers`; without any, `Cluster.containers` defaults.
 
     `namespace` is its Kubernetes namespace: pods of one name may be in several. `host_aliases` are
-    further lines of its /etc/hosts.
+    further lines of its /etc/hosts. `labels`, each as `KEY=VALUE`, are what Services select by.
 
     >>> Pod("web", (Container("server"), Container("sidecar"))).containers[1].name
     'sidecar'
@@ -98,9 +104,71 @@ class Pod:
     containers: tuple[Container, ...] | None = None
     namespace: str = "default"
     host_aliases: tuple[HostAlias, ...] = ()
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self, Pod)
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """One port of a Service with several; `target_port` 0 is the same as `port`.
+
+    `node_port` 0: where the Service has NodePorts, one is allocated. A name is needed where a
+    Service has several ports, as in Kubernetes.
+
+    >>> ServicePort(53, protocol="UDP", name="dns").port
+    53
+    """
+
+    port: int
+    target_port: int = 0
+    protocol: Literal["TCP", "UDP"] = "TCP"
+    node_port: int = 0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self, ServicePort)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service. Its endpoints are the pods that `selector` names by their labels, each as
+    `KEY=VALUE`; or those of `pods` by name (none with an empty tuple); or, without both, all pods.
+
+    `port` with what belongs to it, or `ports`. `type` NodePort, or any `node_port`, opens it on
+    every node too. `cluster_ip` None is allocated, "None" makes it headless; a pair, or
+    `dual_stack`, is one of each family.
+    `affinity` is the seconds for which a client keeps its endpoint (ClientIP; Kubernetes' default
+    is 10800), 0 for none. Of `pods` some may be `unready` or `terminating`: kube-proxy sends to the
+    ready ones alone, unless there are none (pkg/proxy/topology.go).
+
+    >>> Service("web", port=80, target_port=8080, node_port=30080).port
+    80
+    """
+
+    name: str
+    port: int = 0
+    target_port: int = 0
+    protocol: Literal["TCP", "UDP"] = "TCP"
+    node_port: int = 0
+    selector: tuple[str, ...] = ()
+    pods: tuple[str, ...] | None = None
+    ports: tuple[ServicePort, ...] = ()
+    type: Literal["ClusterIP", "NodePort"] = "ClusterIP"
+    cluster_ip: str | Sequence[str] | None = None
+    dual_stack: bool = False
+    affinity: int = 0
+    external_traffic_policy: Literal["Cluster", "Local"] = "Cluster"
+    internal_traffic_policy: Literal["Cluster", "Local"] = "Cluster"
+    external_ips: tuple[str, ...] = ()
+    namespace: str = "default"
+    unready: tuple[str, ...] = ()
+    terminating: tuple[str, ...] = ()
+    publish_not_ready: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self, Service)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +210,10 @@ class Cluster:
     gets a /64 of the latter unless `node_mask_ipv6` says otherwise. The underlay then has both
     families too: IPv6 subnets among `underlay`, one for each of IPv4, or else fd30::/64 and so on.
 
+    `proxy` is what makes `services` work on the nodes, such as `kube_proxy.Nftables()`, or a name;
+    without, kube-proxy's iptables mode where there are Services, and else none. With a proxy there
+    is the Service `kubernetes` too.
+
     >>> Cluster(nodes=2, dataplane="flannel-host-gw", underlay_mtu=9000).pods_per_node
     2
     """
@@ -157,7 +229,9 @@ class Cluster:
     underlay: str | Sequence[str] = "192.168.0.0/24"
     underlay_mtu: int | Sequence[int] = 1500
     external: bool = True
-    dataplane: AnyDataplane | DataplaneNamed | str = "flannel-vxlan"
+    dataplane: AnyDataplane | Named | str = "flannel-vxlan"
+    services: Sequence[Service] = ()
+    proxy: AnyProxy | Named | str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, Cluster, elsewhere=ELSEWHERE)

@@ -64,6 +64,7 @@ class PodSpec:
     containers: tuple[ContainerSpec, ...]
     namespace: str = DEFAULT_NAMESPACE
     host_aliases: tuple[HostAlias, ...] = ()
+    labels: tuple[str, ...] = ()
 
     @property
     def own_name(self) -> str:
@@ -103,6 +104,7 @@ class NodeSpec:
     `gateways` are the addresses by which its pods reach the node, one for each family; `reserved`
     are addresses of its CIDRs which are its own, each with what for (as `router`). `mtu` is that of
     its device on the underlay, in bytes. `host` is the machine on which it is to be, if it matters.
+    `containers` run in the node's own namespace, as of a pod with hostNetwork.
     """
 
     name: str
@@ -114,6 +116,7 @@ class NodeSpec:
     reserved: tuple[tuple[str, Ip], ...] = ()
     mtu: int = 1500
     host: str | None = None
+    containers: tuple[ContainerSpec, ...] = ()
 
     @property
     def address(self) -> Ip:
@@ -153,11 +156,87 @@ class ExternalSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointSpec:
+    """Where a port of a Service leads: `target` is what the lab calls the pod, or the node itself.
+
+    The conditions are those of an EndpointSlice: ready is serving and not terminating, or what the
+    Service publishes anyway.
+    """
+
+    address: Ip
+    port: int
+    target: str
+    node: str
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+
+    def __str__(self) -> str:
+        shown = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{shown}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePortSpec:
+    """A port of a Service with its endpoints, of every family. `protocol` is TCP or UDP.
+
+    `node_port` is 0 where there is none.
+    """
+
+    name: str
+    protocol: str
+    port: int
+    target_port: int
+    node_port: int = 0
+    endpoints: tuple[EndpointSpec, ...] = ()
+
+    def of_family(self, ipv6: bool) -> tuple[EndpointSpec, ...]:
+        """The endpoints of one address family."""
+        return tuple(one for one in self.endpoints if (one.address.version == 6) is ipv6)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """A Service. Without `cluster_ips` it is headless: names lead to its endpoints, no proxy does.
+
+    `affinity` is in seconds, 0 for none; policies are Cluster or Local. `selector` and `chosen` are
+    how its endpoints were found: by labels, by pods' names, or (None) all pods.
+    """
+
+    name: str
+    namespace: str
+    cluster_ips: tuple[Ip, ...]
+    ports: tuple[ServicePortSpec, ...]
+    affinity: int = 0
+    external_policy: str = "Cluster"
+    internal_policy: str = "Cluster"
+    external_ips: tuple[Ip, ...] = ()
+    selector: tuple[str, ...] = ()
+    chosen: tuple[str, ...] | None = None
+
+    @property
+    def full_name(self) -> str:
+        """`NAMESPACE/NAME`, as kube-proxy calls it."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def headless(self) -> bool:
+        return not self.cluster_ips
+
+    def port_name(self, port: ServicePortSpec) -> str:
+        """`NAMESPACE/NAME:PORT`, without the colon where the port has no name.
+
+        As kube-proxy prints it (ServicePortName.String in pkg/proxy/types.go).
+        """
+        return f"{self.full_name}:{port.name}" if port.name else self.full_name
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """A cluster with everything decided. `node_masks` are one a family.
 
     `underlay_mtu` is the least of the subnets', in bytes. `spared` are the first pieces of the
-    cluster network that are given to no node.
+    cluster network that are given to no node. `services` are there where a proxy is.
     """
 
     cluster_cidrs: tuple[Network, ...]
@@ -169,6 +248,7 @@ class Layout:
     nodes: tuple[NodeSpec, ...]
     external: ExternalSpec | None
     spared: int = 0
+    services: tuple[ServiceSpec, ...] = ()
     pods: tuple[PodSpec, ...] = field(init=False)
 
     def __post_init__(self) -> None:

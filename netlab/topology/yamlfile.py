@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from netlab.errors import BadInput, sentence, shown, unknown
 from netlab.topology.check import fit, hints, members
-from netlab.topology.model import ELSEWHERE, Cluster, DataplaneNamed
+from netlab.topology.model import ELSEWHERE, Cluster, Named
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node
@@ -106,7 +106,7 @@ class _Reader:
         name = options.pop("name", None)
         if not isinstance(name, str):
             raise self._error(node, "dataplane has no name", "give it one, as flannel-vxlan")
-        return DataplaneNamed(name, options)
+        return Named(name, options)
 
     def _value(self, node: Node, wanted: Any) -> Any:
         """What a node holds; a mapping is of the dataclass that is wanted there."""

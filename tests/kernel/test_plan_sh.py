@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from netlab.dataplane import load_topology
 from netlab.kernel.capabilities import missing
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes.containers import server_source
+from netlab.loading import load_topology
 from netlab.plan.compile import compile_plan
 from netlab.plan.links import FALLBACK_DEVICES
 from netlab.plan.shell import render

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from netlab.dataplane import load_topology, make
+from netlab.dataplane import make
 from netlab.errors import BadInput
+from netlab.loading import load_topology
 from netlab.topology.layout import lay_out
 from netlab.topology.loader import available, load, summary
 

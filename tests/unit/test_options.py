@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from netlab import BadInput, Cluster, Node, Pod
+from netlab import BadInput, Cluster, Node, Pod, Service
 from netlab.designing import design
 from netlab.topology.addresses import address_plan
 from netlab.topology.fields import cluster_options
@@ -28,6 +28,8 @@ VALUES: dict[str, str] = {
     "underlay_mtu": "1400",
     "external": "false",
     "dataplane": "flannel-vxlan",
+    "services": (Service("web", port=80, target_port=8080),),
+    "proxy": "iptables",
 }
 DUAL = Cluster(
     cluster_cidr=("10.244.0.0/16", "fd44::/56"), underlay=("192.168.0.0/24", "fd30::/64")

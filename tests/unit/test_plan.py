@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from netlab import Container, Node, Pod
-from netlab.dataplane import load_topology, make
+from netlab.dataplane import make
 from netlab.errors import BadInput
+from netlab.loading import load_topology
 from netlab.plan import headers
 from netlab.plan.compile import compile_plan
 from netlab.plan.headers import BARE

@@ -16,6 +16,7 @@ import netlab
 from netlab import dataplane
 from netlab.dataplane.attach.bridge import Bridge
 from netlab.errors import BadInput
+from netlab.loading import load_topology
 from netlab.plan.compile import compile_plan
 from netlab.plan.dataplane import Dataplane
 from netlab.topology.layout import lay_out
@@ -52,8 +53,7 @@ Add = Callable[..., Path]
 
 def forget() -> None:
     """Have the registry look again."""
-    dataplane.found.cache_clear()
-    dataplane._shipped.cache_clear()
+    dataplane.DATAPLANES.forget()
 
 
 @pytest.fixture
@@ -81,11 +81,11 @@ def point(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """`point(VALUE)` is an entry point named `far`, as of another package that is installed."""
 
     def point(value: str) -> None:
-        found = importlib.metadata.EntryPoint("far", value, dataplane.GROUP)
+        found = importlib.metadata.EntryPoint("far", value, dataplane.DATAPLANES.group)
         real = importlib.metadata.entry_points
 
         def entry_points(**select: Any) -> Any:
-            return (found,) if select == {"group": dataplane.GROUP} else real(**select)
+            return (found,) if select == {"group": dataplane.DATAPLANES.group} else real(**select)
 
         monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
         forget()
@@ -127,14 +127,14 @@ def test_a_new_dataplane_has_its_options_at_once(add: Add, tmp_path: Path) -> No
     topology.write_text(
         "from netlab import Cluster\ntopology = Cluster(dataplane='unit-nothing')\n"
     )
-    loaded = dataplane.load_topology(str(topology), settings={"dataplane.level": "7"})
+    loaded = load_topology(str(topology), settings={"dataplane.level": "7"})
     assert loaded.dataplane == dataplane.make("unit-nothing", {"level": 7})
     topology.write_text(
         "from netlab import Cluster\nfrom netlab.dataplane.unit_nothing import Nothing\n"
         "topology = Cluster(dataplane=Nothing('9'))\n"
     )
     with pytest.raises(BadInput, match=r"^unit_nothing\.Nothing\.level is '9', not a whole number"):
-        dataplane.load_topology(str(topology))
+        load_topology(str(topology))
 
 
 def test_without_the_file_there_is_no_such_dataplane() -> None:
@@ -301,13 +301,13 @@ def test_what_a_class_lacks_is_one_sentence(kind: type[Any], problem: str | None
     assert dataplane.flaw(kind) == problem
     if problem and hasattr(kind, "attach"):
         with pytest.raises(BadInput, match=f"^The class {kind.__name__} is no dataplane: .*[.]$"):
-            dataplane.value_of(netlab.Cluster(dataplane=kind()))
+            dataplane.DATAPLANES.value(kind())
 
 
 @pytest.mark.parametrize("value", [Far, 5, None, object()])
 def test_what_is_no_value_of_a_dataplane_at_all(value: Any) -> None:
     with pytest.raises(BadInput, match=r"is not a value such as flannel\.Vxlan\(\)"):
-        dataplane.value_of(netlab.Cluster(dataplane=value))
+        dataplane.DATAPLANES.value(value)
 
 
 def test_another_process_finds_a_shipped_dataplane_with_its_options() -> None:

@@ -18,18 +18,31 @@ MAY_IMPORT: dict[str, set[str]] = {
     "topology": {"errors"},
     "plan": {"errors", "topology"},
     "daemons": set(),
-    "dataplane": {"errors", "topology", "plan", "daemons"},
-    "proxy": {"errors", "topology", "plan"},
+    "registry": {"errors", "topology", "plan"},
+    "dataplane": {"errors", "topology", "plan", "daemons", "registry"},
+    "proxy": {"errors", "topology", "plan", "registry"},
+    "loading": {"topology", "plan", "dataplane", "proxy"},
     "state": {"topology", "plan"},
     "status": {"topology", "plan"},
-    "designing": {"errors", "topology", "plan", "dataplane", "state"},
+    "designing": {"errors", "topology", "plan", "loading", "state"},
     "kernel": {"errors", "topology", "plan", "state"},
     "probe": {"errors", "topology", "plan", "kernel"},
     "report": {"errors", "topology", "plan", "probe", "status"},
 }
 # Each of these may import all, but for those that come after it.
-EVERYTHING = {"inside", "listening", "running", "making", "comparing", "hosts", "api", "cli"}
-PURE = ("errors", "topology", "plan", "dataplane", "proxy", "state", "status", "designing")
+EVERYTHING = {
+    "stored",
+    "inside",
+    "listening",
+    "running",
+    "making",
+    "comparing",
+    "hosts",
+    "api",
+    "cli",
+}
+PURE = ("errors", "topology", "plan", "registry", "dataplane", "proxy", "loading", "state")
+PURE += ("status", "designing")
 PURE_PACKAGES = {"netlab", "msgspec", "ruamel"}  # beside the standard library
 # One file computes keys, which is arithmetic, and imports it only then.
 ALSO_PURE = {"plan/wireguard.py": {"cryptography"}}

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from netlab import dataplane
-from netlab.dataplane import load_topology, reference, resolve
+from netlab.dataplane import reference, resolve
 from netlab.designing import design
 from netlab.errors import BadInput
+from netlab.loading import load_topology
 from netlab.plan.headers import BARE
 from netlab.plan.routing import Route, route
 from netlab.plan.shell import render

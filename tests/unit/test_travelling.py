@@ -60,13 +60,12 @@ def test_a_share_travels_to_its_machine() -> None:
     machines = [Machine(name=f"vm-{k}", device="eth1", address=f"172.16.0.{k}") for k in (1, 2)]
     wire, why = choose_wire(wanted.layout, machines, shares_segment=True)
     whole, how = spread(wanted.plan, wanted.layout, machines, wire, why)
-    from netlab.dataplane import reference, resolve
+    from netlab.stored import design_of, layout_file
 
-    named = reference(wanted.dataplane)
-    given = Build("lab", Share(machine="vm-2", spread=how, whole=whole), wanted.layout, named)
-    back = given_of(build, raw(given))
-    assert (back.share, back.layout) == (given.share, given.layout)
-    assert resolve(back.dataplane) == wanted.dataplane
+    share = Share(machine="vm-2", spread=how, whole=whole)
+    back = given_of(build, raw(Build("lab", share, layout_file(wanted))))
+    assert back.share == share
+    assert design_of(back.file, wanted.plan) == wanted
 
 
 def test_a_report_travels_back() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from netlab import BadInput, Cluster, Container, Node, Pod, flannel
-from netlab.dataplane import load_topology
+from netlab.loading import load_topology
 from netlab.topology.loader import available, summary
 
 WHOLE = """\

@@ -93,6 +93,7 @@ class Cilium(Dataplane):
     """
 
     dual_stack: ClassVar[bool] = False
+    inserts: ClassVar[bool] = True  # prepend-iptables-chains
     explains: ClassVar[tuple[Says, ...]] = EXPLAINS
 
     _: KW_ONLY  # so that it is not before the modes' own

@@ -12,6 +12,7 @@ from netlab.plan.headers import Stack
 from netlab.plan.links import AnyLink, Macvlan, Veth
 from netlab.plan.machines import MACHINE, STITCH, Spread
 from netlab.plan.probing.actions import Device
+from netlab.plan.proxy import Proxy
 from netlab.plan.types import Namespace, Plan
 from netlab.topology.resolved import (
     ROUTER,
@@ -55,6 +56,7 @@ class Lab:
     plan: Plan
     spread: Spread | None = None
     machine: str = ""
+    proxy: Proxy | None = None
     attachments: dict[str, Attachment] = field(init=False)
     nodes: dict[str, NodeSpec] = field(init=False)
     _reasons: dict[tuple[str, str], str | None] = field(init=False, default_factory=dict)

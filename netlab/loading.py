@@ -1,0 +1,97 @@
+"""Topologies with the real types of parts that `netlab.topology.loader` knows only by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from netlab.dataplane import DATAPLANES
+from netlab.plan.dataplane import Dataplane
+from netlab.plan.proxy import Proxy
+from netlab.proxy import PROXIES
+from netlab.topology import loader
+from netlab.topology.model import Cluster
+
+T = TypeVar("T")
+DEFAULT_PROXY = "iptables"  # cmd/kube-proxy/app/options.go, also in 1.37
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A topology that was read. `cluster` has `dataplane` and `proxy`, here with their real types.
+
+    `proxy` is None where nothing on the nodes handles Services.
+    """
+
+    name: str
+    cluster: Cluster
+    dataplane: Dataplane
+    proxy: Proxy | None
+
+
+def loaded(name: str, cluster: Cluster) -> Loaded:
+    """The cluster with its dataplane and proxy made and checked. Raises BadInput."""
+    dataplane, proxy = DATAPLANES.value(cluster.dataplane), proxy_of(cluster)
+    cluster = dataclasses.replace(cluster, dataplane=dataplane, proxy=proxy)
+    return Loaded(name, cluster, dataplane, proxy)
+
+
+def proxy_of(cluster: Cluster) -> Proxy | None:
+    """The proxy of a cluster; where it has Services and names none, kube-proxy's default mode.
+
+    Raises BadInput.
+    """
+    if cluster.proxy is not None:
+        return PROXIES.value(cluster.proxy)
+    return PROXIES.make(DEFAULT_PROXY) if cluster.services else None
+
+
+def guarded(dataplane: Dataplane, proxy: Proxy | None, work: Callable[[], T]) -> T:
+    """Do work that calls both; what a stranger's raises becomes one sentence."""
+    inner = functools.partial(PROXIES.guarded, proxy, work) if proxy else work
+    return DATAPLANES.guarded(dataplane, inner)
+
+
+def load_topology(
+    name: str,
+    *,
+    nodes: int | None = None,
+    pods_per_node: int | None = None,
+    settings: Mapping[str, str] = loader.NO_SETTINGS,
+) -> Loaded:
+    """Run a topology's file, by name or path, and apply what the user set.
+
+    Settings are those of `netlab.topology.loader.load`, and `dataplane.OPTION` for a field of the
+    dataplane, `proxy.OPTION` for one of the proxy. Raises BadInput.
+    """
+    dataplanes = _own(settings, DATAPLANES.prefix)
+    proxies = _own(settings, PROXIES.prefix)
+    cluster = loader.load(
+        name,
+        nodes=nodes,
+        pods_per_node=pods_per_node,
+        settings={k: text for k, text in settings.items() if k not in {**dataplanes, **proxies}},
+        more_options=_options,
+    )
+    found = loaded(loader.find(name).stem, cluster)
+    dataplane = DATAPLANES.with_options(found.dataplane, dataplanes)
+    proxy = found.proxy
+    if proxies:
+        proxy = PROXIES.with_options(proxy or PROXIES.make(DEFAULT_PROXY), proxies)
+    return loaded(found.name, dataclasses.replace(cluster, dataplane=dataplane, proxy=proxy))
+
+
+def _own(settings: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {key: text for key, text in settings.items() if key.startswith(prefix)}
+
+
+def _options(cluster: Cluster) -> dict[str, object]:
+    """What can be set of the parts of a cluster."""
+    found = loaded("", cluster)
+    return {
+        **DATAPLANES.options(found.dataplane),
+        **(PROXIES.options(found.proxy) if found.proxy else {}),
+    }

@@ -1,0 +1,37 @@
+"""What a proxy is: a frozen dataclass that tells what makes Services work on a node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from netlab.plan.explanations import Says
+from netlab.plan.types import Object
+from netlab.topology.resolved import Layout, NodeSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Base of all modes of kube-proxy, and of what stands in its place.
+
+    A subclass with a `name` is a proxy: `name` is how commands call it, as `nftables`. Its fields
+    are the options that a user may set.
+    """
+
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    # Features of the kernel (`netlab doctor`) it takes beside those that its objects show.
+    requires: ClassVar[tuple[str, ...]] = ()
+    # Who writes what `node` yields, and why, for `netlab explain`; bases add theirs.
+    explains: ClassVar[tuple[Says, ...]] = ()
+    # Whether a ping to a ClusterIP is answered.
+    answers_ping: ClassVar[bool] = False
+
+    def validate(self, layout: Layout) -> Iterator[str]:
+        """A sentence for each thing that cannot work on this cluster; the first is the error."""
+        return iter(())
+
+    def node(self, layout: Layout, node: NodeSpec) -> Iterable[Object]:
+        """What a node holds so that the Services of `layout` work on it."""
+        raise NotImplementedError

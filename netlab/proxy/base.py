@@ -1,0 +1,71 @@
+"""What all modes of kube-proxy share: how they tell local pods, and the node's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar, Literal
+
+from netlab.plan.explanations import NETLAB, Says
+from netlab.plan.proxy import Proxy
+from netlab.plan.routing import Sysctl
+from netlab.plan.types import Object
+from netlab.topology.resolved import Layout, NodeSpec
+
+KUBE_PROXY = "kube-proxy"
+MASQUERADE_MARK = 0x4000  # bit 14, the default of masqueradeBit
+Detection = Literal["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"]
+# conntrack's times in seconds (pkg/proxy/apis/config/v1alpha1/defaults.go).
+_TIMEOUTS = (("established", 86400), ("close_wait", 3600))
+
+
+@dataclass(frozen=True, slots=True)
+class KubeProxy(Proxy):
+    """`detect_local` is kube-proxy's detectLocalMode: how it knows what comes from a pod of its
+    node, which keeps its address; the last two take the device, or its prefix, as `local_device`.
+    With `masquerade_all` everything to a ClusterIP gets the node's address.
+    """
+
+    explains: ClassVar[tuple[Says, ...]] = (
+        Says(
+            "sysctl net/netfilter/nf_conntrack_tcp_timeout_*",
+            KUBE_PROXY,
+            "Set when it starts: for how long conntrack remembers a TCP connection that is idle, "
+            "or half closed.",
+        ),
+        Says(
+            "sysctl net/ipv4/icmp_ratelimit=0",
+            NETLAB,
+            "So that every client that is to be refused is: by default a node sends one host about "
+            "six refusals at once and then one a second, and the rest time out.",
+        ),
+    )
+
+    _: KW_ONLY
+    masquerade_all: bool = False
+    detect_local: Detection = "ClusterCIDR"
+    local_device: str = ""
+
+    def validate(self, layout: Layout) -> Iterator[str]:
+        by_device = self.detect_local in ("BridgeInterface", "InterfaceNamePrefix")
+        if by_device and not self.local_device:
+            yield f"The proxy's detect_local {self.detect_local} needs a local_device, as cni0."
+        if self.local_device and not by_device:
+            yield (
+                f"The proxy's local_device has no effect with detect_local {self.detect_local}; "
+                "use BridgeInterface or InterfaceNamePrefix."
+            )
+
+    def node(self, layout: Layout, node: NodeSpec) -> Iterable[Object]:
+        """The node's settings; modes add what they are."""
+        for name, seconds in _TIMEOUTS:
+            yield Sysctl(f"net/netfilter/nf_conntrack_tcp_timeout_{name}", str(seconds))
+        yield Sysctl("net/ipv4/icmp_ratelimit", "0")
+        if layout.dual_stack:
+            yield Sysctl("net/ipv6/icmp/ratelimit", "0")
+
+    def local_cidrs(self, layout: Layout, node: NodeSpec, ipv6: bool) -> tuple[str, ...]:
+        """By what source addresses local pods are known; none where they are by their device."""
+        if self.detect_local == "ClusterCIDR":
+            return (str(layout.cluster_cidr_of(ipv6)),)
+        return tuple(map(str, node.cidrs_of(ipv6))) if self.detect_local == "NodeCIDR" else ()

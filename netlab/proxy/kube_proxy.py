@@ -1,0 +1,1 @@
+"""kube-proxy's modes by the names that topologies use: `kube_proxy.Nftables()`."""
