@@ -118,6 +118,8 @@ def test_ipcalc_has_the_contracts_keys() -> None:
         "first": "10.233.64.1",
         "last": "10.233.127.254",
         "usable": 16382,
+        "wildcard": "0.0.63.255",
+        "kind": "network",
     }
     words = ("--json", "--split", "/19", "--contains", "10.233.64.9")
     more = document("ipcalc", "10.233.64.7/18", *words)
@@ -126,6 +128,8 @@ def test_ipcalc_has_the_contracts_keys() -> None:
     assert document("ipcalc", "fd44::7/64", "--json")["broadcast"] is None
     outside = run("ipcalc", "10.233.64.7/18", "--contains", "10.233.128.0")
     assert (outside.returncode, "not inside" in outside.stdout) == (1, True)
+    words = ("ipcalc", "10.233.64.7", "255.255.192.0", "--json")
+    assert document(*words) == document("ipcalc", "10.233.64.7/18", "--json")
 
 
 @pytest.mark.parametrize(
@@ -243,6 +247,7 @@ HOSTILE = ["a\n\x1b[31mb\r", "x" * 100_000, "\udcff", "y " * 50_000]
         ["plan", "flannel-vxlan", "--{}"],
         ["{}"],
         ["ipcalc", "{}"],
+        ["ipcalc", "10.0.0.1", "{}"],
         ["ipcalc", "10.0.0.1/8", "--split", "{}"],
         ["ipcalc", "10.0.0.1/8", "--contains", "{}"],
         ["completion", "{}"],

@@ -11,20 +11,14 @@ from netlab import Cluster
 from netlab.plan.diff import Change, Diff, Item
 from netlab.plan.routing import route
 from netlab.probe.result import Check, Kind, Report
+from netlab.report.figures import addresses_table, ipcalc_table
 from netlab.report.junit import junit_xml
 from netlab.report.matrix import matrix
-from netlab.report.tables import (
-    addresses_table,
-    diff_table,
-    doctor_table,
-    ipcalc_table,
-    plan_table,
-    status_table,
-)
+from netlab.report.tables import diff_table, doctor_table, plan_table, status_table
 from netlab.report.text import table
 from netlab.topology.addresses import address_plan
 from netlab.topology.explained import explain
-from netlab.topology.ipcalc import calculate
+from netlab.topology.ipcalc import calculate, subnets
 from netlab.topology.layout import lay_out
 from tests.unit.plans import plan_of
 
@@ -306,6 +300,26 @@ def test_the_binary_split_is_aligned() -> None:
     assert "broadcast" not in "".join(of_ipv6)
     assert max(map(len, of_ipv6)) < 110
     assert of_ipv6[1].endswith(":0000000000000000:000000000000 0001")
+
+
+def test_a_route_to_one_host_or_two_has_no_broadcast() -> None:
+    assert "broadcast" in ipcalc_table(asdict(calculate("10.0.0.1/30")))
+    for text, kind in (("10.0.0.1/31", "two ends of a link"), ("10.0.0.1/32", "one address")):
+        shown = ipcalc_table(asdict(calculate(text)))
+        assert "broadcast" not in shown
+        assert kind in shown
+
+
+@pytest.mark.parametrize(("length", "lines"), [(20, 16), (21, 9)])
+def test_of_many_subnets_the_first_and_last_are_shown(length: int, lines: int) -> None:
+    document = asdict(calculate("10.0.0.0/16"))
+    document["subnets"] = [asdict(one) for one in subnets("10.0.0.0/16", str(length))]
+    text = ipcalc_table(document)
+    listed = text.partition("SUBNET")[2].partition("\n\n")[0].splitlines()[1:]
+    assert len(listed) == lines
+    assert (listed[0].split()[0], listed[-1].split()[2]) == (f"10.0.0.0/{length}", "10.0.255.254")
+    assert ("the 24 between are left out" in text) is (length == 21)
+    assert f"\n{2 ** (length - 16)} subnets" in text
 
 
 def test_addresses_are_shown_from_the_value_or_its_document() -> None:
