@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +17,7 @@ _KINDS = {
     "host": "one address, as in a host route",
 }
 _NO_BROADCAST = ("pair", "host")
+_Row = tuple[object, ...]  # of the table of the kinds of addresses
 
 
 def ipcalc_table(document: Mapping[str, Any]) -> str:
@@ -76,58 +77,96 @@ def _binary_lines(digits: str) -> Iterator[tuple[bool, str]]:
 def addresses_table(plan: AddressPlan | Mapping[str, Any]) -> str:
     """The cluster's address plan; accepts the value or the document of `--json`."""
     document = asdict(plan) if isinstance(plan, AddressPlan) else plan
-    known = [
-        ("nodes' addresses", ", ".join(document["underlay"])),
-        ("pods' (cluster CIDR)", ", ".join(document["cluster_cidrs"])),
-        ("node mask", f"/{document['node_mask']}, room for {document['max_nodes']} nodes"),
-        ("service CIDR", f"{document['service_cidr']}, {document['service_addresses']} addresses"),
-        *_service_bands(document),
-        ("NodePorts", document["node_port_range"]),
-    ]
-    known += [
-        ("kubelet's limit", f"{document['kubelet_max_pods']} pods per node"),
-        ("pods in all", f"{document['usable_pods']} on {count(len(document['nodes']), 'node')}"),
-    ]
-    own = list(dict.fromkeys(name for node in document["nodes"] for name in node["reserved"]))
-    nodes = table(
-        (
-            "NODE",
-            "ADDRESS",
-            "POD CIDR",
-            *_upper(own or ["gateway"]),
-            "FIRST POD",
-            "LAST POD",
-            "PODS",
-        ),
-        [
-            (
-                node["name"],
-                node["addresses"][0],
-                ", ".join(_of_first_family(node["pod_cidrs"])),
-                *([node["reserved"].get(name, "") for name in own] or [node["gateway"]]),
-                node["first"],
-                node["last"],
-                node["usable_pods"],
-            )
-            for node in document["nodes"]
-        ],
+    kinds = table(
+        ("KIND", "RANGE", "SIZE", "WHAT"),
+        [*_of_nodes(document), *_of_services(document), *_of_pods(document)],
     )
+    families = range(len(document["cluster_cidrs"]))
     rows = [
         (node["name"], key, value)
         for node in document["nodes"]
         for key, value in node.get("annotations", {}).items()
     ]
     annotations = table(("NODE", "ANNOTATION", "VALUE"), rows) if rows else ""
-    return blocks((facts(known), nodes, annotations, *map(_step, document.get("explained", ()))))
+    return blocks(
+        (
+            kinds,
+            *(_pod_ranges(document["nodes"], family) for family in families),
+            _in_all(document),
+            annotations,
+            *map(_step, document.get("explained", ())),
+        )
+    )
 
 
-def _of_first_family(cidrs: Sequence[str]) -> list[str]:
-    """A node's CIDR, or its blocks."""
-    return [cidr for cidr in cidrs if (":" in cidr) is (":" in cidrs[0])]
+def _of_nodes(document: Mapping[str, Any]) -> Iterator[_Row]:
+    for segment in document["segments"]:
+        for number, network in enumerate(segment["networks"]):
+            size, whose = ("", "the same nodes") if number else (segment["nodes"], "nodes")
+            router = segment["routers"][number]
+            yield "node", network, size, f"{whose} on {segment['name']}; the router has {router}"
 
 
-def _upper(names: Iterable[str]) -> list[str]:
-    return [name.upper() for name in names]
+def _of_services(document: Mapping[str, Any]) -> Iterator[_Row]:
+    for number, services in enumerate(document["service_ranges"]):
+        yield "cluster", services["cidr"], services["addresses"], "Services"
+        if number == 0:
+            api_server = document["kubernetes_service_ip"]
+            yield "", api_server, 1, "the first: kubernetes, the API server's Service"
+        yield from _bands(services["static_band"], services["dynamic_band"])
+    yield "NodePort", document["node_port_range"], document["node_ports"], "ports of each node"
+    yield from _bands(document["static_port_band"], document["dynamic_port_band"])
+
+
+def _bands(static: Mapping[str, Any], dynamic: Mapping[str, Any]) -> Iterator[_Row]:
+    """What is for those who name theirs; a small range is not divided."""
+    if not static["size"]:
+        return
+    told = (
+        (static, "static band: for those who name theirs"),
+        (dynamic, "dynamic band: given out first"),
+    )
+    for band, what in told:
+        yield "", f"{band['first']} to {band['last']}", band["size"], what
+
+
+def _of_pods(document: Mapping[str, Any]) -> Iterator[_Row]:
+    masks = zip(document["cluster_cidrs"], document["node_masks"], strict=True)
+    block = document["block_mask"]
+    for number, (cidr, mask) in enumerate(masks):
+        size, whose = ("", "the same nodes") if number else (document["max_nodes"], "nodes")
+        share = f"a /{mask} each" if block is None else f"which take blocks of /{block}"
+        yield "pod", cidr, size, f"{whose}, {share}"
+
+
+def _pod_ranges(nodes: Sequence[Mapping[str, Any]], family: int) -> str:
+    """What nodes have for their pods of one family, in the topology's order."""
+    ranges = [node["families"][family] for node in nodes]
+    own = list(dict.fromkeys(name for one in ranges for name in one["reserved"]))
+    gateway = [] if "router" in own else ["gateway"]
+    heads = [name.upper() for name in (*gateway, *own)]
+    rows = [
+        (
+            node["name"],
+            node["addresses"][family],
+            ", ".join(one["pod_cidrs"]),
+            *(one[name] for name in gateway),
+            *(one["reserved"].get(name, "") for name in own),
+            one["first"],
+            one["last"],
+            one["usable_pods"],
+        )
+        for node, one in zip(nodes, ranges, strict=True)
+    ]
+    return table(("NODE", "ADDRESS", "POD CIDR", *heads, "FIRST POD", "LAST POD", "PODS"), rows)
+
+
+def _in_all(document: Mapping[str, Any]) -> str:
+    nodes = count(len(document["nodes"]), "node")
+    return (
+        f"{document['usable_pods']} addresses for pods on {nodes}; the kubelet takes "
+        f"{document['kubelet_max_pods']} pods on each, unless told otherwise"
+    )
 
 
 def _step(step: Mapping[str, Any]) -> str:
@@ -135,14 +174,3 @@ def _step(step: Mapping[str, Any]) -> str:
     rows = [(one["address"], one["binary"], one["what"]) for one in step["digits"]]
     digits = table(("",) * 3, rows).splitlines()[1:]
     return "\n".join([step["what"], *(f"    {line}" for line in (*step["says"], *digits))])
-
-
-def _service_bands(document: Mapping[str, Any]) -> list[tuple[str, object]]:
-    result: list[tuple[str, object]] = []
-    if "kubernetes_service_ip" in document:
-        result.append(("  API server", document["kubernetes_service_ip"]))
-    for key, name in (("static_band", "  static band"), ("dynamic_band", "  dynamic band")):
-        band = document.get(key)
-        if band and band["size"]:
-            result.append((name, f"{band['first']} to {band['last']}, {band['size']} addresses"))
-    return result
