@@ -91,6 +91,7 @@ def test_addresses_have_the_contracts_keys() -> None:
         "nodes",
     } <= set(plan)
     assert plan["max_nodes"] == 4
+    assert plan["static_port_band"] == {"first": 30000, "last": 30085, "size": 86}
     known = {
         "name": "node-2",
         "pod_cidr": "100.12.25.0/24",
