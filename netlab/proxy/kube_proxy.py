@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from netlab.proxy.iptables import Iptables
+from netlab.proxy.nftables import Nftables
 
-__all__ = ["Iptables"]
+__all__ = ["Iptables", "Nftables"]
