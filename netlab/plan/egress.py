@@ -61,15 +61,27 @@ def source_address(namespace: Namespace, target: Ip) -> str | None:
     way = egress(namespace, target)
     if way is None:
         return None
-    if way.source:
-        return way.source
-    ipv6 = target.version == 6
+    return way.source or _address_of(namespace, way.device, target.version == 6)
+
+
+def masquerade_address(namespace: Namespace, target: Ip) -> str | None:
+    """The source address that a masquerade gives a packet on its way out to a target.
+
+    The device's first, as `source_address` says; what a route prefers is not asked
+    (nf_nat_masquerade_ipv4 in net/netfilter/nf_nat_masquerade.c).
+    """
+    way = egress(namespace, target)
+    return way and _address_of(namespace, way.device, target.version == 6)
+
+
+def _address_of(namespace: Namespace, device: str, ipv6: bool) -> str | None:
+    """The first address of a device, else of the others."""
     usable = [
         address
         for address in namespace.addresses
         if address.scope == "global" and is_ipv6(address.address) is ipv6
     ]
-    usable.sort(key=lambda address: address.link != way.device)
+    usable.sort(key=lambda address: address.link != device)
     return usable[0].ip if usable else None
 
 
