@@ -49,6 +49,6 @@ class Proxy:
         """Whether what so comes to a ClusterIP gets the node's address, for its endpoint to see."""
         return not self.is_local_pod(layout, node, source, device)
 
-    def localhost_node_ports(self, ipv6: bool) -> bool:
-        """Whether a node's NodePorts answer on its loopback address too."""
-        return False
+    def serves_node_ports(self, layout: Layout, node: NodeSpec, ip: Ip) -> bool:
+        """Whether the node's NodePorts answer at `ip`, which is one of its own addresses."""
+        return not ip.is_loopback

@@ -181,5 +181,5 @@ def _outcome(action: Any, outcomes: dict[type, Iterator[Any]]) -> Any:
     if isinstance(action, Together):
         return tuple(next(outcomes[type(part)]) for part in action.parts)
     if isinstance(action, Repeated):
-        return tuple(islice(outcomes[Request], action.count))
+        return tuple(islice(outcomes[Request], action.times))
     return next(outcomes[type(action)])

@@ -8,10 +8,10 @@ from netlab.plan.probing.actions import Request
 
 
 class Repeated(NamedTuple):
-    """A request, `count` times by connections of its own; the outcome is as many responses."""
+    """A request so many `times`, by connections of their own; the outcome is as many responses."""
 
     request: Request
-    count: int
+    times: int
 
     @property
     def ipv6(self) -> bool:

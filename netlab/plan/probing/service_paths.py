@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from netlab.plan.probing.lab import Lab, address
 from netlab.plan.proxy import Proxy
@@ -47,25 +47,22 @@ class ServicePort(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An address by which a Service is asked, and the `node` whose rules take it.
-
-    `inside` is whether it is the ClusterIP; else it is a NodePort or an external IP.
-    """
+    """An address by which a Service is asked, and the `node` whose rules take it."""
 
     address: Ip
     port: int
     node: NodeSpec
-    inside: bool
+    kind: Literal["ClusterIP", "NodePort", "external IP"]
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """What a client comes to: endpoints as responders, and the address under which each sees it.
+    """What a client comes to: endpoints as responders, and the addresses of which each sees one.
 
     Without any, it is refused for a reason, or it is dropped.
     """
 
-    seen: Mapping[str, str]
+    seen: Mapping[str, tuple[str, ...]]
     refused: str | None = None
     dropped: str | None = None
 
@@ -77,6 +74,12 @@ def path(lab: Lab, proxy: Proxy, client: Client, entry: Entry, asked: ServicePor
     """Where a client's connections end. None: nobody can tell, as the dataplane bars some of them,
     or an endpoint is no server of netlab's.
     """
+    if entry.kind == "NodePort" and not proxy.serves_node_ports(
+        lab.layout, entry.node, entry.address
+    ):
+        return Path({}, refused=f"NodePorts do not answer at {entry.address}")
+    if _may_be_lost(lab, client, entry, asked.service):
+        return None
     found = reached(asked.service, asked.port, entry.node.name, asked.ipv6)
     source, device = _arrival(lab, client, entry)
     local, masquerade = _policy(lab, proxy, client, entry, asked, source, device)
@@ -84,14 +87,26 @@ def path(lab: Lab, proxy: Proxy, client: Client, entry: Entry, asked: ServicePor
     if not endpoints:
         reason = NO_LOCAL_ENDPOINTS if found.any else NO_ENDPOINTS
         return Path({}, dropped=reason) if found.any else Path({}, refused=reason)
-    seen: dict[str, str] = {}
+    seen: dict[str, tuple[str, ...]] = {}
     for endpoint in endpoints:
         by = responder(lab, endpoint)
         own = _seen(lab, client, entry, endpoint, source, masquerade)
-        if by is None or own is None or lab.unreachable(entry.node.name, endpoint.node):
+        if by is None or not own or lab.unreachable(entry.node.name, endpoint.node):
             return None
         seen[by] = own
     return Path(seen)
+
+
+def _may_be_lost(lab: Lab, client: Client, entry: Entry, service: ServiceSpec) -> bool:
+    """Whether replies to a pod may miss the node that could translate them back, or the pod.
+
+    With policy Local another node takes a pod for its own, and sends it on under its own address:
+    so an endpoint elsewhere answers it past that node.
+    """
+    if not isinstance(client, PodSpec) or client.node == entry.node.name:
+        return False
+    barred = lab.unanswered(client, entry.node, entry.address.version == 6)
+    return service.external_policy == "Local" or barred is not None
 
 
 def responder(lab: Lab, endpoint: EndpointSpec) -> str | None:
@@ -134,7 +149,7 @@ def _policy(
 
     With an external policy Local, pods of the cluster and the node itself are sent everywhere.
     """
-    if entry.inside:
+    if entry.kind == "ClusterIP":
         masquerade = proxy.masquerades(lab.layout, entry.node, source, device)
         return asked.service.internal_policy == "Local", masquerade
     if asked.service.external_policy == "Cluster":
@@ -146,10 +161,11 @@ def _policy(
 
 def _seen(
     lab: Lab, client: Client, entry: Entry, endpoint: EndpointSpec, source: Ip, masquerade: bool
-) -> str | None:
-    """The address under which an endpoint sees the client; its own is always masqueraded."""
+) -> tuple[str, ...]:
+    """The addresses of which an endpoint sees one; who comes to itself is always masqueraded."""
     if masquerade or source == endpoint.address:
-        return lab.masquerade_address(entry.node.name, endpoint.address)
+        return lab.masquerade_addresses(entry.node.name, endpoint.address)
     if isinstance(client, PodSpec) and endpoint.target in lab.nodes:
-        return lab.seen_as(client, lab.nodes[endpoint.target], endpoint.address.version == 6)
-    return str(source)
+        ipv6 = endpoint.address.version == 6
+        return (lab.seen_as(client, lab.nodes[endpoint.target], ipv6),)
+    return (str(source),)

@@ -24,6 +24,7 @@ MORE = 4  # times as many connections where the first sample is doubted
 # by a millionth: both fail in a healthy lab once in 10^9 times.
 DOUBTED, UNLIKELY = 1e-3, 1e-6
 _NAMED = 3  # endpoints that are named in words
+Seen = Mapping[str, tuple[str, ...]]  # a responder, and the addresses of which it sees one
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Served:
     says. With an `alpha` all of them do, as evenly as chance does more often than that.
     """
 
-    seen: Mapping[str, str]
+    seen: Seen
     alpha: float | None = None
 
     def judge(self, action: Repeated, outcome: Sequence[Response]) -> Verdict:
@@ -44,7 +45,7 @@ class Served:
             chance = p_value([*counts.values()])
             evidence += f"; chi-square test: p = {chance:.2g}"
             problems += _unevenness(counts, chance, self.alpha)
-        expected = f"{asked}: {self._who()}, and see {_list(set(self.seen.values()), ' or ')}"
+        expected = f"{asked}: {self._who()}, and see {_clients(self.seen)}"
         return _verdict(expected, asked, problems, evidence)
 
     def _who(self) -> str:
@@ -59,7 +60,7 @@ class Served:
 class Kept:
     """One of the endpoints keeps the client (affinity), and has seen it as `seen` says."""
 
-    seen: Mapping[str, str]
+    seen: Seen
 
     def judge(self, action: Repeated, outcome: Sequence[Response]) -> Verdict:
         asked = asked_for(action.request)
@@ -68,25 +69,25 @@ class Kept:
         if len(counts) > 1:
             problems.append(f"{len(counts)} endpoints answer one client: {_shares(counts)}")
         who = _list(self.seen) if len(self.seen) == 1 else f"one of {len(self.seen)} endpoints"
-        expected = f"{asked}: {who} keeps the client, and sees {_list(set(self.seen.values()))}"
+        expected = f"{asked}: {who} keeps the client, and sees {_clients(self.seen)}"
         return _verdict(expected, asked, problems, _shares(counts))
 
 
 @dataclass(frozen=True, slots=True)
 class Itself:
-    """Some of a pod's connections come back to itself, under the address `client` (hairpin)."""
+    """Some of a pod's connections come back to itself, under one of `clients` (hairpin)."""
 
     by: str
-    client: str
+    clients: tuple[str, ...]
 
     def judge(self, action: Repeated, outcome: Sequence[Response]) -> Verdict:
         asked = asked_for(action.request)
         own = [one for one in outcome if one.responder == self.by and not one.error]
-        problems = [*_strangers(own, {self.by: self.client})]
+        problems = [*_strangers(own, {self.by: self.clients})]
         if not own:
             problems = [f"it never answered itself in {len(outcome)} connections"]
             problems += _failures(outcome)
-        expected = f"{asked}: it answers itself, and sees {self.client}"
+        expected = f"{asked}: it answers itself, and sees {' or '.join(self.clients)}"
         evidence = f"{len(own)} of {len(outcome)} connections"
         return _verdict(expected, asked, problems, evidence)
 
@@ -141,14 +142,14 @@ def _failures(outcome: Sequence[Response]) -> Iterator[str]:
         yield f"{count} of {len(outcome)} connections: {words}"
 
 
-def _strangers(outcome: Sequence[Response], seen: Mapping[str, str]) -> Iterator[str]:
+def _strangers(outcome: Sequence[Response], seen: Seen) -> Iterator[str]:
     """Who answers and is no endpoint, and who saw another client than it should."""
     answers = Counter((one.responder, one.client) for one in outcome if not one.error)
     for (responder, client), count in answers.items():
         if responder not in seen:
             yield f"{responder} answers {count} times and is no endpoint"
-        elif client != seen[responder]:
-            yield f"{responder} sees {client}, not {seen[responder]}"
+        elif client not in seen[responder]:
+            yield f"{responder} sees {client}, not {' or '.join(seen[responder])}"
 
 
 def _unevenness(counts: Counter[str], chance: float, alpha: float) -> Iterator[str]:
@@ -159,6 +160,10 @@ def _unevenness(counts: Counter[str], chance: float, alpha: float) -> Iterator[s
     elif chance < alpha:
         once = f"chance does this once in {1 / chance:,.0f} times" if chance else "no chance"
         yield f"uneven, {once}: {_shares(counts)}"
+
+
+def _clients(seen: Seen) -> str:
+    return _list({client for clients in seen.values() for client in clients}, " or ")
 
 
 def _shares(counts: Counter[str]) -> str:

@@ -46,7 +46,7 @@ def send_echoes(
     """Send all echoes and return their outcomes in the same order.
 
     Waiting is for all at once: each of `waits` (seconds), after which what is lost and wanted is
-    asked again, except after the last; and less (`quiet_enough`) where nothing lacks that is wanted.
+    asked again, except after the last; less (`quiet_enough`) where nothing lacks that is wanted.
     `between` is called each time that a source has sent its echoes. Where a socket had no room for
     replies, what it lacks is asked again, and `tell` is told; with None nothing is.
     """

@@ -10,9 +10,8 @@ import select
 import time
 from collections.abc import Callable, Iterable
 
-
-# Seconds to wait for what should not come, when all else is there: many times as long as the slowest
-# of that took, but at least and at most so long.
+# Seconds to wait for what should not come, when all else is there: many times as long as the
+# slowest of that took, but at least and at most so long.
 UNEXPECTED = (0.05, 0.3)
 _TIMES = 20
 
