@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netlab.proxy.iptables import Iptables
 from netlab.proxy.nftables import Nftables
 
-__all__ = ["Nftables"]
+__all__ = ["Iptables", "Nftables"]

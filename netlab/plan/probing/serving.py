@@ -16,12 +16,12 @@ from netlab.plan.probing.check import Verdict
 from netlab.plan.probing.expectations import GONE
 from netlab.plan.probing.repeated import Repeated
 
-# Connections for each endpoint. An endpoint that works has none of 20 n connections once in e^20
-# cases, and each has so many that the chi-square distribution holds.
-PER_ENDPOINT = 20
-MORE = 4  # times as many connections where the first sample is doubted
+# Connections for each endpoint, so many that the chi-square distribution holds; and so many times
+# as many where the first sample is doubted.
+PER_ENDPOINT, MORE = 10, 4
 # A sample is doubted where chance does as much once in a thousand times, and the second is judged
-# by a millionth: both fail in a healthy lab once in 10^9 times.
+# by a millionth: both fail in a healthy lab once in 10^9 times. That one of n endpoints is never
+# asked happens n times in e^10, and then in e^40.
 DOUBTED, UNLIKELY = 1e-3, 1e-6
 _NAMED = 3  # endpoints that are named in words
 Seen = Mapping[str, tuple[str, ...]]  # a responder, and the addresses of which it sees one

@@ -6,12 +6,13 @@ The other end is netlab's server: it answers with one line, `HOSTNAME CONTAINER 
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import time
 from collections import deque
 from collections.abc import Sequence
-from itertools import islice
+from itertools import takewhile
 
 from netlab.plan.probing.actions import Application, Request, Response
 from netlab.probe.engines.polling import Patience, quiet_enough
@@ -89,10 +90,19 @@ class _Exchange:
                 if self.request.application == "udp":
                     break
         except BlockingIOError:
-            return None
+            return None if self.asked else self._refused()
         except OSError as error:
             return self._failed(in_words(error))
         return self._judge()
+
+    def _refused(self) -> Response | None:
+        """What somebody on the path told by ICMP, while the connection is not there.
+
+        On one machine that often comes before `connect` returns. The kernel then only notes it, as
+        the socket is in use, and is silent until it repeats its SYN (tcp_v4_err in tcp_ipv4.c).
+        """
+        number = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return self._failed(in_words(OSError(number, os.strerror(number)))) if number else None
 
     def expired(self) -> Response:
         waited = self.timeout if self.request.wanted else time.monotonic() - self.began
@@ -175,11 +185,12 @@ class _Round:
         return self.patience.left - self.patience.seconds + quiet_enough(self.slowest)
 
     def _crowded(self) -> bool:
-        if len(self.under_way) < _FRESH:
+        count = len(self.under_way)
+        if count < _FRESH:
             return False
-        latest = islice(reversed(self.under_way.values()), _FRESH - 1, None)
-        fresh = time.monotonic() - next(latest).began < _STALE
-        return fresh or len(self.under_way) >= self.limit
+        since = time.monotonic() - _STALE
+        late = sum(1 for _ in takewhile(lambda one: one.began < since, self.under_way.values()))
+        return count - late >= _FRESH or count >= self.limit
 
     def _finish(self, number: int, answer: Response) -> None:
         exchange = self.under_way.pop(number)

@@ -21,7 +21,7 @@ from netlab.plan.probing.serving import (
     Served,
 )
 
-_FEW = 12  # connections that show what some of the endpoints see
+FEW = 12  # connections that show what some of the endpoints see
 _BY_CHANCE = 1e-6  # how often clients that are not kept may look as if they were
 
 Ends = tuple[str, str]  # who asks, and what is asked
@@ -46,6 +46,7 @@ def served(
     *,
     kept: bool,
     even: bool,
+    few: int = FEW,
 ) -> Probe[Repeated]:
     """Who answers; where it is to be proved and there is room, that all do evenly (`even`).
 
@@ -62,7 +63,7 @@ def served(
         return _probe(
             kind, ends, action, Served(seen, DOUBTED), proof * MORE, Served(seen, UNLIKELY)
         )
-    few = min(2 * len(seen), _FEW)
+    few = min(2 * len(seen), few)
     budget.take(few)
     return _probe(kind, ends, Repeated(request, few), Served(seen), few, Served(seen))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from netlab.plan.probing.actions import Application, Echo, Request
 from netlab.plan.probing.check import Kind
@@ -27,7 +27,7 @@ from netlab.plan.probing.service_paths import (
 )
 from netlab.plan.probing.serving import Dropped, NotServed
 from netlab.plan.proxy import Proxy
-from netlab.probe.scenarios.connections import Budget, itself, served
+from netlab.probe.scenarios.connections import FEW, Budget, itself, served
 from netlab.topology.endpoints import open_outside
 from netlab.topology.resolved import Ip, NodeSpec, PodSpec, ServiceSpec
 
@@ -35,7 +35,17 @@ _FROM_PODS, _FROM_NODES, _FROM_OUTSIDE = 4000, 1500, 1500  # connections
 _NOT_A_DEVICE = "a ClusterIP is no device's, and its rules are for its ports"
 _NO_SUCH_PORT = "no Service has the port"
 
-Place = tuple[int, ServicePort, NodeSpec]  # with a number that differs from place to place
+
+class Place(NamedTuple):
+    """A port and a node at which it is asked; `number` is for what is taken in turn.
+
+    `first` is whether it is the port's first node.
+    """
+
+    asked: ServicePort
+    node: NodeSpec
+    number: int
+    first: bool
 
 
 class PodToService(Scenario):
@@ -52,7 +62,7 @@ class PodToService(Scenario):
 
     def probes(self, lab: Lab, sample: Sample) -> Iterator[Probe[Any]]:
         asker = _Asker(lab, self.kind, _FROM_PODS)
-        for number, asked, node in _places(lab):
+        for asked, node, number, _ in _places(lab):
             own, other = _pods(lab, number, asked, node)
             if own:
                 yield from asker.ask(own, asked, _cluster_ip(asked, node), number, even=True)
@@ -71,7 +81,7 @@ class NodeToService(Scenario):
 
     def probes(self, lab: Lab, sample: Sample) -> Iterator[Probe[Any]]:
         asker = _Asker(lab, self.kind, _FROM_NODES)
-        for number, asked, node in _places(lab):
+        for asked, node, number, _ in _places(lab):
             yield from asker.ask(node, asked, _cluster_ip(asked, node), number)
             for entry in (
                 *_outside_entries(lab, number, asked, node),
@@ -88,9 +98,11 @@ class ExternalToService(Scenario):
     def probes(self, lab: Lab, sample: Sample) -> Iterator[Probe[Any]]:
         external = lab.layout.external
         asker = _Asker(lab, self.kind, _FROM_OUTSIDE)
-        for number, asked, node in _places(lab):
+        for asked, node, number, first in _places(lab):
             if external and asked.port.node_port:
-                yield from asker.ask(external, asked, _node_port(asked, node), number, even=True)
+                # With policy Cluster a node's NodePort leads to what its ClusterIP leads to.
+                even = first or asked.service.external_policy == "Local"
+                yield from asker.ask(external, asked, _node_port(asked, node), number, even=even)
 
 
 class OnlyItsPorts(Scenario):
@@ -100,7 +112,7 @@ class OnlyItsPorts(Scenario):
 
     def probes(self, lab: Lab, sample: Sample) -> Iterator[Probe[Any]]:
         seen: set[tuple[str, bool]] = set()
-        for _, asked, node in _places(lab):
+        for asked, node, _, _ in _places(lab):
             if node.pods and lab.proxy and (node.name, asked.ipv6) not in seen:
                 seen.add((node.name, asked.ipv6))
                 yield _ping(lab.proxy, node.pods[0], asked)
@@ -153,7 +165,10 @@ class _Asker:
             yield _not_served(ends, request, found)
             return
         kept = bool(asked.service.affinity)
-        probe = served(self.kind, ends, request, found.seen, self.budget, kept=kept, even=even)
+        few = FEW if entry.kind == "ClusterIP" else FEW // 2
+        probe = served(
+            self.kind, ends, request, found.seen, self.budget, kept=kept, even=even, few=few
+        )
         yield probe
         if isinstance(client, PodSpec) and (by := _own(self.lab, client, asked)) in found.seen:
             yield from itself(probe, by, found.seen[by])
@@ -184,7 +199,8 @@ def _places(lab: Lab) -> Iterator[Place]:
     nodes = lab.layout.nodes
     for turn in range(len(nodes)):
         for index, asked in enumerate(ports):
-            yield turn + index, asked, nodes[(turn + index) % len(nodes)]
+            number = turn + index
+            yield Place(asked, nodes[number % len(nodes)], number, first=turn == 0)
 
 
 def _ports(services: Sequence[ServiceSpec]) -> list[ServicePort]:
