@@ -249,5 +249,6 @@ def _outside_entries(lab: Lab, number: int, asked: ServicePort, node: NodeSpec) 
 
 
 def _loopback(asked: ServicePort, node: NodeSpec) -> Iterator[Entry]:
-    if asked.port.node_port:
-        yield _node_port(asked, node, ip_address("::1" if asked.ipv6 else "127.0.0.1"))
+    """Of IPv4: no mode serves ::1, and what a client then sees is nobody's word."""
+    if asked.port.node_port and not asked.ipv6:
+        yield _node_port(asked, node, ip_address("127.0.0.1"))
