@@ -7,7 +7,7 @@ which the other modes give the same meaning.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal, NamedTuple
@@ -65,6 +65,18 @@ class Path:
     seen: Mapping[str, tuple[str, ...]]
     refused: str | None = None
     dropped: str | None = None
+
+
+def behind(services: Iterable[ServiceSpec]) -> dict[str, tuple[str, ...]]:
+    """Each port that can be asked, as reports name it, and the pods or nodes that are behind it."""
+    return {
+        ServicePort(service, port, False).name: tuple(
+            dict.fromkeys(one.target for one in port.endpoints)
+        )
+        for service in services
+        for port in service.ports
+        if not service.headless
+    }
 
 
 Client = PodSpec | NodeSpec | ExternalSpec

@@ -40,20 +40,20 @@ class Served:
         asked = asked_for(action.request)
         problems = [*_failures(outcome), *_strangers(outcome, self.seen)]
         counts = _counted(outcome, self.seen)
-        evidence = _shares(counts)
+        evidence = _shares(counts, even=self.alpha is not None)
         if self.alpha is not None and len(counts) > 1:
             chance = p_value([*counts.values()])
             evidence += f"; chi-square test: p = {chance:.2g}"
             problems += _unevenness(counts, chance, self.alpha)
-        expected = f"{asked}: {self._who()}, and see {_clients(self.seen)}"
+        expected = f"{asked}: {self._who()} {_clients(self.seen)}"
         return _verdict(expected, asked, problems, evidence)
 
     def _who(self) -> str:
         if len(self.seen) == 1:
-            return f"{next(iter(self.seen))} answers"
+            return f"{next(iter(self.seen))} answers, and sees"
         if self.alpha is None:
-            return f"some of {len(self.seen)} endpoints answer"
-        return f"{len(self.seen)} endpoints answer evenly"
+            return f"some of {len(self.seen)} endpoints answer, and see"
+        return f"{len(self.seen)} endpoints answer evenly, and see"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +159,16 @@ def _unevenness(counts: Counter[str], chance: float, alpha: float) -> Iterator[s
         yield f"{_list(never)} never answered in {total} connections"
     elif chance < alpha:
         once = f"chance does this once in {1 / chance:,.0f} times" if chance else "no chance"
-        yield f"uneven, {once}: {_shares(counts)}"
+        yield f"uneven, {once}: {_shares(counts, even=True)}"
 
 
 def _clients(seen: Seen) -> str:
     return _list({client for clients in seen.values() for client in clients}, " or ")
 
 
-def _shares(counts: Counter[str]) -> str:
-    """Who answered how often; of many the most and the least."""
-    ranked = [f"{name} {count}" for name, count in counts.most_common()]
+def _shares(counts: Counter[str], *, even: bool = False) -> str:
+    """Who answered how often, and (`even`) who not; of many the most and the least."""
+    ranked = [f"{name} {count}" for name, count in counts.most_common() if count or even]
     if len(ranked) <= 2 * _NAMED:
         return ", ".join(ranked)
     return f"{', '.join(ranked[:_NAMED])}, … {', '.join(ranked[-_NAMED:])}"

@@ -122,9 +122,9 @@ class OnlyItsPorts(Scenario):
 def _ping(proxy: Proxy, pod: PodSpec, asked: ServicePort) -> Probe[Echo]:
     ends = pod.name, str(asked.cluster_ip)
     if proxy.answers_ping:
-        return Probe("pod-service", pod.name, asked.service.full_name, Echo(*ends), Reply())
+        return Probe("pod-service", pod.name, asked.name, Echo(*ends), Reply())
     echo = Echo(*ends, wanted=False)
-    return Probe("negative", pod.name, asked.service.full_name, echo, NoReply(_NOT_A_DEVICE))
+    return Probe("negative", pod.name, asked.name, echo, NoReply(_NOT_A_DEVICE))
 
 
 def _other_port(proxy: Proxy, pod: PodSpec, asked: ServicePort) -> Probe[Request]:
@@ -132,7 +132,7 @@ def _other_port(proxy: Proxy, pod: PodSpec, asked: ServicePort) -> Probe[Request
     other = next(number for number in count(1) if number not in known)
     request = Request(pod.name, str(asked.cluster_ip), other, "tcp", wanted=False)
     expectation = Refused(_NO_SUCH_PORT) if proxy.refuses_other_ports else NotServed(_NO_SUCH_PORT)
-    return Probe("negative", pod.name, asked.service.full_name, request, expectation)
+    return Probe("negative", pod.name, asked.name, request, expectation)
 
 
 class _Asker:
