@@ -21,6 +21,7 @@ from netlab.plan.probing.serving import (
     Served,
 )
 
+_TO_PLAN = 4  # endpoints that take as long to plan as a connection to make
 FEW = 12  # connections that show what some of the endpoints see
 _BY_CHANCE = 1e-6  # how often clients that are not kept may look as if they were
 
@@ -28,10 +29,11 @@ Ends = tuple[str, str]  # who asks, and what is asked
 
 
 class Budget:
-    """Connections that may still be made."""
+    """Connections that may still be made; half of them are for questions that take few."""
 
     def __init__(self, connections: int) -> None:
         self.left = connections
+        self.spared = connections // 2
 
     def take(self, connections: int) -> None:
         self.left = max(self.left - connections, 0)
@@ -57,14 +59,14 @@ def served(
         number = _enough_to_keep(len(seen))
         budget.take(number)
         return _probe(kind, ends, Repeated(request, number), Kept(seen), number, Kept(seen))
-    if even and len(seen) > 1 and proof <= budget.left:
+    if even and len(seen) > 1 and proof <= budget.left - budget.spared:
         budget.take(proof)
         action = Repeated(request, proof)
         return _probe(
             kind, ends, action, Served(seen, DOUBTED), proof * MORE, Served(seen, UNLIKELY)
         )
     few = min(2 * len(seen), few)
-    budget.take(few)
+    budget.take(few + len(seen) // _TO_PLAN)
     return _probe(kind, ends, Repeated(request, few), Served(seen), few, Served(seen))
 
 
