@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from netlab.errors import LabUnavailable
-from netlab.kernel import enter, held
+from netlab.kernel import conntrack, enter, held
 from netlab.kernel.answers import tell
 from netlab.kernel.apart import Apart
+from netlab.kernel.conntrack import Serving
 from netlab.kernel.enter import Completed
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import NOT_THERE, Processes
@@ -59,9 +60,17 @@ def build(folder: LabFolder, plan: Plan, whole: Callable[[], None]) -> Applied:
 
 
 def repair(
-    folder: LabFolder, plan: Plan, anew: Sequence[str] = (), *, all_settings: bool = False
+    folder: LabFolder,
+    plan: Plan,
+    anew: Sequence[str] = (),
+    serving: Serving | None = None,
+    *,
+    all_settings: bool = False,
 ) -> Applied:
-    """Make a lab equal to a plan, touching only what differs, and the namespaces `anew` anew."""
+    """Make a lab equal to a plan, touching only what differs, and the namespaces `anew` anew.
+
+    Where that was something, flows that those `serving` UDP do not answer are forgotten.
+    """
     started = time.perf_counter()
     held.clear(plan.namespaces)
     engine = _engine(folder, plan)
@@ -71,6 +80,9 @@ def repair(
     if encode(engine.baselines) != before:
         folder.write(BASELINES, engine.baselines)
     changes = len(difference) - len(difference.awaited)
+    if serving and changes:
+        nodes = [name for name, space in plan.namespaces.items() if space.role == "node"]
+        writes += conntrack.delete_stale(nodes, serving)
     return Applied(changes, writes, time.perf_counter() - started)
 
 
