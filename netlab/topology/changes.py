@@ -32,7 +32,7 @@ def scaled(layout: Layout, name: str, count: int) -> Layout:
 
     Those that were added to it by hand count too. Raises BadInput for more than there are.
     """
-    service = _changeable(layout, name)
+    service = _with_ports(layout, name)
     if count < 0:
         raise BadInput(f"The Service {service.full_name} cannot have {count} endpoints.")
     now = _pods_behind(layout, service)
@@ -49,7 +49,7 @@ def scaled(layout: Layout, name: str, count: int) -> Layout:
 
 def with_endpoint(layout: Layout, name: str, pod: str) -> Layout:
     """The pod as an endpoint too, whether or not the Service selects it. Raises BadInput."""
-    service = _changeable(layout, name)
+    service = _with_ports(layout, name)
     added, now = _pod(layout, service, pod), _pods_behind(layout, service)
     if added in now:
         raise BadInput(f"{added.name} is an endpoint of the Service {service.full_name} already.")
@@ -58,7 +58,7 @@ def with_endpoint(layout: Layout, name: str, pod: str) -> Layout:
 
 def without_endpoint(layout: Layout, name: str, pod: str) -> Layout:
     """The Service without that endpoint. Raises BadInput where it has no such one."""
-    service = _changeable(layout, name)
+    service = _with_ports(layout, name)
     removed, now = _pod(layout, service, pod), _pods_behind(layout, service)
     if removed not in now:
         names = ", ".join(one.name for one in now) or "none"
@@ -106,8 +106,15 @@ def _changeable(layout: Layout, name: str) -> ServiceSpec:
     service = named(layout.services, name)
     if _is_api(service):
         raise BadInput(
-            f"The Service {service.full_name} is that of the API server", "change another one"
+            f"The Service {service.full_name} is that of the API server, and cannot be changed."
         )
+    return service
+
+
+def _with_ports(layout: Layout, name: str) -> ServiceSpec:
+    service = _changeable(layout, name)
+    if not service.ports:
+        raise BadInput(f"The Service {service.full_name} has no port, and so no endpoints.")
     return service
 
 
@@ -185,8 +192,6 @@ def _by_turns(pods: Iterable[PodSpec], loads: Mapping[str, int] = NONE) -> list[
 
 def _with_pods(layout: Layout, service: ServiceSpec, pods: Iterable[PodSpec]) -> Layout:
     """The Service with the pods as its endpoints, in the nodes' order; a new one is ready."""
-    if not service.ports:
-        raise BadInput(f"The Service {service.full_name} has no port, and so no endpoints.")
     known = {one.address: one for port in service.ports for one in port.endpoints}
     families: set[int] = {one.version for one in service.cluster_ips or layout.service_cidrs}
     wanted = {pod.name for pod in pods}
