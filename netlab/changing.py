@@ -24,12 +24,6 @@ class Changing(ABC):
     A Service is `NAME` or `NAMESPACE/NAME`. Each method changes what differs on the nodes and
     returns what that took. Raises BadInput for what cannot be, LabUnavailable while another command
     is at work on the lab for longer than `wait` seconds.
-
-    >>> web = netlab.Service("web", port=80, target_port=8080)
-    >>> with netlab.up("flannel-vxlan", nodes=2, proxy="nftables", services=[web]) as lab:
-    ...     _ = lab.scale("web", 1)
-    ...     lab.layout.services[1].ports[0].endpoints[0].target
-    'pod-1-1'
     """
 
     folder: LabFolder
