@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from netlab.errors import LabUnavailable
-from netlab.kernel import conntrack, enter, held
+from netlab.kernel import enter, held
 from netlab.kernel.answers import tell
 from netlab.kernel.apart import Apart
-from netlab.kernel.conntrack import Serving
 from netlab.kernel.enter import Completed
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes import NOT_THERE, Processes
@@ -32,7 +31,9 @@ from netlab.status import ContainerStatus, DaemonStatus
 if TYPE_CHECKING:
     from netlab.kernel.apply import Engine
     from netlab.probe.result import Check, Report
+    from netlab.topology.resolved import ServiceSpec
 
+    Services = Sequence[ServiceSpec]
 
 BASELINES = "baselines.json"
 LISTENING = "listening"  # is told when the other machines can call
@@ -63,13 +64,14 @@ def repair(
     folder: LabFolder,
     plan: Plan,
     anew: Sequence[str] = (),
-    serving: Serving | None = None,
+    services: tuple[Services, Services] = ((), ()),
     *,
     all_settings: bool = False,
 ) -> Applied:
     """Make a lab equal to a plan, touching only what differs, and the namespaces `anew` anew.
 
-    Where that was something, flows that those `serving` UDP do not answer are forgotten.
+    Where that was something, flows of UDP are forgotten whose endpoint is none any more, of the
+    `services` that there were and that there are.
     """
     started = time.perf_counter()
     held.clear(plan.namespaces)
@@ -80,9 +82,11 @@ def repair(
     if encode(engine.baselines) != before:
         folder.write(BASELINES, engine.baselines)
     changes = len(difference) - len(difference.awaited)
-    if serving and changes:
+    if changes and any(services):
+        from netlab.kernel import conntrack
+
         nodes = [name for name, space in plan.namespaces.items() if space.role == "node"]
-        writes += conntrack.delete_stale(nodes, serving)
+        writes += conntrack.delete_stale(nodes, *services)
     return Applied(changes, writes, time.perf_counter() - started)
 
 

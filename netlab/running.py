@@ -13,7 +13,6 @@ from netlab.changing import Changing
 from netlab.errors import BadInput, LabUnavailable, shown, unknown
 from netlab.inside import Applied
 from netlab.kernel import sandbox
-from netlab.kernel.conntrack import serving
 from netlab.kernel.enter import Completed
 from netlab.kernel.lab import KEEPER, InUse, LabFolder
 from netlab.kernel.private import contents
@@ -172,10 +171,10 @@ class Lab(Changing):
             wanted = None
         plan, folder = wanted.plan if wanted else self.plan, self.folder
         every = folder.has(RED) or folder.has(DRIFT)
-        udp = serving(self.layout.services, (wanted or self).layout.services)
+        services = self.layout.services, (wanted or self).layout.services
         with folder.staged(stored(wanted, share) if wanted else {}):
             self.applied = self.run_inside(
-                lambda: inside.repair(folder, plan, anew, udp, all_settings=every), progress
+                lambda: inside.repair(folder, plan, anew, services, all_settings=every), progress
             )
         folder.mark(DRIFT, on=False)
         return self.applied

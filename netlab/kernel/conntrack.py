@@ -86,9 +86,15 @@ def _udp(services: Iterable[ServiceSpec]) -> dict[str, tuple[ServiceSpec, Servic
     }
 
 
-def delete_stale(nodes: Iterable[str], who: Serving) -> int:
-    """Delete the stale entries in the namespaces of nodes; returns how many. Raises OSError."""
-    return sum(map(functools.partial(_delete_in, who), nodes))
+def delete_stale(
+    nodes: Iterable[str], before: Iterable[ServiceSpec], after: Iterable[ServiceSpec]
+) -> int:
+    """Delete the stale entries in the namespaces of nodes; returns how many. Raises OSError.
+
+    Those of Services that there were `before` are stale too where they are gone.
+    """
+    who = serving(before, after)
+    return sum(_delete_in(who, node) for node in nodes) if who else 0
 
 
 def _delete_in(who: Serving, node: str) -> int:
