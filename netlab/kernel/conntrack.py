@@ -97,13 +97,18 @@ def delete_stale(
     return sum(_delete_in(who, node) for node in nodes) if who else 0
 
 
+def listed() -> list[bytes]:
+    """The entries of the current namespace. Raises OSError where the kernel tells nobody."""
+    with contextlib.closing(open_netlink(nl.NETLINK_NETFILTER)) as netlink:
+        return netlink.dump(_question())
+
+
 def _delete_in(who: Serving, node: str) -> int:
     with namespaces.inside(node):
-        netlink = open_netlink(nl.NETLINK_NETFILTER)
-    with contextlib.closing(netlink):
-        stale = [flow.deletion for flow in flows(netlink.dump(_question())) if who.is_stale(flow)]
-        # One that ended meanwhile is gone too.
-        refused = [one for one in netlink.send(stale) if one.code not in GONE]
+        stale = [flow.deletion for flow in flows(listed()) if who.is_stale(flow)]
+        with contextlib.closing(open_netlink(nl.NETLINK_NETFILTER)) as netlink:
+            # One that ended meanwhile is gone too.
+            refused = [one for one in netlink.send(stale) if one.code not in GONE]
     if refused:
         raise OSError(refused[0].code, f"{node}: {refused[0]}")
     return len(stale)
