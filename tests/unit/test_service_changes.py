@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlab import BadInput, Cluster, Node, Pod, Service, ServicePort
-from netlab.designing import design, with_services
+from netlab.designing import design, spread_design, with_services
+from netlab.hosts import share as calls
+from netlab.hosts.lab import Known, SpreadLab
+from netlab.inside import Applied
 from netlab.plan.diff import diff
+from netlab.plan.machines import Machine
 from netlab.plan.rulesets import NftTable
 from netlab.topology import changes
 from netlab.topology.layout import lay_out
@@ -197,3 +203,33 @@ def test_nothing_but_the_nodes_rules_differs_and_what_was_forced_stays_so() -> N
     assert all(isinstance(one.want, NftTable) for one in found.changed)
     again = with_services(after, before.layout.services)
     assert again == before
+
+
+def test_each_machine_has_its_part_of_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(nodes=2, services=[WEB], proxy="nftables", dataplane="flannel-host-gw")
+    machines = (Machine(name="vm-1", device="eth1"), Machine(name="vm-2", device="eth1"))
+    before, how = spread_design(cluster, {}, machines, shares_segment=True, lab="mine")
+    lab = SpreadLab.__new__(SpreadLab)
+    staged: list[Any] = []
+    folder = SimpleNamespace(name="mine", staged=lambda files: nullcontext(staged.append(files)))
+    monkeypatch.setattr(lab, "folder", folder, raising=False)
+    monkeypatch.setattr(lab, "known", Known("hosts", None, how), raising=False)
+    monkeypatch.setattr(lab, "all_machines", lambda progress: dict.fromkeys(("vm-1", "vm-2")))
+    built: dict[str, calls.Build] = {}
+
+    def ask(asked: Any, call: Any, given: Any, progress: Any) -> dict[str, Applied]:
+        assert call is calls.change
+        built.update((name, given(name)) for name in asked)
+        return {name: Applied(1, 1, 0.5) for name in asked}
+
+    monkeypatch.setattr("netlab.hosts.lab.ask", ask)
+    scaled = changes.scaled(before.layout, "web", 1)
+    wanted = lab._as_spread(with_services(before, scaled.services))
+    assert lab.remake(None, wanted) == Applied(2, 2, 0.5)
+    found = diff(wanted.plan.namespaces, before.plan.namespaces)
+    assert [one.namespace for one in found.changed] == ["node-1", "node-2"]
+    assert len(found) == 2, "uplinks are still those on the machines"
+    assert [files["plan.json"] for files in staged] == [wanted.plan]
+    for name, one in built.items():
+        assert (one.share.machine, one.share.spread, one.share.whole) == (name, how, wanted.plan)
+        assert one.file.layout == wanted.layout

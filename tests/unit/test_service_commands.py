@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -122,6 +123,21 @@ def test_what_is_changed_is_shown_and_said(fake: Fake) -> None:
     words = "The Service default/lost has no endpoints: its selector app=x matches no pods."
     assert json.loads(lost.stdout)["warnings"] == [words]
     assert lost.stderr.splitlines()[1] == f"netlab: {words}"
+
+
+def test_a_plan_warns_too(tmp_path: Path) -> None:
+    topology = tmp_path / "mine.py"
+    topology.write_text(
+        "from netlab import Cluster, Service\n"
+        "lost = Service('lost', port=80, selector=('app=x',))\n"
+        "topology = Cluster(nodes=1, proxy='nftables', services=[lost])\n"
+    )
+    words = "The Service default/lost has no endpoints: its selector app=x matches no pods."
+    for option in ("--json", "--sh"):
+        done = run("plan", str(topology), option)
+        assert done.stderr == f"netlab: {words}\n"
+        if option == "--json":
+            assert json.loads(done.stdout)["warnings"] == [words]
 
 
 def test_a_lab_without_a_proxy_has_no_services(monkeypatch: pytest.MonkeyPatch) -> None:
