@@ -27,6 +27,8 @@ class KubeProxy(Proxy):
     With `masquerade_all` everything to a ClusterIP gets the node's address.
     """
 
+    # Flows of UDP are forgotten when their endpoint goes.
+    requires: ClassVar[tuple[str, ...]] = ("conntrack",)
     explains: ClassVar[tuple[Says, ...]] = (
         Says(
             "sysctl net/netfilter/nf_conntrack_tcp_timeout_*",
