@@ -22,6 +22,7 @@ import pytest
 
 from netlab.kernel.capabilities import features, missing
 from tests.kernel import host, place
+from tests.kernel.warm import Warm
 
 COMMAND = [sys.executable, "-m", "netlab"]
 REPOSITORY = Path(__file__).parents[2]
@@ -70,11 +71,19 @@ def _leave() -> None:
 
 
 def pytest_unconfigure() -> None:
+    if warm.cache_info().currsize:
+        warm().close()
     _leave()
 
 
 def _is_ours(item: pytest.Item) -> bool:
     return item.get_closest_marker("kernel") is not None and os.geteuid() == 0
+
+
+@functools.cache
+def warm() -> Warm:
+    """What runs commands, on the tests' host."""
+    return Warm()
 
 
 @dataclass(frozen=True)
@@ -124,18 +133,11 @@ class Netlab:
 
     @property
     def environment(self) -> dict[str, str]:
-        return os.environ | {"NETLAB_STATE": str(self.state), "PYTHONPATH": str(REPOSITORY)}
+        own = {"NETLAB_STATE": str(self.state), "PYTHONPATH": str(REPOSITORY), "SHELL": "/bin/sh"}
+        return os.environ | own
 
     def run(self, *arguments: str, stdin: str = "", timeout: float = 120) -> Result:
-        done = subprocess.run(
-            [*COMMAND, *arguments],
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-        return Result(done.returncode, done.stdout, done.stderr)
+        return Result(*warm().run(arguments, self.environment, stdin, timeout))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

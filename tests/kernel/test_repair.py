@@ -257,16 +257,9 @@ def break_it(netlab: Netlab, name: str) -> None:
 
 def sandbox(netlab: Netlab, command: str, lab: str | None = None) -> str:
     """Run a shell command in the lab's sandbox, where `ip netns` shows every namespace."""
-    done = subprocess.run(
-        [*COMMAND, "shell", *(("-l", lab) if lab else ())],
-        env=netlab.environment | {"SHELL": "/bin/sh"},
-        input=f"{command}\n",
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    done = netlab.run("shell", *(("-l", lab) if lab else ()), stdin=f"{command}\n")
+    assert done.code == 0, done.err
+    return done.out
 
 
 @pytest.fixture(scope="module")
