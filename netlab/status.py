@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -63,6 +64,16 @@ class PodStatus(msgspec.Struct, frozen=True):
     containers: tuple[str, ...]
 
 
+class EndpointStatus(msgspec.Struct, frozen=True):
+    """What a node has attached as its pods are, and is none: Cilium's health endpoint."""
+
+    name: str
+    node: str
+    netns: str
+    ip: str
+    containers: tuple[str, ...]
+
+
 class Health(msgspec.Struct, frozen=True):
     """What does not run, or is not ready, as `TARGET/NAME`."""
 
@@ -91,7 +102,8 @@ class WireStatus(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """A lab. `health` is None for one that does not run.
 
-    `carrier` is what carries packets between nodes, where kernels differ in that. `machines` and
+    `carrier` is what carries packets between nodes, where kernels differ in that. `endpoints` are
+    not among the pods; a dataplane that has none has none in the document. `machines` and
     `wire` are of one that is on several machines.
     """
 
@@ -109,6 +121,7 @@ class Status(msgspec.Struct, frozen=True):
     health: Health | None = None
     machines: tuple[MachineStatus, ...] = ()
     wire: WireStatus | None = None
+    endpoints: tuple[EndpointStatus, ...] = ()
 
     @property
     def document(self) -> dict[str, Any]:
@@ -116,8 +129,9 @@ class Status(msgspec.Struct, frozen=True):
         document: dict[str, Any] = msgspec.to_builtins(self)
         if not self.machines:
             del document["machines"], document["wire"]
-        if not self.carrier:
-            del document["carrier"]
+        for key in ("carrier", "endpoints"):
+            if not document[key]:
+                del document[key]
         return document
 
 
@@ -151,6 +165,7 @@ def describe(
         dataplane=dataplane,
         carrier=carrier,
         health=health,
+        endpoints=tuple(_endpoints(plan)),
     )
 
 
@@ -164,6 +179,19 @@ def _node(node: NodeSpec) -> NodeStatus:
         pod_cidrs=tuple(map(str, node.pod_cidrs)),
         gateway=str(node.gateway),
     )
+
+
+def _endpoints(plan: Plan) -> Iterator[EndpointStatus]:
+    for item in plan.attachments:
+        space = plan.namespaces[item.pod]
+        if space.role == "endpoint":
+            yield EndpointStatus(
+                name=space.name,
+                node=item.node,
+                netns=netns(space.name),
+                ip=item.addresses[0].partition("/")[0],
+                containers=tuple(container.name for container in space.containers),
+            )
 
 
 def _pod(pod: PodSpec) -> PodStatus:

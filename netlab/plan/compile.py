@@ -13,11 +13,12 @@ import msgspec
 
 from netlab.errors import BadInput, shown
 from netlab.plan import underlay
+from netlab.plan.attach import Attach
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.explanations import KERNEL, NETLAB, Says
 from netlab.plan.limits import refuse_impossible
 from netlab.plan.links import LOOPBACK, Link
-from netlab.plan.names import host_name
+from netlab.plan.names import host_name, netns
 from netlab.plan.processes import Container, Daemon, Ready
 from netlab.plan.routing import (
     LOCALHOST,
@@ -32,7 +33,7 @@ from netlab.plan.routing import (
 )
 from netlab.plan.rulesets import IptablesTable, Ruleset, merged
 from netlab.plan.rulesets.iptables import BUILTIN
-from netlab.plan.types import Namespace, Object, Plan
+from netlab.plan.types import Namespace, Object, Plan, Role
 from netlab.topology.resolved import Layout, NodeSpec, PodSpec
 
 # Which list of a namespace an object goes to.
@@ -192,11 +193,31 @@ def _node(plan: Plan, layout: Layout, dataplane: Dataplane, node: NodeSpec) -> N
     put(space, dataplane.node(layout, node))
     put(space, attach.node(layout, node))
     for pod in node.pods:
-        spaces[pod.name] = pod_space = _pod(pod, layout)
-        attached = attach.pod(layout, node, pod)
-        put(pod_space, attached.pod)
-        put(space, attached.node)
-        plan.attachments.append(attached.attachment)
+        _attach(plan, layout, node, _pod(pod, "pod"), attach, pod)
+    for endpoint in dataplane.endpoints(layout, node):
+        _refuse_taken(layout, spaces, endpoint.spec.name)
+        own = _pod(endpoint.spec, "endpoint")
+        _attach(plan, layout, node, own, endpoint.attach, endpoint.spec)
+
+
+def _attach(
+    plan: Plan, layout: Layout, node: NodeSpec, own: Namespace, attach: Attach, pod: PodSpec
+) -> None:
+    plan.namespaces[pod.name] = own
+    attached = attach.pod(layout, node, pod)
+    put(own, attached.pod)
+    put(plan.namespaces[node.name], attached.node)
+    plan.attachments.append(attached.attachment)
+
+
+def _refuse_taken(layout: Layout, spaces: Iterable[str], name: str) -> None:
+    """The name of an endpoint is the dataplane's, so that no other may have it."""
+    taken = {*spaces, *(node.name for node in layout.nodes), *(pod.name for pod in layout.pods)}
+    if netns(name) in map(netns, taken):
+        raise BadInput(
+            f"Two namespaces of the lab would be named {shown(name)}, one of them the dataplane's",
+            "give the pod or node another name",
+        )
 
 
 def put(space: Namespace, objects: Iterable[Object]) -> None:
@@ -212,12 +233,12 @@ def put(space: Namespace, objects: Iterable[Object]) -> None:
             own.append(item)
 
 
-def _pod(pod: PodSpec, layout: Layout) -> Namespace:
+def _pod(pod: PodSpec, role: Role) -> Namespace:
     host = host_name(pod.own_name)
     known_as = "" if host == pod.name else pod.name
     return Namespace(
         pod.name,
-        "pod",
+        role,
         ipv6=True,
         containers=[
             Container(

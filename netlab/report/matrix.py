@@ -11,7 +11,7 @@ from netlab.report.text import blocks, bold, green, left_out, red, section
 from netlab.topology.resolved import EXTERNAL
 
 _FAILURES = 40  # failed checks that are written out
-_EVIDENCE = ("wire", "node-node", "mtu", "hairpin", "container")
+_EVIDENCE = ("wire", "node-endpoint", "node-node", "mtu", "hairpin", "container")
 _IN_MATRIX = {("node-node", protocol) for protocol in ("tcp", "udp", "arp", "ndp")}
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+(:\d+)?|\[?[0-9a-f]*:[0-9a-f:]*:[0-9a-f]*(\]:\d+)?")
 
@@ -65,6 +65,8 @@ def _skipped(report: Report, style: bool) -> str:
 def _class(check: Check, report: Report) -> str:
     words = _ADDRESS.sub("…", check.expected)
     words = re.sub(r"^.* answers on …; ", "", words).split(", once at")[0]
+    if check.kind == "node-endpoint":
+        words = words.replace(check.target, "…")
     if check.family == 6 and "IPv6" not in words:
         words += " (IPv6)"
     if check.kind == "wire" and check.source != check.target:

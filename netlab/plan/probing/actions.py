@@ -66,12 +66,13 @@ class EchoReply(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Something to ask of `address`:`port` from inside a namespace."""
+    """Something to ask of `address`:`port` from inside a namespace; by HTTP, for a `path`."""
 
     namespace: str
     address: str
     port: int
     application: Application
+    path: str = "/"
 
     @property
     def ipv6(self) -> bool:
