@@ -31,7 +31,7 @@ EXPLAINS = (
         f"link {HOST_END}",
         AGENT,
         "The node's end of the health endpoint's cable, which has this name on every node and not "
-        "a hash as a pod's.",
+        "a hash as a pod's. In Cilium an eBPF program on it takes every packet, here the kernel.",
     ),
     Says(
         f"route * dev {HOST_END} *",
