@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -80,6 +80,16 @@ class ServiceStatus(msgspec.Struct, frozen=True):
     endpoints: tuple[str, ...]
 
 
+class EndpointStatus(msgspec.Struct, frozen=True):
+    """What a node has attached as its pods are, and is none: Cilium's health endpoint."""
+
+    name: str
+    node: str
+    netns: str
+    ip: str
+    containers: tuple[str, ...]
+
+
 class Health(msgspec.Struct, frozen=True):
     """What does not run, or is not ready, as `TARGET/NAME`."""
 
@@ -108,7 +118,8 @@ class WireStatus(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """A lab. `health` is None for one that does not run.
 
-    `carrier` is what carries packets between nodes, where kernels differ in that. `machines` and
+    `carrier` is what carries packets between nodes, where kernels differ in that. `endpoints` are
+    not among the pods; a dataplane that has none has none in the document. `machines` and
     `wire` are of one that is on several machines.
     """
 
@@ -126,6 +137,7 @@ class Status(msgspec.Struct, frozen=True):
     health: Health | None = None
     machines: tuple[MachineStatus, ...] = ()
     wire: WireStatus | None = None
+    endpoints: tuple[EndpointStatus, ...] = ()
 
     @property
     def document(self) -> dict[str, Any]:
@@ -133,8 +145,9 @@ class Status(msgspec.Struct, frozen=True):
         document: dict[str, Any] = msgspec.to_builtins(self)
         if not self.machines:
             del document["machines"], document["wire"]
-        if not self.carrier:
-            del document["carrier"]
+        for key in ("carrier", "endpoints"):
+            if not document[key]:
+                del document[key]
         return document
 
 
@@ -171,6 +184,7 @@ def describe(
         services=services_of(layout.services),
         proxy=proxy,
         health=health,
+        endpoints=tuple(_endpoints(plan)),
     )
 
 
@@ -204,6 +218,19 @@ def _service(service: ServiceSpec, port: ServicePortSpec) -> ServiceStatus:
         node_port=port.node_port or None,
         endpoints=tuple(map(str, port.endpoints)),
     )
+
+
+def _endpoints(plan: Plan) -> Iterator[EndpointStatus]:
+    for item in plan.attachments:
+        space = plan.namespaces[item.pod]
+        if space.role == "endpoint":
+            yield EndpointStatus(
+                name=space.name,
+                node=item.node,
+                netns=netns(space.name),
+                ip=item.addresses[0].partition("/")[0],
+                containers=tuple(container.name for container in space.containers),
+            )
 
 
 def _pod(pod: PodSpec) -> PodStatus:

@@ -30,7 +30,7 @@ from netlab.plan.diff import Diff, Item, diff
 from netlab.plan.exceptions import EXCEPTIONS
 from netlab.plan.names import netns
 from netlab.plan.routing import DEFAULT_RULES, Address, Extra, Sysctl
-from netlab.plan.types import Object, Plan
+from netlab.plan.types import ATTACHED, Object, Plan
 
 ROUNDS = 4  # a repair can uncover another: a device made again has lost its routes
 _AT_ONCE = 64  # new namespaces whose containers start while the next are made
@@ -187,7 +187,9 @@ class Engine:
             self._take_away(work)
             if work.new:
                 spaces = self.plan.namespaces
-                work.new.sort(key=lambda name: spaces[name].role == "pod")  # wired from the others
+                work.new.sort(
+                    key=lambda name: spaces[name].role in ATTACHED
+                )  # wired from the others
                 new = self._spaces.new = Ahead(work.new, lambda: self._completed(work.new))
             self._make(work)
             if work.new:

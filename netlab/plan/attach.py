@@ -18,6 +18,16 @@ class Attached(NamedTuple):
     node: Sequence[Object]
 
 
+class Endpoint(NamedTuple):
+    """What a node has attached as its pods are, and is none: Cilium's health endpoint.
+
+    `spec` is what it would be as a pod; `attach` its own way, where names of devices differ.
+    """
+
+    spec: PodSpec
+    attach: Attach
+
+
 class Attach(Protocol):
     """A way of wiring, as a value. `name` is its file's."""
 

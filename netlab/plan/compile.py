@@ -13,11 +13,12 @@ import msgspec
 
 from netlab.errors import BadInput, shown
 from netlab.plan import underlay
+from netlab.plan.attach import Attach
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.explanations import KERNEL, NETLAB, Says
 from netlab.plan.limits import refuse_impossible
 from netlab.plan.links import LOOPBACK, Link
-from netlab.plan.names import host_name
+from netlab.plan.names import host_name, netns
 from netlab.plan.processes import Container, Daemon, Ready
 from netlab.plan.proxy import Proxy
 from netlab.plan.routing import (
@@ -33,7 +34,7 @@ from netlab.plan.routing import (
 )
 from netlab.plan.rulesets import IptablesTable, Ruleset, merged
 from netlab.plan.rulesets.iptables import BUILTIN
-from netlab.plan.types import Namespace, Object, Plan
+from netlab.plan.types import Namespace, Object, Plan, Role
 from netlab.topology.resolved import ContainerSpec, Ip, Layout, NodeSpec, PodSpec
 
 # Which list of a namespace an object goes to.
@@ -211,11 +212,31 @@ def _node(
     for objects in (*routing, *services) if dataplane.inserts else (*services, *routing):
         put(space, objects)
     for pod in node.pods:
-        spaces[pod.name] = pod_space = _pod(pod)
-        attached = attach.pod(layout, node, pod)
-        put(pod_space, attached.pod)
-        put(space, attached.node)
-        plan.attachments.append(attached.attachment)
+        _attach(plan, layout, node, _pod(pod, "pod"), attach, pod)
+    for endpoint in dataplane.endpoints(layout, node):
+        _refuse_taken(layout, spaces, endpoint.spec.name)
+        own = _pod(endpoint.spec, "endpoint")
+        _attach(plan, layout, node, own, endpoint.attach, endpoint.spec)
+
+
+def _attach(
+    plan: Plan, layout: Layout, node: NodeSpec, own: Namespace, attach: Attach, pod: PodSpec
+) -> None:
+    plan.namespaces[pod.name] = own
+    attached = attach.pod(layout, node, pod)
+    put(own, attached.pod)
+    put(plan.namespaces[node.name], attached.node)
+    plan.attachments.append(attached.attachment)
+
+
+def _refuse_taken(layout: Layout, spaces: Iterable[str], name: str) -> None:
+    """The name of an endpoint is the dataplane's, so that no other may have it."""
+    taken = {*spaces, *(node.name for node in layout.nodes), *(pod.name for pod in layout.pods)}
+    if netns(name) in map(netns, taken):
+        raise BadInput(
+            f"Two namespaces of the lab would be named {shown(name)}, one of them the dataplane's",
+            "give the pod or node another name",
+        )
 
 
 def put(space: Namespace, objects: Iterable[Object]) -> None:
@@ -231,11 +252,11 @@ def put(space: Namespace, objects: Iterable[Object]) -> None:
             own.append(item)
 
 
-def _pod(pod: PodSpec) -> Namespace:
+def _pod(pod: PodSpec, role: Role) -> Namespace:
     aliases = tuple((one.ip, *one.hostnames) for one in pod.host_aliases)
     names = (host_name(pod.own_name), pod.name, pod.namespace)
     containers = [_container(one, names, pod.addresses, aliases) for one in pod.containers]
-    return Namespace(pod.name, "pod", ipv6=True, containers=containers)
+    return Namespace(pod.name, role, ipv6=True, containers=containers)
 
 
 def _container(

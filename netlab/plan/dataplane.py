@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from netlab.plan.attach import Attach
+from netlab.plan.attach import Attach, Endpoint
 from netlab.plan.explanations import Says
 from netlab.plan.headers import BARE, Stack
 from netlab.plan.probing.scenario import Scenario
@@ -73,6 +73,13 @@ class Dataplane:
     def attach(self, layout: Layout, node: NodeSpec) -> Attach:
         """The way in which the node's pods are attached."""
         raise NotImplementedError
+
+    def endpoints(self, layout: Layout, node: NodeSpec) -> Iterable[Endpoint]:
+        """What the node has beside its pods, attached as they are: no pods, and not counted so.
+
+        Their namespaces have the role `endpoint`; what is told of these stands in `explains`.
+        """
+        return ()
 
     def annotations(self, layout: Layout, node: NodeSpec) -> dict[str, str]:
         """What the real system writes about the node into its Kubernetes object."""

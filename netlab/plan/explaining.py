@@ -124,6 +124,11 @@ def _planners(layout: Layout, dataplane: Dataplane, proxy: Proxy | None) -> _Pla
             attached = attach.pod(layout, node, pod)
             note(pod.name, way, attached.pod)
             note(node.name, way, attached.node)
+        for spec, its_way in dataplane.endpoints(layout, node):
+            attached = its_way.pod(layout, node, spec)
+            for planner in (own, way):
+                note(spec.name, planner, attached.pod)
+                note(node.name, planner, attached.node)
     return dict(found)
 
 
@@ -154,7 +159,7 @@ class _Explainer:
     differs: _Differs
 
     def everything(self) -> Iterator[Explained]:
-        itself, says = namespace_thing(self.space.name), (*OF_NETLAB, *compiling.BY_KERNEL)
+        itself, says = namespace_thing(self.space.name), self._netlabs()
         yield self._answer(itself, says, _NETLAB, MISSING if self.differs.gone else THERE)
         by_kernel = [way for address in self.space.addresses if (way := connected(address))]
         for name in FIELDS:
@@ -162,6 +167,11 @@ class _Explainer:
                 yield from self._planned(item, item in by_kernel)
         yield from self._of_daemons()
         yield from _unexpected(self.space.name, self.differs)
+
+    def _netlabs(self) -> tuple[Says, ...]:
+        """What is told where no planner was asked; an endpoint is the dataplane's as a whole."""
+        first = self.dataplane.says if self.space.role == "endpoint" else ()
+        return (*first, *OF_NETLAB, *compiling.BY_KERNEL)
 
     def _planned(self, item: Object, by_kernel: bool) -> Iterator[Explained]:
         key = (item.what, item.key)
@@ -171,7 +181,7 @@ class _Explainer:
         elif by_kernel:
             says = compiling.WITH_ADDRESS
         else:
-            says = (*OF_NETLAB, *compiling.BY_KERNEL)
+            says = self._netlabs()
         silence = asked[0].silence if asked else _NETLAB
         for one in things(item):
             yield self._answer(one, says, silence, _state(one, lost))

@@ -122,6 +122,7 @@ def spread(
                     "give it one, or join the machines by one segment",
                 )
     placement = place(layout, [machine.name for machine in machines])
+    placement |= {item.pod: placement[item.node] for item in plan.attachments}
     how = Spread(
         lab=lab or plan.topology,
         wire=wire,

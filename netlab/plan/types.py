@@ -24,7 +24,8 @@ from netlab.plan.routing import (
 )
 from netlab.plan.rulesets import AnyRuleset, Ruleset
 
-Role = Literal["switch", "router", "node", "pod", "external"]
+Role = Literal["switch", "router", "node", "pod", "endpoint", "external"]
+ATTACHED: frozenset[Role] = frozenset({"pod", "endpoint"})  # what hangs on a node
 Object = (
     Link
     | Address

@@ -12,7 +12,7 @@ from netlab.report.text import blocks, bold, green, left_out, red, section
 from netlab.topology.resolved import EXTERNAL
 
 _FAILURES = 40  # failed checks that are written out
-_EVIDENCE = ("wire", "node-node", "mtu", "hairpin", "container")
+_EVIDENCE = ("wire", "node-endpoint", "node-node", "mtu", "hairpin", "container")
 _IN_MATRIX = {("node-node", protocol) for protocol in ("tcp", "udp", "arp", "ndp")}
 _OF_SERVICES = ("evenly", "itself", "keeps", "refused", "no answer", "no echo reply")
 _ASKED = re.compile("^[A-Z]+ (\\d+ on )?…: ")
@@ -74,6 +74,8 @@ def _class(check: Check, report: Report) -> str:
     words = _ADDRESS.sub("…", check.expected)
     words = re.sub(r"^.* answers on …; ", "", words).split(", once at")[0]
     words = _ASKED.sub("", words)
+    if check.kind == "node-endpoint":
+        words = words.replace(check.target, "…")
     if check.family == 6 and "IPv6" not in words:
         words += " (IPv6)"
     if check.kind == "wire" and check.source != check.target:

@@ -152,7 +152,7 @@ def status_table(document: Mapping[str, Any]) -> str:
         ],
     )
     services = services_table(document["services"]) if document["services"] else ""
-    more = (_pods(document), _unready(document), _daemons(document), services)
+    more = (*_attached(document), _unready(document), _daemons(document), services)
     return blocks((facts(known), _machines(document), nodes, *more))
 
 
@@ -178,25 +178,23 @@ def _daemons(document: Mapping[str, Any]) -> str:
     return table(("DAEMON", "NODE", "STATE", "RESTARTS", "PID"), rows) if rows else ""
 
 
-def _pods(document: Mapping[str, Any]) -> str:
-    if not document["pods"]:
-        return ""
+def _attached(document: Mapping[str, Any]) -> Iterator[str]:
+    """The pods, and apart what is attached as they are."""
     unready = Counter(
         netns(one["pod"]) for one in document.get("containers", []) if not one["ready"]
     )
-    return table(
-        ("POD", "NODE", "ADDRESS", "READY", "CONTAINERS"),
-        [
+    for head, items in (("POD", document["pods"]), ("ENDPOINT", document.get("endpoints", []))):
+        rows = [
             (
-                pod["name"],
-                pod["node"],
-                pod["ip"],
-                f"{len(pod['containers']) - unready[pod['netns']]}/{len(pod['containers'])}",
-                ", ".join(pod["containers"]) or "none",
+                one["name"],
+                one["node"],
+                one["ip"],
+                f"{len(one['containers']) - unready[one['netns']]}/{len(one['containers'])}",
+                ", ".join(one["containers"]) or "none",
             )
-            for pod in document["pods"]
-        ],
-    )
+            for one in items
+        ]
+        yield table((head, "NODE", "ADDRESS", "READY", "CONTAINERS"), rows) if rows else ""
 
 
 def _unready(document: Mapping[str, Any]) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from tests.kernel.conftest import Netlab
@@ -61,8 +64,9 @@ def test_devices_of_a_node(labs: Netlab) -> None:
     assert (data["external"], data["port"], data["learning"]) == (True, 8472, False)
     assert tunnel["mtu"] == 1500, "the routes have the smaller one"
     ports = [name for name in links if name.startswith("lxc")]
-    assert len(ports) == 2
-    assert all(len(name) == 15 for name in ports)
+    assert len(ports) == 3
+    assert all(len(name) == 15 for name in ports if name != "lxc_health")
+    assert "lxc_health" in ports
     addresses = labs.show(MASTER, "ip -j -4 address show dev cilium_host", "seed")[0]["addr_info"]
     assert [(one["local"], one["prefixlen"]) for one in addresses] == [("10.233.64.15", 32)]
 
@@ -111,6 +115,28 @@ def test_a_node_is_seen_by_a_remote_pod_as_its_router(labs: Netlab) -> None:
     found = labs.ok("-l", "seed", "verify")["checks"]
     seen = {c["observed"] for c in found if (c["from"], c["to"]) == (MASTER, "pod-2-1")}
     assert "UDP: seen as 10.233.64.15" in seen
+
+
+def test_every_node_reaches_every_health_endpoint(labs: Netlab) -> None:
+    """Broken, it is seen by all who ask, and by what differs; then it is made good."""
+    found = asked_of_health(labs.ok("-l", "seed", "verify"))
+    assert len(found) == 2 * len(SEED) ** 2
+    assert all(check["ok"] for check in found)
+    labs.inside(MASTER, "ip link set lxc_health down", "seed")
+    differs = labs.run("-l", "seed", "diff")
+    assert differs.code == 1
+    assert "lxc_health" in differs.out
+    report = labs.run("-l", "seed", "verify")
+    assert report.code == 1
+    bad = [check for check in asked_of_health(json.loads(report.out)) if not check["ok"]]
+    assert {check["to"] for check in bad} == {f"cilium-health-{MASTER}"}
+    assert {check["from"] for check in bad} >= {name for name, *_ in SEED[1:]}
+    assert labs.ok("-l", "seed", "up", "seed-cilium")["ok"]
+    assert labs.run("-l", "seed", "diff").code == 0
+
+
+def asked_of_health(report: dict[str, Any]) -> list[dict[str, Any]]:
+    return [check for check in report["checks"] if check["kind"] == "node-endpoint"]
 
 
 def test_on_two_subnets_native_routing_is_refused(netlab: Netlab) -> None:

@@ -188,6 +188,13 @@ def test_the_pool_draws_repeatably_and_keeps_addresses_for_the_agent() -> None:
         ClusterPool().assign(V4, wishes(253))
 
 
+def test_without_health_checking_a_node_holds_a_pod_more() -> None:
+    [lease] = ClusterPool(checking=False).assign(V4, wishes(253))
+    assert [name for name, _ in lease.reserved] == ["router"]
+    with pytest.raises(BadInput, match="of node-1 holds 253 pods, not 254"):
+        ClusterPool(checking=False).assign(V4, wishes(254))
+
+
 def test_the_pool_s_addresses_do_not_move_when_pods_are_added() -> None:
     [few], [many] = (ClusterPool().assign(V6, wishes(count)) for count in (3, 9))
     assert many.pods[:3] == few.pods

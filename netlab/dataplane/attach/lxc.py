@@ -96,7 +96,8 @@ EXPLAINS = (
 class Lxc:
     """`mtu` is the devices' in bytes, `route_mtu` that of the pods' default route (0: none).
 
-    The node's router address is its own to assign. IPv4 only.
+    `device` is the pods' end, and `host_end` the node's, where that is no hash. The node's router
+    address is its own to assign. IPv4 only.
     """
 
     explains: ClassVar[tuple[Says, ...]] = EXPLAINS
@@ -104,6 +105,8 @@ class Lxc:
     mtu: int
     route_mtu: int = 0
     name: str = "lxc"
+    device: str = POD_DEVICE
+    host_end: str = ""
 
     def node(self, layout: Layout, node: NodeSpec) -> Sequence[Object]:
         return [FORWARDING]
@@ -114,7 +117,7 @@ class Lxc:
         attachment = Attachment(
             pod=pod.name,
             node=node.name,
-            device=POD_DEVICE,
+            device=self.device,
             port=port,
             wiring=self.name,
             addresses=(address,),
@@ -123,8 +126,8 @@ class Lxc:
             mtu=self.route_mtu or self.mtu,
         )
         inner = Veth(
-            name=POD_DEVICE,
-            mac=mac(pod.name, POD_DEVICE),
+            name=self.device,
+            mac=mac(pod.name, self.device),
             mtu=self.mtu,
             peer=Peer(node.name, port),
             addr_gen_mode="none",
@@ -133,10 +136,10 @@ class Lxc:
             name=port,
             mac=mac(node.name, port),
             mtu=self.mtu,
-            peer=Peer(pod.name, POD_DEVICE),
+            peer=Peer(pod.name, self.device),
             addr_gen_mode=gen_mode(layout.dual_stack),
         )
-        inside: list[Object] = [inner, Address(POD_DEVICE, address), *self._routes(router)]
+        inside: list[Object] = [inner, Address(self.device, address), *self._routes(router)]
         settings = (("rp_filter", "0"), ("accept_local", "1"), ("send_redirects", "0"))
         node_side: list[Object] = [outer, route(address, port, protocol="kernel", source=router)]
         node_side += [Sysctl(f"net/ipv4/conf/{port}/{key}", value) for key, value in settings]
@@ -144,8 +147,10 @@ class Lxc:
 
     def port(self, pod: str) -> str:
         """`lxc` and the first 12 digits of a SHA-256, there of the container's ID and device."""
-        return "lxc" + hashlib.sha256(f"{pod}:{POD_DEVICE}".encode()).hexdigest()[:12]
+        return (
+            self.host_end or "lxc" + hashlib.sha256(f"{pod}:{POD_DEVICE}".encode()).hexdigest()[:12]
+        )
 
     def _routes(self, router: str) -> Iterator[Route]:
-        yield route(f"{router}/32", POD_DEVICE)
-        yield route("0.0.0.0/0", POD_DEVICE, router, mtu=self.route_mtu)
+        yield route(f"{router}/32", self.device)
+        yield route("0.0.0.0/0", self.device, router, mtu=self.route_mtu)

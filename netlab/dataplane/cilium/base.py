@@ -7,12 +7,16 @@ from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 from netlab.dataplane.attach.lxc import Lxc
+from netlab.dataplane.cilium import health
 from netlab.dataplane.cilium.rules import AGENT, rules
 from netlab.dataplane.cilium.rules import EXPLAINS as OF_RULES
+from netlab.errors import BadInput
+from netlab.plan.attach import Endpoint
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.explanations import Says
 from netlab.plan.links import Peer, Veth
 from netlab.plan.names import mac
+from netlab.plan.probing.scenario import Scenario
 from netlab.plan.routing import Address, Sysctl, route
 from netlab.plan.types import Object
 from netlab.topology.ipam import Ipam
@@ -28,6 +32,7 @@ _SETTINGS = (
     ("send_redirects", "0"),
 )
 EXPLAINS = (
+    *health.EXPLAINS,
     Says(
         f"link {HOST}",
         AGENT,
@@ -89,7 +94,8 @@ class Cilium(Dataplane):
     """`routers` and `health` are the addresses that nodes have for `cilium_host` and for the health
     endpoint, each in the CIDR of its node; what is not given is drawn, repeatably, from `seed`.
 
-    The health endpoint itself is not built: its address is kept free, as in a real node's CIDR.
+    `health_checking` is Cilium's enable-endpoint-health-checking: off, there is neither a health
+    endpoint nor an address for it.
     """
 
     dual_stack: ClassVar[bool] = False
@@ -101,9 +107,14 @@ class Cilium(Dataplane):
     routers: tuple[str, ...] = ()
     health: tuple[str, ...] = ()
     seed: str = "netlab"
+    health_checking: bool = True
 
     def allocator(self) -> Ipam:
-        return ClusterPool(self.seed, self.routers, self.health)
+        if self.health and not self.health_checking:
+            raise BadInput(
+                "The option health has no effect with health_checking off", "leave one of them out"
+            )
+        return ClusterPool(self.seed, self.routers, self.health, self.health_checking)
 
     def annotations(self, layout: Layout, node: NodeSpec) -> dict[str, str]:
         """By their names up to 1.11 and since (pkg/annotation/k8s.go, with `annotateK8sNode`)."""
@@ -111,8 +122,9 @@ class Cilium(Dataplane):
         values = {
             "ipv4-pod-cidr": str(node.pod_cidr),
             "ipv4-cilium-host": str(own["router"]),
-            "ipv4-health-ip": str(own["health"]),
         }
+        if "health" in own:
+            values["ipv4-health-ip"] = str(own["health"])
         prefixes = ("io.cilium.network.", "network.cilium.io/")
         return {f"{prefix}{key}": value for prefix in prefixes for key, value in values.items()}
 
@@ -126,6 +138,14 @@ class Cilium(Dataplane):
 
     def attach(self, layout: Layout, node: NodeSpec) -> Lxc:
         return Lxc(node.mtu, self.route_mtu(layout, node))
+
+    def endpoints(self, layout: Layout, node: NodeSpec) -> Iterator[Endpoint]:
+        if self.health_checking:
+            yield health.endpoint(node, self.attach(layout, node))
+
+    def scenarios(self, layout: Layout) -> Iterator[Scenario]:
+        if self.health_checking:
+            yield health.NodeToHealth()
 
     def node(self, layout: Layout, node: NodeSpec) -> Iterator[Object]:
         router = str(node.gateway)

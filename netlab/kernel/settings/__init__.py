@@ -28,7 +28,7 @@ from netlab.plan.baseline import Baseline, Baselines, sample, samples
 from netlab.plan.exceptions import NotCompared
 from netlab.plan.links import Link, Wireguard
 from netlab.plan.routing import Sysctl
-from netlab.plan.types import Namespace, Plan
+from netlab.plan.types import ATTACHED, Namespace, Plan
 
 __all__ = [
     "Device",
@@ -82,7 +82,7 @@ class Look:
         return Question(space.name, expected, untold if whole else (*OF_PODS, *untold), whole)
 
     def _whole(self, space: Namespace) -> bool:
-        return space.role != "pod" or self._every
+        return space.role not in ATTACHED or self._every
 
     def parameters(self, netlink: Netlink, name: str) -> dict[int, Numbers]:
         """Those of a namespace's devices in neighbour tables, where they are compared.
@@ -120,11 +120,13 @@ class Look:
     def left_out(self) -> list[NotCompared]:
         """What of settings this look did not compare, and why."""
         result = []
-        pods = sum(space.role == "pod" for space in self._plan.namespaces.values())
-        if pods and not self._every:
+        roles = {space.role for space in self._plan.namespaces.values()} & ATTACHED
+        if roles and not self._every:
+            whose = " and ".join(f"{role}s" for role in sorted(roles, reverse=True))
             result.append(
                 NotCompared(
-                    f"of pods all files of /proc/sys/net but {len(OF_PODS)}, and neighbour tables",
+                    f"of {whose} all files of /proc/sys/net but {len(OF_PODS)}, "
+                    "and neighbour tables",
                     f"the lab has more than {SMALL} namespaces; --all-settings compares them",
                 )
             )

@@ -67,13 +67,17 @@ class EchoReply(NamedTuple):
 
 
 class Request(NamedTuple):
-    """To ask of `address`:`port` from a namespace; `wanted` is whether an answer is due."""
+    """To ask of `address`:`port` from a namespace, by HTTP for a `path`.
+
+    `wanted` is whether an answer is due.
+    """
 
     namespace: str
     address: str
     port: int
     application: Application
     wanted: bool = True
+    path: str = "/"
 
     @property
     def ipv6(self) -> bool:

@@ -11,6 +11,7 @@ Kind = Literal[
     "pod-cross-node",
     "node-pod",
     "pod-node",
+    "node-endpoint",
     "node-node",
     "pod-external",
     "node-external",

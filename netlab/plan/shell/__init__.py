@@ -27,7 +27,7 @@ from netlab.plan.shell.text import (
     SETTINGS,
 )
 from netlab.plan.shell.words import batch, here_document, settings, word
-from netlab.plan.types import Namespace, Plan
+from netlab.plan.types import ATTACHED, Namespace, Plan
 from netlab.plan.underlay import NO_LINK_LOCAL
 
 PER_DEVICE = re.compile(r"net/ipv[46]/(conf|neigh)/(?!all/|default/)")
@@ -93,7 +93,7 @@ def _spaces(spaces: list[Namespace]) -> str:
     lines.append(batch("ip", (f"netns add {word(space.name)}" for space in spaces)))
     for space in spaces:
         early = [setting for setting in space.sysctls if not PER_DEVICE.match(setting.path)]
-        early += [NO_LINK_LOCAL] if space.role == "pod" else []
+        early += [NO_LINK_LOCAL] if space.role in ATTACHED else []
         if early:
             lines.append(settings(space.name, early))
     return "\n".join(lines) + "\n"

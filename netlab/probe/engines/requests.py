@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import takewhile
 
-from netlab.plan.probing.actions import Application, Request, Response
+from netlab.plan.probing.actions import Request, Response
 from netlab.probe.engines.polling import Patience, quiet_enough
 from netlab.probe.engines.sockets import TIMEOUT, Unavailable, descriptors, in_words, open_in
 
@@ -24,11 +24,7 @@ _IN_FLIGHT = 2048
 _FRESH = 128
 _STALE = 0.1  # seconds after which an answer is late
 _LONGEST = 500  # characters of an answer; the longest names that can be make 440
-_WORDS_TO_SAY: dict[Application, bytes] = {
-    "tcp": b"netlab\n",
-    "http": b"GET / HTTP/1.0\r\n\r\n",
-    "udp": b"netlab\n",
-}
+_WORDS = b"netlab\n"
 
 
 def send_requests(requests: Sequence[Request], timeout: float = TIMEOUT) -> list[Response]:
@@ -83,7 +79,7 @@ class _Exchange:
         """The answer, or None when the kernel has to be waited for."""
         try:
             if not self.asked:
-                self.socket.send(_WORDS_TO_SAY[self.request.application])
+                self.socket.send(_said(self.request))
                 self.asked = True
             while part := self.socket.recv(65536):
                 self.received += part
@@ -124,6 +120,11 @@ class _Exchange:
 
     def _failed(self, words: str) -> Response:
         return Response(error=words, seconds=time.monotonic() - self.began)
+
+
+def _said(request: Request) -> bytes:
+    http = f"GET {request.path} HTTP/1.0\r\n\r\n"
+    return http.encode() if request.application == "http" else _WORDS
 
 
 class _Round:

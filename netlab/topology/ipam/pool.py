@@ -16,20 +16,20 @@ from netlab.topology.ipam import Lease, Pool, Wish
 from netlab.topology.ipam.node_cidrs import node_cidrs
 from netlab.topology.resolved import Ip, Network
 
-OWN = ("router", "health")
-
 
 @dataclass(frozen=True, slots=True)
 class ClusterPool:
     """There all addresses are drawn at random; here from a hash of whose they are, repeatably.
 
     The network and the broadcast address are not given out; .1 is one like any other. `routers` and
-    `health` are addresses that were given, each to the node in whose CIDR it is.
+    `health` are addresses that were given, each to the node in whose CIDR it is. Without
+    `checking` a node has no health endpoint, and its address is left for pods.
     """
 
     seed: str = "netlab"
     routers: tuple[str, ...] = ()
     health: tuple[str, ...] = ()
+    checking: bool = True
 
     def assign(self, pool: Pool, wishes: Sequence[Wish]) -> list[Lease]:
         cidrs = node_cidrs(pool, wishes)
@@ -38,14 +38,15 @@ class ClusterPool:
         return [self._lease(wish, cidr) for wish, cidr in zip(wishes, cidrs, strict=True)]
 
     def _lease(self, wish: Wish, cidr: Network) -> Lease:
-        room = max(cidr.num_addresses - 2 - len(OWN), 0)
+        own = ("router", "health") if self.checking else ("router",)
+        room = max(cidr.num_addresses - 2 - len(own), 0)
         if wish.pods > room:
             raise BadInput(
                 f"The pod CIDR {cidr} of {wish.node} holds {room} pods, not {wish.pods}."
             )
         given = [_inside(addresses, cidr) for addresses in (self.routers, self.health)]
         drawn = self._draw(wish, cidr, {int(ip) - int(cidr[1]) for ip in given if ip})
-        reserved = tuple((name, ip or next(drawn)) for name, ip in zip(OWN, given, strict=True))
+        reserved = tuple((name, ip or next(drawn)) for name, ip in zip(own, given, strict=False))
         pods = tuple(next(drawn) for _ in range(wish.pods))
         return Lease((cidr,), reserved[0][1], pods, reserved)
 
