@@ -40,7 +40,8 @@ def shape(key: str) -> Counter[tuple[str, str]]:
     result: Counter[tuple[str, str]] = Counter()
     with _netfilter() as netlink:
         for what, kind, number in _KINDS:
-            for answer in _dump(netlink, kind, _NUMBERS[family]):
+            # Not every kernel leaves out what is in other tables.
+            for answer in _dump(netlink, kind, _NUMBERS[family], name):
                 if _text(answer, 1) != name:
                     continue
                 if what == "rule":
@@ -56,8 +57,12 @@ def _netfilter() -> Iterator[Netlink]:
         yield netlink
 
 
-def _dump(netlink: Netlink, kind: int, family: int) -> list[bytes]:
-    return netlink.dump(Request(_NFTABLES | kind, 0, bytes([family, 0, 0, 0]), "nftables"))
+def _dump(netlink: Netlink, kind: int, family: int, table: str = "") -> list[bytes]:
+    body = bytes([family, 0, 0, 0])
+    if table:
+        text = table.encode() + b"\0"
+        body += struct.pack("=HH", 4 + len(text), 1) + text + bytes(-len(text) % 4)
+    return netlink.dump(Request(_NFTABLES | kind, 0, body, "nftables"))
 
 
 def _attribute(answer: bytes, wanted: int) -> bytes:
