@@ -32,6 +32,7 @@ class Nftables(KubeProxy):
 
     name: ClassVar[str] = "nftables"
     summary: ClassVar[str] = "kube-proxy's nftables mode: verdict maps, one rule for a Service"
+    requires: ClassVar[tuple[str, ...]] = (*KubeProxy.requires, "nftables-services")
     explains: ClassVar[tuple[Says, ...]] = EXPLAINS
 
     _: KW_ONLY
