@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def doctor(app: App) -> int:
 
 
 def examine() -> dict[str, Any]:
-    """The doctor's document. `ok` is whether every dataplane can run."""
+    """The doctor's document. `ok` is whether every dataplane can run: of proxies one is enough."""
+    from netlab import proxy
     from netlab.dataplane import needs, registry
     from netlab.kernel import capabilities
 
@@ -36,13 +38,17 @@ def examine() -> dict[str, Any]:
     lacking = capabilities.missing(names)
     dataplanes = []
     notes = _notes()
+
+    def lacks(wanted: Iterable[str]) -> list[str]:
+        return [need for need in (capabilities.SANDBOX, *wanted) if need in lacking]
+
     for name, kind in sorted(registry().items()):
         try:
             (wanted, carrier), library = needs(kind, lacking), []
         except Unmet as unmet:
             wanted, carrier, library = kind.requires, "", [str(unmet.about)]
             notes.append(f"{name}: {unmet}")
-        missing = [need for need in (capabilities.SANDBOX, *wanted) if need in lacking] + library
+        missing = lacks(wanted) + library
         entry = {"name": name, "ok": not missing, "missing": missing}
         dataplanes.append(entry | ({"carrier": carrier} if carrier else {}))
     return {
@@ -54,7 +60,10 @@ def examine() -> dict[str, Any]:
             {"name": name, "ok": name not in lacking, "remedy": lacking.get(name)} for name in names
         ],
         "dataplanes": dataplanes,
-        "proxies": [],
+        "proxies": [
+            {"name": name, "ok": not (missing := lacks(proxy.needs(kind))), "missing": missing}
+            for name, kind in sorted(proxy.PROXIES.kinds().items())
+        ],
         "notes": notes,
     }
 

@@ -35,6 +35,22 @@ LINK_KINDS = (
     "wireguard",
 )
 SANDBOX = "namespaces"
+# kube-proxy's nftables mode: nft 1.0.1 has its words, and Linux 5.13 what they mean.
+NFTABLES_SERVICES = "nftables-services"
+_SERVICES = """table ip services {
+set s { type ipv4_addr; size 9; flags dynamic,timeout; timeout 9s; }
+map m { type ipv4_addr . inet_proto . inet_service : verdict; }
+chain c {
+update @s { ip saddr }
+ip daddr . meta l4proto . th dport vmap @m
+fib saddr type local meta mark set meta mark | 0x4000 comment "try"
+meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.0.0.1 . 80, 1 : 10.0.0.2 . 80 }
+}
+chain p {
+type nat hook postrouting priority srcnat;
+ct status dnat meta mark & 0x4000 != 0 masquerade fully-random
+}
+}"""
 _NAT = "table ip t {{ chain c {{ type nat hook postrouting priority 100; {}; }}\n}}"
 
 
@@ -75,6 +91,11 @@ def remedy(name: str) -> str:
         return iptables.REMEDY
     if name == "tun":
         return "make /dev/net/tun readable and writable (modprobe tun; chmod 0666 /dev/net/tun)"
+    if name == NFTABLES_SERVICES:
+        return (
+            "take nft 1.0.1 and Linux 5.13 or newer, with the kernel modules nft_ct, nft_fib_ipv4, "
+            "nft_nat, nft_masq, nft_numgen"
+        )
     module = {"nftables": "nf_tables", "nftables-masquerade": "nft_masq", "ipvs": "ip_vs"}
     module |= {"netem": "sch_netem", "vlan": "8021q", "gre": "ip_gre", "ipset": "ip_set"}
     module |= {"conntrack": "nf_conntrack_netlink"}
@@ -178,9 +199,9 @@ def _ipvs() -> bool:
         return True
 
 
-def _nft(rule: str) -> Callable[[], bool]:
+def _nft(script: str) -> Callable[[], bool]:
     def test() -> bool:
-        nft.run(_NAT.format(rule))
+        nft.run(script)
         return True
 
     return test
@@ -217,8 +238,9 @@ _TESTS: dict[str, Callable[[], bool]] = {
     "netem": _netem,
     "ipvs": _ipvs,
     "libnftables": _libnftables,
-    "nftables": _nft("accept"),
-    "nftables-masquerade": _nft("masquerade fully-random"),
+    "nftables": _nft(_NAT.format("accept")),
+    "nftables-masquerade": _nft(_NAT.format("masquerade fully-random")),
+    NFTABLES_SERVICES: _nft(_SERVICES),
     "iptables-nft": _iptables("nft"),
     "iptables-legacy": _iptables("legacy"),
     "ipset": _ipset,

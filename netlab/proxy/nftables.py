@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
-from ipaddress import IPv4Network, ip_network
+from ipaddress import ip_network
 from typing import ClassVar
 
-from netlab.errors import shown
+from netlab.errors import BadInput, shown
 from netlab.plan.explanations import Says
 from netlab.plan.types import Object
 from netlab.proxy.base import KubeProxy
@@ -18,7 +18,6 @@ from netlab.proxy.nftables_words import EXPLAINS
 from netlab.topology.resolved import Ip, Layout, Network, NodeSpec, of_family
 
 PRIMARY = "primary"
-_LOOPBACK = IPv4Network("127.0.0.0/8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,7 @@ class Nftables(KubeProxy):
 
     name: ClassVar[str] = "nftables"
     summary: ClassVar[str] = "kube-proxy's nftables mode: verdict maps, one rule for a Service"
+    requires: ClassVar[tuple[str, ...]] = (*KubeProxy.requires, "nftables-services")
     explains: ClassVar[tuple[Says, ...]] = EXPLAINS
     refuses_other_ports: ClassVar[bool] = True
 
@@ -41,9 +41,12 @@ class Nftables(KubeProxy):
 
     def validate(self, layout: Layout) -> Iterator[str]:
         yield from KubeProxy.validate(self, layout)
-        for text in self.node_port_addresses:
-            if text != PRIMARY and (reason := _flaw(text, layout)):
-                yield f"The proxy's node_port_addresses {shown(text)} {reason}."
+        given = self.node_port_addresses
+        if PRIMARY in given and len(given) > 1:
+            yield f"The proxy's node_port_addresses are {PRIMARY!r} or networks, not both."
+        for network in self._networks():
+            if reason := _flaw(network, layout):
+                yield f"The proxy's node_port_addresses '{network}' {reason}."
 
     def node(self, layout: Layout, node: NodeSpec) -> Iterable[Object]:
         yield from KubeProxy.node(self, layout, node)
@@ -72,29 +75,39 @@ class Nftables(KubeProxy):
         own = node.address_of(ipv6)
         if PRIMARY in self.node_port_addresses:
             return (own,)
-        networks = [
-            network
-            for network in map(ip_network, self.node_port_addresses)
-            if (network.version == 6) is ipv6
-        ]
+        networks = [network for network in self._networks() if (network.version == 6) is ipv6]
         if not networks or any(network.prefixlen == 0 for network in networks):
             return None
         return tuple(ip for ip in (own,) if any(ip in network for network in networks))
+
+    def _networks(self) -> Iterator[Network]:
+        """Raises BadInput for what is none."""
+        for text in self.node_port_addresses:
+            if text != PRIMARY:
+                yield _network(text)
+
+
+def _network(text: str) -> Network:
+    try:
+        parsed: Network = ip_network(text)
+    except ValueError:
+        raise BadInput(
+            f"The proxy's node_port_addresses {shown(text)} is neither {PRIMARY!r} nor a network "
+            "such as 192.168.0.0/24."
+        ) from None
+    return parsed
 
 
 def _one_of(networks: tuple[str, ...]) -> str:
     return f"{{ {', '.join(networks)} }}" if len(networks) > 1 else "".join(networks)
 
 
-def _flaw(text: str, layout: Layout) -> str | None:
-    try:
-        network: Network = ip_network(text)
-    except ValueError:
-        return f"is neither {PRIMARY!r} nor a network such as 192.168.0.0/24"
-    if network.prefixlen and network.overlaps(_LOOPBACK) if network.version == 4 else False:
+def _flaw(network: Network, layout: Layout) -> str | None:
+    if network.prefixlen == 0:
+        return None
+    if network.is_loopback:
         return "has no effect: in this mode NodePorts never answer at localhost"
-    if network.prefixlen and any(
-        network.version == pods.version and network.overlaps(pods) for pods in layout.cluster_cidrs
-    ):
+    same = [pods for pods in layout.cluster_cidrs if pods.version == network.version]
+    if any(network.overlaps(pods) for pods in same):
         return "meets the pod network, of whose addresses the dataplane decides"
     return None

@@ -302,6 +302,7 @@ def test_at_which_addresses_node_ports_answer(
     [
         ("all", "is neither 'primary' nor a network such as 192.168.0.0/24"),
         ("192.168.0.1/24", "is neither 'primary' nor a network"),
+        ("::1/128", "has no effect"),
         ("127.0.0.0/8", "has no effect: in this mode NodePorts never answer at localhost"),
         ("10.244.0.0/16", "meets the pod network, of whose addresses the dataplane decides"),
     ],
@@ -310,6 +311,14 @@ def test_addresses_of_node_ports_that_are_refused(given: str, words: str) -> Non
     with pytest.raises(BadInput) as error:
         table(proxy=Nftables(node_port_addresses=(given,)))
     assert f"The proxy's node_port_addresses '{given}' {words}" in str(error.value)
+
+
+def test_what_is_no_network_is_refused_also_by_force() -> None:
+    cluster = Cluster(nodes=1, services=SERVICES[-1:], proxy=Nftables(node_port_addresses=("all",)))
+    with pytest.raises(BadInput, match="is neither 'primary' nor a network"):
+        design(cluster, {}, force=True)
+    with pytest.raises(BadInput, match="are 'primary' or networks, not both"):
+        table(proxy=Nftables(node_port_addresses=("primary", "192.168.0.0/24")))
 
 
 def changed(version: Any, pods: tuple[str, ...], **fields: Any) -> list[str]:

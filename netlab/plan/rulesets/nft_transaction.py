@@ -25,15 +25,20 @@ def transaction(want: NftTable, have: NftTable) -> Iterator[str]:
     differing = {key for key in new if key in old and new[key] != old[key]}
     again = {key for key in differing if new[key].header != old[key].header}
     names = {name for _, name in again}
-    gone = [key for key in old if key not in new or key in again]
-    fresh = [key for key in new if key not in old or key in again]
+    lost, made = (old.keys() - new.keys()) | again, (new.keys() - old.keys()) | again
+    gone = [key for key in old if key in lost] if lost else []
+    fresh = [key for key in new if key in made] if made else []
     # A piece that is the same in both states is looked at only where it may name one made again.
     kept = {
         key: old[key] for key in (new if names else differing) if key in old and key not in again
     }
     touched = {*fresh, *kept}
     refilled = [
-        c for c in want.chains if c.id in touched and _must_be_filled(c, kept.get(c.id), names)
+        piece
+        for key, piece in new.items()
+        if key in touched
+        and isinstance(piece, Chain)
+        and _must_be_filled(piece, kept.get(key), names)
     ]
     flushed = {c.id for c in refilled if c.id in kept} | {key for key in gone if key[0] == "chain"}
 
