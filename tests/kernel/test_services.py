@@ -151,7 +151,7 @@ def sandbox(lab: Netlab, command: str) -> str:
 
 def ask(ip: str, port: int) -> str:
     """A line of bash that prints who answers there, `nobody` where none does."""
-    talk = f"exec 3<>/dev/tcp/{ip}/{port}; echo >&3; read -t 1 -u 3 who _; echo $who"
+    talk = f"exec 3<>/dev/tcp/{ip}/{port} && echo >&3 && read -t 1 -u 3 who _ && echo $who"
     return f"timeout 1 bash -c '{talk}' 2>/dev/null || echo nobody"
 
 
@@ -183,63 +183,93 @@ def test_conntrack_remembers_as_long_as_kube_proxy_wants(lab: Netlab, reports: A
 
 
 NAT = "iptables -t nat"
+
+
+class Break(NamedTuple):
+    """A command in a node, and a check that must fail: its kind, its port and what it observes."""
+
+    where: str
+    command: str
+    kind: str
+    port: str
+    words: str
+
+
+# All of a proxy at once, as each is on a node or a port of its own.
 BREAKS = {
-    "endpoint's chain emptied": (
-        "iptables",
-        "node-1",
-        f"{NAT} -F $({NAT} -S | grep 'default/web -> 10.244.1.2' | sed 's/.*-j //')",
-        {POD: "pod-2-1 container-1 never answered"},
-    ),
-    "masquerade removed": (
-        "iptables",
-        "node-1",
-        f"{NAT} -D KUBE-POSTROUTING 3",
-        {"hairpin": "it never answered itself", NODE: "sees 192.168.0.1, not 10.244.0.0"},
-    ),
-    "one endpoint gets all": (
-        "iptables",
-        "node-1",
-        f"set -- $({NAT} -S | grep 'default/web -> 10.244.1.2'"
-        f" | sed 's/-A \\(.*\\) -m comm.*-j /\\1 /'); {NAT} -I $1 1 -j $2",
-        {POD: "pod-1-1 container-1, pod-1-2 container-1, pod-2-2 container-1 never answered"},
-    ),
-    "NodePort's rule removed": (
-        "iptables",
-        "node-2",
-        f"eval {NAT} $({NAT} -S KUBE-NODEPORTS | grep -- '--dport 30080' | sed 's/^-A/-D/')",
-        {OUTSIDE: "connections: connection refused"},
-    ),
-    "bridge-nf-call-iptables off": (
-        "nftables",
-        "node-1",
-        "echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables",
-        {POD: "pod-1-2 container-1 never answered"},
-    ),
-    "hairpin off at a pod's port": (
-        "nftables",
-        "node-1",
-        "for port in $(ls /sys/class/net/cni0/brif); do"
-        " ip link set $port type bridge_slave hairpin off; done",
-        {"hairpin": "it never answered itself"},
-    ),
+    "iptables": {
+        "endpoint's chain emptied": Break(
+            "node-2",
+            f"{NAT} -F $({NAT} -S | grep 'default/web -> 10.244.1.2' | sed 's/.*-j //')",
+            POD,
+            "default/web",
+            "pod-2-1 container-1 never answered",
+        ),
+        "masquerade removed": Break(
+            "node-1",
+            f"{NAT} -D KUBE-POSTROUTING 3",
+            "hairpin",
+            "default/web",
+            "it never answered itself",
+        ),
+        "one endpoint gets all": Break(
+            "node-2",
+            f"set -- $({NAT} -S | grep 'default/twin -> 10.244.1.2'"
+            f" | sed 's/-A \\(.*\\) -m comm.*-j /\\1 /'); {NAT} -I $1 1 -j $2",
+            POD,
+            "default/twin",
+            "pod-1-1 container-1, pod-1-2 container-1, pod-2-2 container-1 never answered",
+        ),
+        "NodePort's rule removed": Break(
+            "node-2",
+            f"eval {NAT} $({NAT} -S KUBE-NODEPORTS | grep -- '--dport 30084' | sed 's/^-A/-D/')",
+            OUTSIDE,
+            "default/ending",
+            "connections: connection refused",
+        ),
+    },
+    "nftables": {
+        "bridge-nf-call-iptables off": Break(
+            "node-1",
+            "echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables",
+            POD,
+            "default/near",
+            "2 of 2 connections: no answer, timed out",
+        ),
+        "hairpin off at a pod's port": Break(
+            "node-2",
+            "for port in $(ls /sys/class/net/cni0/brif); do"
+            " ip link set $port type bridge_slave hairpin off; done",
+            "hairpin",
+            "default/web",
+            "it never answered itself",
+        ),
+    },
 }
 
 
-@pytest.mark.parametrize("name", BREAKS)
-def test_a_broken_service_is_red(lab: Netlab, reports: Any, name: str) -> None:
+@pytest.mark.parametrize("proxy", BREAKS)
+def test_a_broken_service_is_red(lab: Netlab, reports: Any, proxy: str) -> None:
     """`up` then makes it whole again."""
-    proxy, where, command, words = BREAKS[name]
     up = ("up", FILE, "--set", f"proxy={proxy}", "--no-verify")
     lab.ok(*up)
-    lab.inside(where, command)
-    broken = lab.run("--json", "verify")
-    failed = [check for check in broken.json["checks"] if not check["ok"]]
+    for broken in BREAKS[proxy].values():
+        lab.inside(broken.where, broken.command)
+    found = lab.run("--json", "verify")
     lab.ok(*up)
-    assert broken.code == 1
-    for kind, text in words.items():
-        observed = [check["observed"] for check in failed if check["kind"] == kind]
-        assert any(text in one for one in observed), observed
-    assert "state" in {check["kind"] for check in failed}
+    failed = [check for check in found.json["checks"] if not check["ok"]]
+    assert found.code == 1
+    assert {broken.where for broken in BREAKS[proxy].values()} <= {
+        check["from"] for check in failed if check["kind"] == "state"
+    }
+    for name, broken in BREAKS[proxy].items():
+        observed = [
+            check["observed"]
+            for check in failed
+            if check["kind"] == broken.kind and check["to"].startswith(broken.port)
+        ]
+        assert any(broken.words in one for one in observed), (name, observed)
+    assert lab.ok("verify")["ok"]
 
 
 def test_affinity_ends(lab: Netlab, reports: dict[tuple[str, str], Any]) -> None:
