@@ -10,7 +10,7 @@ import os
 import select
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import takewhile
 
@@ -23,6 +23,11 @@ from netlab.probe.engines.sockets import TIMEOUT, Unavailable, descriptors, in_w
 _IN_FLIGHT = 2048
 _FRESH = 128
 _STALE = 0.1  # seconds after which an answer is late
+# Source ports, below those that the kernel chooses. conntrack keeps what came to nothing for two
+# minutes, with the addresses of rules that may have been put right since: so a port is not used
+# again by others for longer than that. Each three seconds have a share of them.
+_PORTS = range(2048, 32768)
+_SHARE, _SECONDS = 640, 3
 _LONGEST = 500  # characters of an answer; the longest names that can be make 440
 _WORDS = b"netlab\n"
 
@@ -47,7 +52,7 @@ def send_requests(requests: Sequence[Request], timeout: float = TIMEOUT) -> list
 class _Exchange:
     """One request under way. `step` does all that can be done now; it never blocks."""
 
-    def __init__(self, index: int, request: Request, timeout: float) -> None:
+    def __init__(self, index: int, request: Request, timeout: float, port: int) -> None:
         self.index = index
         self.request = request
         self.timeout = timeout
@@ -57,6 +62,8 @@ class _Exchange:
         kind = socket.SOCK_DGRAM if request.application == "udp" else socket.SOCK_STREAM
         family = socket.AF_INET6 if request.ipv6 else socket.AF_INET
         self.socket = open_in(request.namespace, family, kind)
+        with contextlib.suppress(OSError):  # who listens there keeps it: the kernel chooses
+            self.socket.bind(("", port))
 
     @property
     def interest(self) -> int:
@@ -138,6 +145,8 @@ class _Round:
         self.poll = poll
         self.patience = Patience(timeout)
         self.wanted = 0  # of those under way
+        self.asked: Counter[tuple[str, str, int]] = Counter()
+        self.first_port = int(time.time()) // _SECONDS * _SHARE
         self.slowest = 0.0
 
     def start(self) -> bool:
@@ -145,7 +154,7 @@ class _Round:
         while self.waiting and not self._crowded():
             index, request = self.waiting.popleft()
             try:
-                exchange = _Exchange(index, request, self.patience.seconds)
+                exchange = _Exchange(index, request, self.patience.seconds, self._port(request))
             except Unavailable as error:
                 self.responses[index] = Response(error=str(error))
                 continue
@@ -159,6 +168,12 @@ class _Round:
             self.poll.register(number, exchange.interest)
             self.patience.came()
         return bool(self.waiting)
+
+    def _port(self, request: Request) -> int:
+        """The source port of a request: another for each from one namespace to one port."""
+        key = request[:3]
+        self.asked[key] += 1
+        return _PORTS[(self.first_port + self.asked[key]) % len(_PORTS)]
 
     def advance(self) -> None:
         """Wait for the next event or the end of patience, and finish what can be finished."""

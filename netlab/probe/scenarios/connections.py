@@ -22,7 +22,7 @@ from netlab.plan.probing.serving import (
 )
 
 _TO_PLAN = 4  # endpoints that take as long to plan as a connection to make
-FEW = 12  # connections that show what some of the endpoints see
+FEW = 8  # connections that show what some of the endpoints see
 _BY_CHANCE = 1e-6  # how often clients that are not kept may look as if they were
 
 Ends = tuple[str, str]  # who asks, and what is asked
