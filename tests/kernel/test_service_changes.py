@@ -23,9 +23,13 @@ SERVICES = [
     Service("echo", ports=(ECHO, ServicePort(7, 8080, name="tcp")), cluster_ip="10.96.0.7"),
     Service("other", port=80, target_port=8080, cluster_ip="10.96.0.9"),
 ]
-# One connection that is not done yet, and UDP from one port to whoever is asked.
+# One connection that goes on and on, and UDP from one port to whoever is asked.
 CLIENT = """
-import socket, sys
+import socket, sys, threading
+ended = threading.Event()
+def go_on():
+    while not ended.wait(0.5):
+        connection.send(b"a")
 connection = socket.create_connection((sys.argv[1], 80), 5) if sys.argv[1:] else None
 sockets = {}
 def ask(address, port):
@@ -33,17 +37,18 @@ def ask(address, port):
         sockets[address] = socket.socket(type=socket.SOCK_DGRAM)
         sockets[address].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sockets[address].bind(("", 5007))
-        sockets[address].settimeout(1)
+        sockets[address].settimeout(2)
         sockets[address].connect((address, int(port)))
     sockets[address].send(b"who")
     return sockets[address].recv(100).decode().split()[0]
 def end():
+    ended.set()
     connection.send(b"\\n")
     return connection.recv(100).decode().split()[0]
+if connection:
+    threading.Thread(target=go_on, daemon=True).start()
 print("ready", flush=True)
 for line in sys.stdin:
-    if connection and line != "end\\n":
-        connection.send(b"a")
     try:
         print(end() if line == "end\\n" else ask(*line.split()), flush=True)
     except OSError as error:
