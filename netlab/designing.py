@@ -68,10 +68,8 @@ def with_services(wanted: Design, services: tuple[ServiceSpec, ...]) -> Design:
     """
 
     def work() -> Design:
-        layout, parts = (
-            dataclasses.replace(wanted.layout, services=services),
-            (wanted.dataplane, wanted.proxy),
-        )
+        layout = dataclasses.replace(wanted.layout, services=services)
+        parts = wanted.dataplane, wanted.proxy
         before = set(flaws(wanted.layout, *parts))
         if reason := next((one for one in flaws(layout, *parts) if one not in before), None):
             raise BadInput(reason)
