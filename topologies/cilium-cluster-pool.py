@@ -8,7 +8,6 @@ from netlab import Cluster, cilium
 topology = Cluster(
     nodes=3,
     pods_per_node=2,
-    cluster_cidr="10.0.0.0/8",
     service_cidr="172.20.0.0/16",
-    dataplane=cilium.Vxlan(),
+    dataplane=cilium.Vxlan(ipam_mode="cluster-pool"),
 )

@@ -52,6 +52,7 @@ def lay_out(cluster: Cluster, ipam: Ipam | None = None, *, force: bool = False) 
     Raises BadInput where CIDRs overlap (unless `force`) or are too small, or a name is taken, too
     long or malformed.
     """
+    cluster = _in_own_pool(cluster, getattr(ipam, "pool", None))
     cluster_cidrs = networks(cluster.cluster_cidr, "cluster CIDR")
     service_cidrs = networks(cluster.service_cidr, "service CIDR")
     pools = [replace(pool, forced=force) for pool in _pools(cluster, cluster_cidrs)]
@@ -83,6 +84,20 @@ def lay_out(cluster: Cluster, ipam: Ipam | None = None, *, force: bool = False) 
     refuse_bad_names(layout)
     refuse_bad_containers(layout)
     return layout
+
+
+def _in_own_pool(cluster: Cluster, pool: tuple[str, int] | None) -> Cluster:
+    """The cluster with the pod network of an IPAM that brings one. Raises BadInput."""
+    if pool is None:
+        return cluster
+    for name in ("cluster_cidr", "node_mask"):
+        if getattr(cluster, name) != Cluster.__dataclass_fields__[name].default:
+            raise BadInput(
+                f"The cluster's {name} {shown(getattr(cluster, name))} has no effect, as nodes get "
+                f"their pod CIDRs from the dataplane's own pool, {pool[0]} in parts of /{pool[1]}",
+                "leave it out, and set the pool",
+            )
+    return replace(cluster, cluster_cidr=pool[0], node_mask=pool[1])
 
 
 def _pools(cluster: Cluster, cidrs: tuple[Network, ...]) -> list[Pool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -126,9 +125,9 @@ def test_every_node_reaches_every_health_endpoint(labs: Netlab) -> None:
     differs = labs.run("-l", "seed", "diff")
     assert differs.code == 1
     assert "lxc_health" in differs.out
-    report = labs.run("-l", "seed", "verify")
+    report = labs.run("--json", "-l", "seed", "verify")
     assert report.code == 1
-    bad = [check for check in asked_of_health(json.loads(report.out)) if not check["ok"]]
+    bad = [check for check in asked_of_health(report.json) if not check["ok"]]
     assert {check["to"] for check in bad} == {f"cilium-health-{MASTER}"}
     assert {check["from"] for check in bad} >= {name for name, *_ in SEED[1:]}
     assert labs.ok("-l", "seed", "up", "seed-cilium")["ok"]

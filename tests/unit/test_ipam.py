@@ -2,12 +2,14 @@
 
 from ipaddress import ip_address, ip_network
 from itertools import combinations
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from netlab import Cluster, Node
+from netlab.designing import design
 from netlab.errors import BadInput
 from netlab.topology.addresses import address_plan
 from netlab.topology.ipam import Ipam, Lease, Pool, Wish
@@ -315,3 +317,36 @@ def test_flannel_does_not_start_with_fewer_than_four_subnets() -> None:
 def test_the_room_for_nodes_is_less_by_the_first_subnet() -> None:
     assert address_plan(lay_out(Cluster(), EtcdLeases(""))).max_nodes == 255
     assert address_plan(lay_out(Cluster())).max_nodes == 256
+
+
+def test_cilium_has_a_pool_of_its_own() -> None:
+    layout = design("cilium-cluster-pool", {}).layout
+    assert [str(node.pod_cidr) for node in layout.nodes] == [f"10.0.{k}.0/24" for k in range(3)]
+    options = {"dataplane.pool": "10.1.0.0/16", "dataplane.pool_mask_size": 26}
+    other = design("cilium-cluster-pool", options).layout
+    assert [str(node.pod_cidr) for node in other.nodes][1:] == ["10.1.0.64/26", "10.1.0.128/26"]
+
+
+@pytest.mark.parametrize(
+    ("topology", "options", "words"),
+    [
+        ("cilium-vxlan", {"dataplane.pool": "10.1.0.0/16"}, "no effect with ipam_mode kubernetes"),
+        (
+            "cilium-cluster-pool",
+            {"cluster_cidr": "10.1.0.0/16"},
+            "cluster_cidr '10.1.0.0/16' has no effect, as nodes get their pod CIDRs from the",
+        ),
+        ("cilium-vxlan", {"dataplane.ipam_mode": "cluster-pool"}, r"10.0.0.0/8.*overlap"),
+        ("cilium-cluster-pool", {"dataplane.pool": "10.1.0.0/23"}, "holds 2 nodes of /24, not 3"),
+        (
+            "cilium-vxlan",
+            {"dataplane.health": ("10.244.0.9",), "dataplane.health_checking": False},
+            "health has no effect with health_checking off",
+        ),
+    ],
+)
+def test_an_option_of_cilium_s_that_would_do_nothing(
+    topology: str, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(BadInput, match=words):
+        design(topology, options)

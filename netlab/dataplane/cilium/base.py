@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from netlab.dataplane.attach.lxc import Lxc
 from netlab.dataplane.cilium import health
@@ -24,6 +24,7 @@ from netlab.topology.ipam.pool import ClusterPool
 from netlab.topology.resolved import Layout, NodeSpec
 
 HOST, NET = "cilium_host", "cilium_net"
+POOL = "10.0.0.0/8"  # --cluster-pool-ipv4-cidr (chart: clusterPoolIPv4PodCIDRList)
 # What the agent writes for each of its devices (pkg/datapath/loader, setupDev).
 _SETTINGS = (
     ("forwarding", "1"),
@@ -96,6 +97,10 @@ class Cilium(Dataplane):
 
     `health_checking` is Cilium's enable-endpoint-health-checking: off, there is neither a health
     endpoint nor an address for it.
+
+    `ipam_mode` is where nodes' pod CIDRs come from: "kubernetes" gives them of the cluster's, as
+    the controller manager does; "cluster-pool", the chart's default, of Cilium's own `pool` in
+    parts of /`pool_mask_size` (10.0.0.0/8 and 24 unless given), and the cluster's is not asked.
     """
 
     dual_stack: ClassVar[bool] = False
@@ -108,13 +113,24 @@ class Cilium(Dataplane):
     health: tuple[str, ...] = ()
     seed: str = "netlab"
     health_checking: bool = True
+    ipam_mode: Literal["kubernetes", "cluster-pool"] = "kubernetes"
+    pool: str | None = None
+    pool_mask_size: int | None = None
 
     def allocator(self) -> Ipam:
+        by_cilium = self.ipam_mode == "cluster-pool"
+        if not by_cilium and (self.pool is not None or self.pool_mask_size is not None):
+            raise BadInput(
+                "The options pool and pool_mask_size have no effect with ipam_mode kubernetes",
+                "set ipam_mode=cluster-pool, or leave them out",
+            )
         if self.health and not self.health_checking:
             raise BadInput(
                 "The option health has no effect with health_checking off", "leave one of them out"
             )
-        return ClusterPool(self.seed, self.routers, self.health, self.health_checking)
+        mask = 24 if self.pool_mask_size is None else self.pool_mask_size
+        pool = (self.pool or POOL, mask) if by_cilium else None
+        return ClusterPool(self.seed, self.routers, self.health, self.health_checking, pool)
 
     def annotations(self, layout: Layout, node: NodeSpec) -> dict[str, str]:
         """By their names up to 1.11 and since (pkg/annotation/k8s.go, with `annotateK8sNode`)."""

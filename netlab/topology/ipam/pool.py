@@ -23,13 +23,15 @@ class ClusterPool:
 
     The network and the broadcast address are not given out; .1 is one like any other. `routers` and
     `health` are addresses that were given, each to the node in whose CIDR it is. Without
-    `checking` a node has no health endpoint, and its address is left for pods.
+    `checking` a node has no health endpoint, and its address is left for pods. `pool` is a network
+    of Cilium's own with the mask of what a node gets, in the place of the cluster's.
     """
 
     seed: str = "netlab"
     routers: tuple[str, ...] = ()
     health: tuple[str, ...] = ()
     checking: bool = True
+    pool: tuple[str, int] | None = None
 
     def assign(self, pool: Pool, wishes: Sequence[Wish]) -> list[Lease]:
         cidrs = node_cidrs(pool, wishes)
