@@ -16,8 +16,8 @@ from typing import Any
 from netlab.errors import Unmet
 from netlab.kernel import limits, sandbox
 from netlab.kernel import syscalls as sys_
-from netlab.kernel.rulesets import RulesetError, ipset, iptables, nft
-from netlab.plan.rulesets import Ipset, IptablesChain, IptablesTable
+from netlab.kernel.rulesets import RulesetError, ipset, iptables, ipvs, nft
+from netlab.plan.rulesets import Ipset, IptablesChain, IptablesTable, IpvsTable, VirtualServer
 from netlab.plan.rulesets.iptables import Backend
 
 LINK_KINDS = (
@@ -75,7 +75,7 @@ def remedy(name: str) -> str:
         return iptables.REMEDY
     if name == "tun":
         return "make /dev/net/tun readable and writable (modprobe tun; chmod 0666 /dev/net/tun)"
-    module = {"nftables": "nf_tables", "nftables-masquerade": "nft_masq", "ipvs": "ip_vs"}
+    module = {"nftables": "nf_tables", "nftables-masquerade": "nft_masq"}
     module |= {"netem": "sch_netem", "vlan": "8021q", "gre": "ip_gre", "ipset": "ip_set"}
     module |= {"iptables-nft": "nft_compat", "iptables-legacy": "ip_tables"}
     return f"load the kernel module {module.get(name, name)}, or use a kernel that has it"
@@ -121,7 +121,8 @@ def _in_child(names: list[str]) -> tuple[set[str], str]:
 
 
 def _works(name: str) -> bool:
-    test = _TESTS.get(name)
+    scheduler = name.removeprefix("ip_vs_")
+    test = _TESTS.get(name) or (_scheduler(scheduler) if scheduler != name else None)
     try:
         return test() if test else _link_kind(name)
     except (OSError, RulesetError, Unmet) as error:
@@ -173,8 +174,19 @@ def _ipvs() -> bool:
     """Generic netlink knows the family when the module is there, and loads it if it can."""
     from netlab.kernel import generic
 
-    with generic.opened("IPVS"):
+    with generic.opened(ipvs.FAMILY):
         return True
+
+
+def _scheduler(name: str) -> Callable[[], bool]:
+    """Whether a virtual server can have one of IPVS's schedulers, each of which is a module."""
+
+    def test() -> bool:
+        server = VirtualServer(address="192.0.2.1", port=1, scheduler=name)
+        ipvs.apply([IpvsTable(servers=(server,))], [], [])
+        return True
+
+    return test
 
 
 def _nft(rule: str) -> Callable[[], bool]:
@@ -207,7 +219,8 @@ def _ipset() -> bool:
 _TESTS: dict[str, Callable[[], bool]] = {
     "tun": _tun,
     "netem": _netem,
-    "ipvs": _ipvs,
+    "ip_vs": _ipvs,
+    "ip_vs_rr": _scheduler("rr"),
     "libnftables": _libnftables,
     "nftables": _nft("accept"),
     "nftables-masquerade": _nft("masquerade fully-random"),

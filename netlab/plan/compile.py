@@ -211,6 +211,8 @@ def _node(
         put(pod_space, attached.pod)
         put(space, attached.node)
         plan.attachments.append(attached.attachment)
+    if proxy:
+        put(space, proxy.at_addresses(layout, node, tuple(space.addresses)))
 
 
 def put(space: Namespace, objects: Iterable[Object]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from netlab.plan.explanations import Says
+from netlab.plan.routing import Address
 from netlab.plan.types import Object
 from netlab.topology.resolved import Layout, NodeSpec
 
@@ -35,3 +36,9 @@ class Proxy:
     def node(self, layout: Layout, node: NodeSpec) -> Iterable[Object]:
         """What a node holds so that the Services of `layout` work on it."""
         raise NotImplementedError
+
+    def at_addresses(
+        self, layout: Layout, node: NodeSpec, addresses: Sequence[Address]
+    ) -> Iterable[Object]:
+        """What a node holds besides that depends on its `addresses`, whoever planned them."""
+        return ()
