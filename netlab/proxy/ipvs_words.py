@@ -17,7 +17,7 @@ _WHY = (
         "there IPVS takes them. It is down, and nothing ever leaves by it.",
     ),
     (
-        "address * on kube-ipvs0",
+        "address * dev kube-ipvs0",
         "A ClusterIP or external IP: the node has it, which is why it answers a ping.",
     ),
     (
