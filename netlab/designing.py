@@ -10,13 +10,14 @@ from typing import Any
 from netlab.errors import BadInput, unknown
 from netlab.loading import Loaded, guarded, load_topology, loaded
 from netlab.plan import spreading
-from netlab.plan.compile import compile_plan
+from netlab.plan.compile import compile_plan, flaws
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.machines import Machine, Spread
 from netlab.state import Design
 from netlab.topology.fields import cluster_options, with_fields
 from netlab.topology.layout import lay_out
 from netlab.topology.model import Cluster
+from netlab.topology.resolved import ServiceSpec
 
 
 def design(
@@ -58,6 +59,26 @@ def _carried_by(wanted: Design, dataplane: Dataplane, force: bool) -> Design:
         return dataclasses.replace(wanted, dataplane=dataplane, plan=plan)
 
     return guarded(dataplane, wanted.proxy, work)
+
+
+def with_services(wanted: Design, services: tuple[ServiceSpec, ...]) -> Design:
+    """The same lab with other Services. Raises BadInput for what its parts refuse of them.
+
+    What they refused of it before, it was forced to be.
+    """
+
+    def work() -> Design:
+        layout, parts = (
+            dataclasses.replace(wanted.layout, services=services),
+            (wanted.dataplane, wanted.proxy),
+        )
+        before = set(flaws(wanted.layout, *parts))
+        if reason := next((one for one in flaws(layout, *parts) if one not in before), None):
+            raise BadInput(reason)
+        plan = compile_plan(wanted.topology, layout, *parts, force=True)
+        return dataclasses.replace(wanted, layout=layout, plan=plan)
+
+    return guarded(wanted.dataplane, wanted.proxy, work)
 
 
 def spread_design(

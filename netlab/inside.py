@@ -31,7 +31,9 @@ from netlab.status import ContainerStatus, DaemonStatus
 if TYPE_CHECKING:
     from netlab.kernel.apply import Engine
     from netlab.probe.result import Check, Report
+    from netlab.topology.resolved import ServiceSpec
 
+    Services = Sequence[ServiceSpec]
 
 BASELINES = "baselines.json"
 LISTENING = "listening"  # is told when the other machines can call
@@ -59,9 +61,18 @@ def build(folder: LabFolder, plan: Plan, whole: Callable[[], None]) -> Applied:
 
 
 def repair(
-    folder: LabFolder, plan: Plan, anew: Sequence[str] = (), *, all_settings: bool = False
+    folder: LabFolder,
+    plan: Plan,
+    anew: Sequence[str] = (),
+    services: tuple[Services, Services] = ((), ()),
+    *,
+    all_settings: bool = False,
 ) -> Applied:
-    """Make a lab equal to a plan, touching only what differs, and the namespaces `anew` anew."""
+    """Make a lab equal to a plan, touching only what differs, and the namespaces `anew` anew.
+
+    Where that was something, flows of UDP are forgotten whose endpoint is none any more, of the
+    `services` that there were and that there are.
+    """
     started = time.perf_counter()
     held.clear(plan.namespaces)
     engine = _engine(folder, plan)
@@ -71,6 +82,11 @@ def repair(
     if encode(engine.baselines) != before:
         folder.write(BASELINES, engine.baselines)
     changes = len(difference) - len(difference.awaited)
+    if changes and any(services):
+        from netlab.kernel import conntrack
+
+        nodes = [name for name, space in plan.namespaces.items() if space.role == "node"]
+        writes += conntrack.delete_stale(nodes, *services)
     return Applied(changes, writes, time.perf_counter() - started)
 
 

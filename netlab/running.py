@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from netlab import inside
+from netlab.changing import Changing
 from netlab.errors import BadInput, LabUnavailable, shown, unknown
 from netlab.inside import Applied
 from netlab.kernel import sandbox
@@ -42,7 +43,7 @@ def store(
         folder.write(file, value)
 
 
-class Lab:
+class Lab(Changing):
     """A running lab. `applied` is what its last `up` or `repair` in this program took.
 
     >>> with netlab.up("flannel-vxlan", nodes=2) as lab:
@@ -170,9 +171,10 @@ class Lab:
             wanted = None
         plan, folder = wanted.plan if wanted else self.plan, self.folder
         every = folder.has(RED) or folder.has(DRIFT)
+        services = self.layout.services, (wanted or self).layout.services
         with folder.staged(stored(wanted, share) if wanted else {}):
             self.applied = self.run_inside(
-                lambda: inside.repair(folder, plan, anew, all_settings=every), progress
+                lambda: inside.repair(folder, plan, anew, services, all_settings=every), progress
             )
         folder.mark(DRIFT, on=False)
         return self.applied

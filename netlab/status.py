@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -167,9 +168,7 @@ def describe(
         daemons=daemons or (),
         dataplane=dataplane,
         carrier=carrier,
-        services=tuple(
-            _service(service, port) for service in layout.services for port in service.ports
-        ),
+        services=services_of(layout.services),
         proxy=proxy,
         health=health,
     )
@@ -185,6 +184,11 @@ def _node(node: NodeSpec) -> NodeStatus:
         pod_cidrs=tuple(map(str, node.pod_cidrs)),
         gateway=str(node.gateway),
     )
+
+
+def services_of(services: Iterable[ServiceSpec]) -> tuple[ServiceStatus, ...]:
+    """Every port of the Services."""
+    return tuple(_service(service, port) for service in services for port in service.ports)
 
 
 def _service(service: ServiceSpec, port: ServicePortSpec) -> ServiceStatus:

@@ -103,6 +103,29 @@ MAKING = (
     *_shaping("up", *SMALL, "--no-verify"),
     Case("--no-verify", ("up", *SMALL), ("--no-verify",)),
 )
+# What changes Services, with what it changes (tests/unit/test_service_commands.py has their cases).
+CHANGING: dict[str, tuple[str, ...]] = {
+    "scale": ("web", "1"),
+    "endpoint add": ("few", "pod-2-1"),
+    "endpoint remove": ("web", "pod-1-1"),
+    "service add": ("new", "--port", "80", "--target-port", "8080"),
+    "service remove": ("web",),
+}
+FIELDS: dict[str, tuple[str, ...]] = {
+    "port": ("81",),
+    "target-port": ("8081",),
+    "protocol": ("UDP",),
+    "node-port": ("30099",),
+    "type": ("NodePort",),
+    "selector": ("app=web",),
+    "pod": ("pod-1-1",),
+    "cluster-ip": ("10.96.0.99",),
+    "affinity": ("60",),
+    "external-traffic-policy": ("Local", "--type", "NodePort"),
+    "internal-traffic-policy": ("Local",),
+    "external-ip": ("198.51.100.1",),
+    "namespace": ("prod",),
+}
 # What needs a test of its own: a file that is written, a lab of many pods, a lock that another
 # command has, a lab that runs, machines.
 OTHERWISE = {
@@ -112,6 +135,8 @@ OTHERWISE = {
     *(("compare", option) for option in ("--rounds", "--svg", "--json")),
     ("up", "--rebuild"),
     *((command, "--wait") for command in ("up", "verify", "diff", "explain", "status", "down")),
+    *((name, option) for name in CHANGING for option in ("--json", "--lab", "--wait")),
+    *(("service add", f"--{field}") for field in FIELDS),
 }
 
 
@@ -119,10 +144,18 @@ def defined() -> set[tuple[str, str]]:
     """Every command with every option that it has."""
     return {
         (name, option.opts[-1])
-        for name, command in cli.commands.items()
+        for name, command in _commands(cli)
         for option in command.params
         if isinstance(option, click.Option)
     }
+
+
+def _commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
 
 
 def with_it(case: Case) -> tuple[str, ...]:

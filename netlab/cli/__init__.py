@@ -11,7 +11,7 @@ try:
     import click
 
     from netlab import __version__
-    from netlab.cli import compare, enter, explain, host, labs, look, topologies
+    from netlab.cli import compare, enter, explain, host, labs, look, services, topologies
     from netlab.cli.app import App, common, guard, prepare_streams
 except MemoryError:
     sys.stderr.write("netlab: There is not room to start; raise RLIMIT_AS (ulimit -v).\n")
@@ -35,6 +35,9 @@ for command in (
     labs.status,
     look.diff,
     explain.explain,
+    services.scale,
+    services.endpoint,
+    services.service,
     enter.exec_,
     enter.shell,
     enter.logs,

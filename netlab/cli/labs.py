@@ -15,6 +15,7 @@ from netlab.cli.topologies import (
     on_machines,
     topology_argument,
     topology_options,
+    warn,
 )
 from netlab.errors import NetlabError
 
@@ -54,7 +55,7 @@ def up(
 
         def built(lab: Lab) -> None:
             meter.clear()
-            app.say(_work(lab))
+            app.say(work_done(lab))
 
         more = {"name": app.lab, "rebuild": rebuild, "wait": wait}
         if on := on_machines(inventory, underlay_device, topology, force, options, **more):
@@ -83,13 +84,14 @@ def up(
         "writes": applied.writes,
         "seconds": round(applied.seconds, 3),
         "ok": ok,
+        "warnings": warn(app, lab.layout),
         "verify": to_json(report) if report else None,
     }
     app.show(document, lambda: look.show_report(report) if report else "")
     return 0 if ok else 1
 
 
-def _work(lab: Lab) -> str:
+def work_done(lab: Lab) -> str:
     """What making a lab took, in words."""
     from netlab.report.text import count
 

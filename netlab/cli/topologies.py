@@ -15,6 +15,7 @@ from netlab.errors import BadInput, shown
 if TYPE_CHECKING:
     from netlab.hosts.building import Wanted
     from netlab.state import Design
+    from netlab.topology.resolved import Layout
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -117,6 +118,16 @@ def shaping(
     return options
 
 
+def warn(app: App, layout: Layout) -> list[str]:
+    """Tell on standard error what is odd about a cluster's Services; returns the sentences."""
+    from netlab.topology.services import warnings
+
+    sentences = list(warnings(layout))
+    for words in sentences:
+        app.say(f"netlab: {words}")
+    return sentences
+
+
 @click.command("list")
 @without_lab
 @click.pass_obj
@@ -162,13 +173,16 @@ def plan(
 
         with Meter() as meter:
             whole, spread = building.plan(wanted, meter)
-        app.show(plan_document(whole.plan, spread), lambda: plan_table(whole.plan, spread))
+        document = {**plan_document(whole.plan, spread), "warnings": warn(app, whole.layout)}
+        app.show(document, lambda: plan_table(whole.plan, spread))
         return
     chosen = choose(topology, force=force, **options)
+    warnings = warn(app, chosen.layout)
     if sh:
         click.echo(render(chosen.plan, server_source()), nl=False)
         return
-    app.show(plan_document(chosen.plan), lambda: plan_table(chosen.plan))
+    document = {**plan_document(chosen.plan), "warnings": warnings}
+    app.show(document, lambda: plan_table(chosen.plan))
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import fcntl
 import threading
 import time
@@ -24,11 +25,13 @@ from netlab.kernel.enter import Completed
 from netlab.kernel.lab import MACHINES, LabFolder
 from netlab.plan.diff import Change, Diff, Item
 from netlab.plan.machines import Spread
+from netlab.plan.spreading import spread
 from netlab.probe.result import Report
 from netlab.report.joined import join
 from netlab.running import RED, Lab, Progress
-from netlab.state import Design
+from netlab.state import Design, Share
 from netlab.status import Health, MachineStatus, Status, WireStatus
+from netlab.stored import layout_file, stored
 
 PROBING = "probing"  # a file that is locked meanwhile
 LISTEN = 120.0  # seconds until every machine's daemons and containers are ready
@@ -158,12 +161,33 @@ class SpreadLab(Lab):
         placed = namespace in self.spread.placement
         return namespace if placed else f"{namespace} on {machine}"
 
-    def remake(self, progress: Progress | None, *_given: Any, **_options: Any) -> Applied:
-        """As `repair`, for who holds the lab's lock: make every share equal to its plan again."""
-        given = calls.Named(self.name)
-        found = ask(self.all_machines(progress), calls.repair, lambda _name: given, progress)
+    def remake(
+        self, progress: Progress | None, wanted: Design | None = None, *_given: Any, **_options: Any
+    ) -> Applied:
+        """As `repair`, for who holds the lab's lock: make every share equal to its plan again.
+
+        Or to that of another design, for the same machines.
+        """
+        machines = self.all_machines(progress)
+        if wanted is None:
+            again = calls.Named(self.name)
+            found = ask(machines, calls.repair, lambda _name: again, progress)
+        else:
+            file, whole, how = layout_file(wanted), wanted.plan, self.spread
+            with self.folder.staged(stored(wanted)):
+                found = ask(
+                    machines,
+                    calls.change,
+                    lambda name: calls.Build(self.name, Share(name, how, whole), file),
+                    progress,
+                )
         self.applied = summed(list(found.values()))
         return self.applied
+
+    def _as_spread(self, wanted: Design) -> Design:
+        how = self.spread
+        plan, _ = spread(wanted.plan, wanted.layout, how.machines, how.wire, how.why, how.lab)
+        return dataclasses.replace(wanted, plan=plan)
 
     def _look(self) -> Status:
         """Every machine's processes. What is on one that cannot be reached counts as down."""

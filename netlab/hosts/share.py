@@ -22,7 +22,7 @@ from netlab.plan.machines import MACHINE
 from netlab.plan.spreading import part
 from netlab.probe.result import Report
 from netlab.running import Lab
-from netlab.state import LayoutFile, Share
+from netlab.state import Design, LayoutFile, Share
 from netlab.status import Status
 from netlab.stored import SHARE, design_of
 
@@ -95,12 +95,25 @@ def build(given: Build, tell: Tell) -> Built:
         _refuse_others(Lab(folder), share)
     _refuse_twins(given)
     bring_up(_interface(share), tell)
-    plan = part(share.whole, share.spread, share.machine)
-    wanted = design_of(given.file, plan)
-    anew = given.anew if given.anew in plan.namespaces else None
+    wanted = _part(given)
+    anew = given.anew if given.anew in wanted.plan.namespaces else None
     lab = making.build(wanted, given.lab, tell, rebuild=anew, wait=given.wait, share=share)
     assert lab.applied is not None
     return Built(lab.applied, new, lab.late)
+
+
+def change(given: Build, tell: Tell) -> Applied:
+    """Make a share that runs equal to another plan. Raises LabUnavailable where it does not run."""
+    lab = _lab(given.lab)
+    _refuse_others(lab, given.share)
+    with lab.folder.locked(wait=given.wait):
+        return lab.remake(tell, _part(given), share=given.share)
+
+
+def _part(given: Build) -> Design:
+    """What this machine is to have of the lab."""
+    share = given.share
+    return design_of(given.file, part(share.whole, share.spread, share.machine))
 
 
 def _refuse_others(lab: Lab, share: Share) -> None:

@@ -77,6 +77,7 @@ def remedy(name: str) -> str:
         return "make /dev/net/tun readable and writable (modprobe tun; chmod 0666 /dev/net/tun)"
     module = {"nftables": "nf_tables", "nftables-masquerade": "nft_masq"}
     module |= {"netem": "sch_netem", "vlan": "8021q", "gre": "ip_gre", "ipset": "ip_set"}
+    module |= {"conntrack": "nf_conntrack_netlink"}
     module |= {"iptables-nft": "nft_compat", "iptables-legacy": "ip_tables"}
     return f"load the kernel module {module.get(name, name)}, or use a kernel that has it"
 
@@ -216,6 +217,13 @@ def _ipset() -> bool:
     return True
 
 
+def _conntrack() -> bool:
+    from netlab.kernel import conntrack
+
+    conntrack.listed()
+    return True
+
+
 _TESTS: dict[str, Callable[[], bool]] = {
     "tun": _tun,
     "netem": _netem,
@@ -227,4 +235,5 @@ _TESTS: dict[str, Callable[[], bool]] = {
     "iptables-nft": _iptables("nft"),
     "iptables-legacy": _iptables("legacy"),
     "ipset": _ipset,
+    "conntrack": _conntrack,
 }

@@ -6,8 +6,7 @@ the dataplane's file to say.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
 import msgspec
@@ -159,8 +158,7 @@ def compile_plan(
 
     Raises BadInput when the dataplane or the proxy refuses the cluster, unless `force`.
     """
-    flaws = itertools.chain(dataplane.validate(layout), proxy.validate(layout) if proxy else ())
-    reason = next(flaws, None)
+    reason = next(flaws(layout, dataplane, proxy), None)
     if reason and not force:
         raise BadInput(reason)
     if layout.dual_stack and not dataplane.dual_stack:
@@ -179,6 +177,13 @@ def compile_plan(
     for space in plan.namespaces.values():
         refuse_impossible(space)
     return plan
+
+
+def flaws(layout: Layout, dataplane: Dataplane, proxy: Proxy | None) -> Iterator[str]:
+    """Why the dataplane and the proxy refuse a cluster."""
+    yield from dataplane.validate(layout)
+    if proxy:
+        yield from proxy.validate(layout)
 
 
 def _underlay(layout: Layout) -> dict[str, Namespace]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
+from ipaddress import ip_network
 from typing import ClassVar, Literal
 
 from netlab.plan.explanations import NETLAB, Says
 from netlab.plan.proxy import Proxy
 from netlab.plan.routing import Sysctl
 from netlab.plan.types import Object
-from netlab.topology.resolved import Layout, NodeSpec
+from netlab.topology.resolved import Ip, Layout, NodeSpec
 
 KUBE_PROXY = "kube-proxy"
 MASQUERADE_MARK = 0x4000  # bit 14, the default of masqueradeBit
@@ -26,6 +27,8 @@ class KubeProxy(Proxy):
     With `masquerade_all` everything to a ClusterIP gets the node's address.
     """
 
+    # Flows of UDP are forgotten when their endpoint goes.
+    requires: ClassVar[tuple[str, ...]] = ("conntrack",)
     explains: ClassVar[tuple[Says, ...]] = (
         Says(
             "sysctl net/netfilter/nf_conntrack_tcp_timeout_*",
@@ -34,7 +37,7 @@ class KubeProxy(Proxy):
             "or half closed.",
         ),
         Says(
-            "sysctl net/ipv4/icmp_ratelimit=0",
+            "sysctl net/ipv*/icmp*ratelimit=0",
             NETLAB,
             "So that every client that is to be refused is: by default a node sends one host about "
             "six refusals at once and then one a second, and the rest time out.",
@@ -63,6 +66,18 @@ class KubeProxy(Proxy):
         yield Sysctl("net/ipv4/icmp_ratelimit", "0")
         if layout.dual_stack:
             yield Sysctl("net/ipv6/icmp/ratelimit", "0")
+
+    def is_local_pod(self, layout: Layout, node: NodeSpec, source: Ip, device: str) -> bool:
+        """By the detector (pkg/proxy/util/localdetector.go)."""
+        if self.detect_local == "BridgeInterface":
+            return device == self.local_device
+        if self.detect_local == "InterfaceNamePrefix":
+            return device.startswith(self.local_device)
+        cidrs = self.local_cidrs(layout, node, source.version == 6)
+        return any(source in ip_network(cidr) for cidr in cidrs)
+
+    def masquerades(self, layout: Layout, node: NodeSpec, source: Ip, device: str) -> bool:
+        return self.masquerade_all or not self.is_local_pod(layout, node, source, device)
 
     def local_cidrs(self, layout: Layout, node: NodeSpec, ipv6: bool) -> tuple[str, ...]:
         """By what source addresses local pods are known; none where they are by their device."""

@@ -50,6 +50,18 @@ class Iptables(KubeProxy):
         for text in self.node_port_addresses:
             if text != PRIMARY and (reason := _flaw(text, layout)):
                 yield f"The proxy's node_port_addresses {shown(text)} {reason}."
+                return
+        if not (self.localhost_nodeports or self._has_localhost()):
+            yield (
+                "The proxy's localhost_nodeports has no effect: 127.0.0.1 is not among its "
+                "node_port_addresses."
+            )
+        for node in layout.nodes:
+            if any(len(self.local_cidrs(layout, node, ipv6)) > 1 for ipv6 in layout.families):
+                yield (
+                    f"The proxy's detect_local NodeCIDR takes one pod CIDR of a node, and "
+                    f"{node.name} has several; use ClusterCIDR."
+                )
 
     def node(self, layout: Layout, node: NodeSpec) -> Iterable[Object]:
         yield from KubeProxy.node(self, layout, node)
@@ -89,12 +101,23 @@ class Iptables(KubeProxy):
         return tuple(network for network in given if (network.version == 6) is ipv6)
 
     def _localhost(self) -> bool:
-        """Whether NodePorts answer at 127.0.0.1 (ContainsIPv4Loopback)."""
+        """Whether NodePorts answer at 127.0.0.1."""
+        return self.localhost_nodeports and self._has_localhost()
+
+    def _has_localhost(self) -> bool:
+        """Whether it is among the given addresses (ContainsIPv4Loopback)."""
         networks = self._networks(ipv6=False)
         everywhere = not networks and PRIMARY not in self.node_port_addresses
-        return self.localhost_nodeports and (
-            everywhere or any(_LOCALHOST in network for network in networks)
-        )
+        return everywhere or any(_LOCALHOST in network for network in networks)
+
+    def refuses_by_iptables(self) -> bool:
+        return self.backend == "nft"
+
+    def serves_node_ports(self, layout: Layout, node: NodeSpec, ip: Ip) -> bool:
+        if ip.is_loopback:
+            return ip.version == 4 and self._localhost()
+        own = self._node_ips(node, ip.version == 6)
+        return own is None or ip in own
 
     def _node_ips(self, node: NodeSpec, ipv6: bool) -> tuple[Ip, ...] | None:
         """The addresses at which NodePorts answer; None for all (MatchAll)."""

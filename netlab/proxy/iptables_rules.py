@@ -6,6 +6,7 @@ Both backends print them alike, so that what is planned is compared as text.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from typing import NamedTuple
 from netlab.proxy.base import MASQUERADE_MARK
 from netlab.topology.resolved import Ip
 
-HASHED = 16  # characters of a hash: chains' names are short
+HASHED = 10  # bytes of a hash, 16 characters: chains' names are short
 MARK = f"{MASQUERADE_MARK:#x}"
 MARKED = f"{MARK}/{MARK}"  # the bit alone is looked at, and set
 STEPS = 1 << 31  # of a probability in the kernel (xt_statistic)
@@ -34,9 +35,10 @@ def hashed(*parts: str) -> str:
     'XPGD46QRK7WJZT7O'
     """
     digest = hashlib.sha256("".join(parts).encode()).digest()
-    return base64.b32encode(digest).decode()[:HASHED]
+    return base64.b32encode(digest[:HASHED]).decode()
 
 
+@functools.cache
 def probability(count: int) -> str:
     """That of the first of so many endpoints: kube-proxy writes ten decimals (computeProbability).
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from netlab.proxy.iptables_fixed import EXTERNAL_SERVICES, MARK_MASQ, NODEPORTS, SERVICES
 from netlab.proxy.iptables_rules import Line, comment, hashed, host, joined, probability
 from netlab.topology.endpoints import Reached, open_outside, reached
 from netlab.topology.resolved import (
-    EndpointSpec,
     Ip,
     ServicePortSpec,
     ServiceSpec,
@@ -82,6 +82,14 @@ def _node_port_targets(form: Form) -> Iterator[tuple[str, str]]:
         yield "" if form.localhost else "! -d 127.0.0.0/8", _LOCAL_TARGET
 
 
+class _End(NamedTuple):
+    """An endpoint: `text` is its address and port, `chain` the name of its chain."""
+
+    text: str
+    ip: Ip
+    chain: str
+
+
 @dataclass(slots=True)
 class _Port:
     """One port of a Service in one family, on one node."""
@@ -121,8 +129,13 @@ class _Port:
     def external(self) -> str:
         return f"KUBE-EXT-{self.hash}"
 
-    def _endpoint_chain(self, endpoint: EndpointSpec) -> str:
-        return f"KUBE-SEP-{hashed(self.name, self.protocol, str(endpoint))}"
+    def _ends(self) -> list[_End]:
+        """All of them, in kube-proxy's order (pkg/proxy/endpointslicecache.go)."""
+        texts = sorted((str(one), one.address) for one in self.ends.all)
+        return [
+            _End(text, ip, f"KUBE-SEP-{hashed(self.name, self.protocol, text)}")
+            for text, ip in texts
+        ]
 
     def lines(self) -> Iterator[Line]:
         yield from self._cluster_ip()
@@ -135,11 +148,13 @@ class _Port:
             yield self._masquerade_to_cluster_ip()
         if self.ends.any and open_outside(self.service, self.port):
             yield from (Line("nat", self.external, rule) for rule in self._external_chain())
-        for chain, ends in (("SVC", self.ends.cluster), ("SVL", self.ends.local)):
-            rules = self._balance(sorted(ends, key=str))
-            yield from (Line("nat", f"KUBE-{chain}-{self.hash}", rule) for rule in rules)
-        for endpoint in sorted(self.ends.all, key=str):
-            yield from self._endpoint(endpoint)
+        ends = self._ends()
+        for kind, reachable in (("SVC", self.ends.cluster), ("SVL", self.ends.local)):
+            chain, own = f"KUBE-{kind}-{self.hash}", {one.address for one in reachable}
+            lines = self._balance([end for end in ends if end.ip in own])
+            yield from (Line("nat", chain, rule) for rule in lines)
+        for end in ends:
+            yield from (Line("nat", end.chain, rule) for rule in self._endpoint(end))
 
     def _to(self, where: str, words: str, target: str, port: int, match: str = "") -> str:
         """A rule for packets to a port, where `where` matches addresses and devices."""
@@ -203,28 +218,25 @@ class _Port:
         if self.outer:
             yield f"-j {self.outer}"
 
-    def _balance(self, endpoints: list[EndpointSpec]) -> Iterator[str]:
+    def _balance(self, ends: list[_End]) -> Iterator[str]:
         """Those that a client had before, then each with the same chance."""
-        chains = [self._endpoint_chain(one) for one in endpoints]
-        words = [self._words(f"{self.name} -> {one}") for one in endpoints]
+        words = [self._words(f"{self.name} -> {end.text}") for end in ends]
         if seconds := self.service.affinity:
-            for chain, said in zip(chains, words, strict=True):
-                recent = self._recent(f"--rcheck --seconds {seconds} --reap", chain)
-                yield joined((said, recent, f"-j {chain}"))
-        for place, (chain, said) in enumerate(zip(chains, words, strict=True)):
-            left, chance = len(chains) - place, ""
+            for end, said in zip(ends, words, strict=True):
+                recent = self._recent(f"--rcheck --seconds {seconds} --reap", end.chain)
+                yield joined((said, recent, f"-j {end.chain}"))
+        for place, (end, said) in enumerate(zip(ends, words, strict=True)):
+            left, chance = len(ends) - place, ""
             if left > 1:
                 chance = f"-m statistic --mode random --probability {probability(left)}"
-            yield joined((said, chance, f"-j {chain}"))
+            yield joined((said, chance, f"-j {end.chain}"))
 
-    def _endpoint(self, endpoint: EndpointSpec) -> Iterator[Line]:
-        chain, said = self._endpoint_chain(endpoint), self._words(self.name)
-        hairpin = (f"-s {host(endpoint.address)}", said, f"-j {MARK_MASQ}")
-        yield Line("nat", chain, joined(hairpin))
-        recent = self._recent("--set", chain) if self.service.affinity else ""
-        protocol, dnat = self.protocol, f"-j DNAT --to-destination {endpoint}"
-        parts = (f"-p {protocol}", said, recent, f"-m {protocol}", dnat)
-        yield Line("nat", chain, joined(parts))
+    def _endpoint(self, end: _End) -> Iterator[str]:
+        said = self._words(self.name)
+        yield joined((f"-s {host(end.ip)}", said, f"-j {MARK_MASQ}"))
+        recent = self._recent("--set", end.chain) if self.service.affinity else ""
+        dnat = f"-m {self.protocol} -j DNAT --to-destination {end.text}"
+        yield joined((f"-p {self.protocol}", said, recent, dnat))
 
     def _words(self, words: str) -> str:
         return "" if self.form.large else comment(words)

@@ -108,15 +108,15 @@ _SERVICES = (
     ),
     (f"{_NAT} KUBE-NODEPORTS*", "Each NodePort, to the Service's chain for outside traffic."),
     (
-        f"{_NAT} KUBE-EXT-*: * masquerade LOCAL *",
+        f"{_NAT} KUBE-EXT-*: *masquerade LOCAL *",
         "What the node itself sends has an address that is of no use to an endpoint elsewhere.",
     ),
     (
-        f"{_NAT} KUBE-EXT-*: * route LOCAL *",
+        f"{_NAT} KUBE-EXT-*: *route LOCAL *",
         "The node itself is served by all endpoints: the policy is of what comes from outside.",
     ),
     (
-        f"{_NAT} KUBE-EXT-*: * pod traffic *",
+        f"{_NAT} KUBE-EXT-*: *pod traffic *",
         "The node's pods are served by all endpoints, with their own address.",
     ),
     (

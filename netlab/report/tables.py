@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from netlab.plan.diff import Diff, Item
@@ -14,7 +14,9 @@ from netlab.plan.rulesets import Ruleset
 from netlab.plan.shell.rulesets import lines
 from netlab.plan.types import FIELDS, Namespace, Object, Plan
 from netlab.report.text import blocks, count, facts, left_out, section, table
+from netlab.topology.resolved import DEFAULT_NAMESPACE
 
+_LISTED_ENDPOINTS = 6
 _LISTED_NAMESPACES = 30  # a longer list of objects nobody reads
 
 
@@ -149,7 +151,8 @@ def status_table(document: Mapping[str, Any]) -> str:
             for node in document["nodes"]
         ],
     )
-    more = (_pods(document), _unready(document), _daemons(document), _services(document))
+    services = services_table(document["services"]) if document["services"] else ""
+    more = (_pods(document), _unready(document), _daemons(document), services)
     return blocks((facts(known), _machines(document), nodes, *more))
 
 
@@ -205,22 +208,32 @@ def _unready(document: Mapping[str, Any]) -> str:
     return table(("CONTAINER", "POD", "NOT READY"), rows) if rows else ""
 
 
-def _services(document: Mapping[str, Any]) -> str:
-    if not document["services"]:
-        return ""
+def services_table(services: Iterable[Mapping[str, Any]]) -> str:
+    """Services as `status --json` has them, a line for each port; long lists are cut short."""
     return table(
         ("SERVICE", "CLUSTER IP", "PORT", "NODE PORT", "ENDPOINTS"),
         [
             (
-                service["name"],
-                service["cluster_ip"],
-                service["port"],
+                _service_name(service),
+                ", ".join(service["cluster_ips"]) or service["cluster_ip"],
+                f"{service['port']}/{service['protocol']}",
                 service["node_port"] or "",
-                ", ".join(service["endpoints"]) or "none",
+                _some(service["endpoints"]) or "none",
             )
-            for service in document["services"]
+            for service in services
         ],
     )
+
+
+def _service_name(service: Mapping[str, Any]) -> str:
+    own = service["name"]
+    return own if service["namespace"] == DEFAULT_NAMESPACE else f"{service['namespace']}/{own}"
+
+
+def _some(words: Sequence[str]) -> str:
+    """So many of them as somebody reads, and how many more there are."""
+    rest = len(words) - _LISTED_ENDPOINTS
+    return ", ".join(words[:_LISTED_ENDPOINTS]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def doctor_table(document: Mapping[str, Any]) -> str:

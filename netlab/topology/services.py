@@ -19,6 +19,7 @@ from netlab.topology.resolved import (
     ContainerSpec,
     EndpointSpec,
     Ip,
+    Layout,
     Network,
     NodeSpec,
     PodSpec,
@@ -70,16 +71,29 @@ def api_server(node: NodeSpec, local_port: int) -> NodeSpec:
     return replace(node, containers=(*node.containers, server))
 
 
-def warnings(services: Iterable[ServiceSpec]) -> Iterator[str]:
-    """A sentence for each Service that nothing is behind, though its topology does not say so."""
-    for service in services:
-        behind = any(port.endpoints for port in service.ports)
-        if service.chosen is None and service.ports and not behind:
+def warnings(layout: Layout) -> Iterator[str]:
+    """A sentence for each Service that selects no pods, though its topology names none."""
+    for service in layout.services:
+        if service.chosen is None and service.ports and not matching(layout.pods, service):
             by = f"its selector {','.join(service.selector)} matches" if service.selector else ""
             yield (
                 f"The Service {service.full_name} has no endpoints: "
                 f"{by or 'its namespace has'} no pods."
             )
+
+
+def matching(pods: Iterable[PodSpec], service: ServiceSpec) -> list[PodSpec]:
+    """The pods that a Service selects: by their labels, by name, or all of its namespace."""
+    return [
+        pod
+        for pod in pods
+        if pod.namespace == service.namespace and selects(service.selector, service.chosen, pod)
+    ]
+
+
+def selects(selector: Iterable[str], names: Sequence[str] | None, pod: PodSpec) -> bool:
+    """Whether a pod has one of the names, or without any given, all of the labels."""
+    return pod.own_name in names if names is not None else set(selector) <= set(pod.labels)
 
 
 def with_endpoints(port: ServicePortSpec, endpoints: Iterable[EndpointSpec]) -> ServicePortSpec:
@@ -196,16 +210,11 @@ def _endpoints(service: Service, nodes: Sequence[NodeSpec]) -> list[EndpointSpec
     for name in (*(service.pods or ()), *service.unready, *service.terminating):
         if name not in known:
             raise unknown(f"pod for the Service {_name(service)}", name, known)
-    chosen = [pod for pod in pods if _selects(service, pod)]
+    chosen = [pod for pod in pods if selects(service.selector, service.pods, pod)]
+    targets = [port.target_port or port.port for port in ports_of(service)]
     for pod in chosen:
-        _refuse_without_port(service, pod)
+        refuse_without_ports(_name(service), targets, pod)
     return [_endpoint(service, pod, ip) for pod in chosen for ip in pod.addresses]
-
-
-def _selects(service: Service, pod: PodSpec) -> bool:
-    if service.pods is not None:
-        return pod.own_name in service.pods
-    return set(service.selector) <= set(pod.labels)
 
 
 def _endpoint(service: Service, pod: PodSpec, ip: Ip) -> EndpointSpec:
@@ -215,17 +224,19 @@ def _endpoint(service: Service, pod: PodSpec, ip: Ip) -> EndpointSpec:
     return EndpointSpec(ip, 0, pod.name, pod.node, ready, serving, terminating)
 
 
-def _refuse_without_port(service: Service, pod: PodSpec) -> None:
-    """What netlab's servers listen on is known; what a container's own command does is not."""
+def refuse_without_ports(service: str, targets: Iterable[int], pod: PodSpec) -> None:
+    """Raises BadInput for a pod that has no server on a port that a Service leads to.
+
+    What netlab's servers listen on is known; what a container's own command does is not.
+    """
     if any(container.command for container in pod.containers):
         return
     known = sorted(container.port for container in pod.containers)
-    for port in ports_of(service):
-        if (target := port.target_port or port.port) not in known:
+    for target in targets:
+        if target not in known:
             listens = f"listens on {', '.join(map(str, known))}" if known else "has no containers"
             raise BadInput(
-                f"The Service {_name(service)} leads to port {target} of {pod.name}, which "
-                f"{listens}",
+                f"The Service {service} leads to port {target} of {pod.name}, which {listens}",
                 "give its target_port",
             )
 

@@ -19,15 +19,13 @@ from typing import Any
 
 import pytest
 
+from netlab.designing import design, without
 from netlab.kernel.capabilities import missing
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes.containers import server_source
-from netlab.loading import load_topology
-from netlab.plan.compile import compile_plan
 from netlab.plan.links import FALLBACK_DEVICES
 from netlab.plan.shell import render
 from netlab.plan.types import Namespace, Plan
-from netlab.topology.layout import lay_out
 from tests.kernel import host
 
 pytestmark = pytest.mark.needs("veth", "bridge", "vxlan", "nftables-masquerade")
@@ -80,11 +78,8 @@ for url in sys.argv[1:]:
 
 
 def plan_of(topology: str, **settings: str) -> Plan:
-    loaded = load_topology(
-        topology, settings={k.replace("__", "."): v for k, v in settings.items()}
-    )
-    dataplane = loaded.dataplane.without(missing(loaded.dataplane.spares))
-    return compile_plan(loaded.name, lay_out(loaded.cluster, dataplane.allocator()), dataplane)
+    found = design(topology, {k.replace("__", "."): v for k, v in settings.items()})
+    return without(found, missing(found.dataplane.spares)).plan
 
 
 @pytest.fixture
@@ -266,26 +261,33 @@ def test_pods_of_every_shipped_topology_reach_each_other(
         for space in plan.namespaces.values()
         if space.role == "pod"
     ]
-    urls = [f"http://{target}:8080" for target in targets]
+    answers = asked(plan, tmp_path, [f"http://{target}:8080" for target in targets])
+    pods = [name for name, space in plan.namespaces.items() if space.role == "pod"]
+    assert answers == pods
+
+
+def asked(plan: Plan, folder: Path, urls: list[str]) -> list[str]:
+    """The pods that answer pod-1-1 in the script's lab."""
+    inside = ("ip", "netns", "exec", "pod-1-1", sys.executable, "-c", ASK)
     output = subprocess.run(
-        [
-            *write(plan, tmp_path),
-            "ip",
-            "netns",
-            "exec",
-            "pod-1-1",
-            sys.executable,
-            "-c",
-            ASK,
-            *urls,
-        ],
+        [*write(plan, folder), *inside, *urls],
         check=True,
         capture_output=True,
         text=True,
         timeout=60,
     ).stdout
-    pods = [name for name, space in plan.namespaces.items() if space.role == "pod"]
-    assert [line.split()[0] for line in output.splitlines()] == pods
+    return [line.split()[0] for line in output.splitlines()]
+
+
+@pytest.mark.parametrize("proxy", ["iptables", "nftables"])
+def test_services_work_in_the_script_too(proxy: str, tmp_path: Path) -> None:
+    wanted = design("services", {"proxy": proxy})
+    ip = {one.name: one.cluster_ips for one in wanted.layout.services}
+    urls = [f"http://{ip['web'][0]}"] * 10 + [f"http://{ip['near'][0]}"]
+    answers = asked(wanted.plan, tmp_path, urls)
+    assert set(answers) <= {pod.name for pod in wanted.layout.pods}
+    assert len(set(answers)) > 1
+    assert answers[-1] == "pod-1-1"
 
 
 KEYWORDS = ("a", "dev", "down", "master", "mtu", "name", "netns", "peer", "type", "up")

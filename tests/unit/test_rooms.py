@@ -34,6 +34,7 @@ EVERYTHING = {
     "stored",
     "inside",
     "listening",
+    "changing",
     "running",
     "making",
     "comparing",

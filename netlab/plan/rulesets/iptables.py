@@ -86,6 +86,7 @@ class IptablesTable(Ruleset, frozen=True, kw_only=True):
 
 
 def _differences(want: IptablesTable, have: IptablesTable) -> Iterator[str]:
+    want, have = _apart(want, have)
     wanted, present = want.whole, have.whole
     for name, chain in wanted.items():
         other = present.get(name)
@@ -103,7 +104,8 @@ def transaction(want: IptablesTable, have: IptablesTable | None) -> Iterator[str
 
     `have` None: a table that is not there, or is as it was born.
     """
-    wanted, present = want.whole, (have or empty(want)).whole
+    want, have = _apart(want, have or empty(want))
+    wanted, present = want.whole, have.whole
     changed = [chain for name, chain in wanted.items() if present.get(name) != chain]
     gone = [name for name in present if name not in wanted]
     yield f"*{want.name}"
@@ -119,6 +121,30 @@ def transaction(want: IptablesTable, have: IptablesTable | None) -> Iterator[str
         yield from (f"-A {chain.name} {rule}" for rule in chain.rules)
     yield from (f"-X {name}" for name in gone)
     yield "COMMIT"
+
+
+def _apart(want: IptablesTable, have: IptablesTable) -> tuple[IptablesTable, IptablesTable]:
+    """Both without the chains that they begin and end with alike.
+
+    Those are nearly all of the thousands that there are, where one Service changed.
+    """
+    start = _alike(want.chains, have.chains)
+    one, other = want.chains[start:], have.chains[start:]
+    end = _alike(reversed(one), reversed(other))
+    return (
+        msgspec.structs.replace(want, chains=one[: len(one) - end]),
+        msgspec.structs.replace(have, chains=other[: len(other) - end]),
+    )
+
+
+def _alike(one: Iterable[IptablesChain], other: Iterable[IptablesChain]) -> int:
+    """How many chains are the same from the beginning."""
+    count = 0
+    for chain, present in zip(one, other, strict=False):
+        if chain != present:
+            break
+        count += 1
+    return count
 
 
 def empty(table: IptablesTable) -> IptablesTable:
