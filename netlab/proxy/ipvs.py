@@ -43,7 +43,7 @@ class Ipvs(KubeProxy):
     summary: ClassVar[str] = "kube-proxy's IPVS mode: virtual servers, and addresses on a device"
     explains: ClassVar[tuple[Says, ...]] = EXPLAINS
     answers_ping: ClassVar[bool] = True
-    requires: ClassVar[tuple[str, ...]] = ("dummy", "ip_vs", "ipset")
+    requires: ClassVar[tuple[str, ...]] = (*KubeProxy.requires, "dummy", "ip_vs", "ipset")
 
     _: KW_ONLY
     scheduler: Scheduler = "rr"

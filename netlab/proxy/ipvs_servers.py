@@ -22,10 +22,19 @@ def bound(services: Iterable[ServiceSpec], elsewhere: Iterable[Ip]) -> tuple[Ip,
     taken = set(elsewhere)
     found: dict[Ip, None] = {}
     for service in services:
-        if not service.headless:
-            found |= dict.fromkeys(service.cluster_ips)
-            found |= dict.fromkeys(ip for ip in service.external_ips if ip not in taken)
+        found |= dict.fromkeys(ipv4(service.cluster_ips))
+        found |= dict.fromkeys(ip for ip in ipv4(service.external_ips) if ip not in taken)
     return tuple(found)
+
+
+def ipv4(ips: Iterable[Ip]) -> Iterator[Ip]:
+    """Those of the family that is balanced."""
+    return (ip for ip in ips if ip.version == 4)
+
+
+def balanced(service: ServiceSpec) -> tuple[ServicePortSpec, ...]:
+    """The ports of a Service, none where it has no ClusterIP of the family."""
+    return service.ports if any(ipv4(service.cluster_ips)) else ()
 
 
 def virtual_servers(
@@ -34,7 +43,7 @@ def virtual_servers(
     """Those of one node; `addresses` are its own, at which NodePorts answer."""
     own = tuple(addresses)
     for service in services:
-        for port in service.ports if not service.headless else ():
+        for port in balanced(service):
             for ip, number, real in _faces(service, port, node, own):
                 yield VirtualServer(
                     address=str(ip),
@@ -57,8 +66,8 @@ def _faces(
     ends = reached(service, port, node.name, ipv6=False)
     inside = _behind(ends, local=service.internal_policy == "Local")
     outside = _behind(ends, local=service.external_policy == "Local")
-    yield from ((ip, port.port, inside) for ip in service.cluster_ips)
-    yield from ((ip, port.port, outside) for ip in service.external_ips)
+    yield from ((ip, port.port, inside) for ip in ipv4(service.cluster_ips))
+    yield from ((ip, port.port, outside) for ip in ipv4(service.external_ips))
     if port.node_port:
         yield from ((ip, port.node_port, outside) for ip in own)
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from netlab.plan.rulesets import Ipset
+from netlab.proxy.ipvs_servers import balanced, ipv4
 from netlab.topology.resolved import Ip, NodeSpec, ServicePortSpec, ServiceSpec
 
 LOOP_BACK, CLUSTER_IP, IPVS_IPS = "KUBE-LOOP-BACK", "KUBE-CLUSTER-IP", "KUBE-IPVS-IPS"
@@ -43,7 +44,7 @@ def ipsets(
     """All sets of a node, whose device has these `addresses`."""
     held: dict[str, dict[str, None]] = defaultdict(dict)
     for service in services:
-        for port in service.ports if not service.headless else ():
+        for port in balanced(service):
             for name, entry in _entries(service, port, node):
                 held[name][entry] = None
     held[IPVS_IPS] = dict.fromkeys(map(str, addresses))
@@ -66,9 +67,9 @@ def _entries(
         # Those of the API server name no node, so that they are nobody's own.
         if one.node == node.name != one.target:
             yield LOOP_BACK, f"{one.address},{protocol}:{one.port},{one.address}"
-    for ip in service.cluster_ips:
+    for ip in ipv4(service.cluster_ips):
         yield CLUSTER_IP, f"{ip},{protocol}:{port.port}"
-    for ip in service.external_ips:
+    for ip in ipv4(service.external_ips):
         yield EXTERNAL_IP_LOCAL if local else EXTERNAL_IP, f"{ip},{protocol}:{port.port}"
     if port.node_port:
         yield f"KUBE-NODE-PORT-{port.protocol}", str(port.node_port)

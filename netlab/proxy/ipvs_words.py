@@ -105,13 +105,9 @@ _WHY = (
     (f"{_NAT} KUBE-MARK-MASQ*", "Marks a packet (bit 14) to be masqueraded when it leaves."),
     (f"{_NAT} KUBE-SERVICES: -s 127.*", "What comes from localhost is left alone."),
     (
-        f"{_NAT} KUBE-SERVICES: * KUBE-CLUSTER-IP * -j KUBE-MARK-MASQ",
-        "Who is none of the pods' own asks for a ClusterIP by this node, and is masqueraded: the "
-        "answer must come back this way. The node's own source would be the ClusterIP itself.",
-    ),
-    (
         f"{_NAT} KUBE-SERVICES: * -j KUBE-MARK-MASQ",
-        "External IPs of policy Cluster: the endpoint may be on another node.",
+        "Who is none of the pods' own asks by this node, and is masqueraded: the answer must come "
+        "back this way. The node itself would ask from the Service's own address.",
     ),
     (
         f"{_NAT} KUBE-SERVICES: * -j KUBE-NODE-PORT",
