@@ -212,6 +212,13 @@ def _iptables(backend: Backend) -> Callable[[], bool]:
     return test
 
 
+def _br_netfilter() -> bool:
+    """Whether what crosses a bridge meets iptables' rules; the match physdev loads the module."""
+    chain = IptablesChain(name="TRY", rules=("-m physdev --physdev-is-in -j RETURN",))
+    iptables.apply([(IptablesTable(backend="nft", name="filter", chains=(chain,)), None)])
+    return os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables")
+
+
 def _ipset() -> bool:
     ipset.create([Ipset(name="try")])
     return True
@@ -236,4 +243,5 @@ _TESTS: dict[str, Callable[[], bool]] = {
     "iptables-legacy": _iptables("legacy"),
     "ipset": _ipset,
     "conntrack": _conntrack,
+    "br_netfilter": _br_netfilter,
 }

@@ -30,6 +30,9 @@ class Proxy:
     answers_ping: ClassVar[bool] = False
     # Whether a client of a ClusterIP's port that no Service has is refused at once.
     refuses_other_ports: ClassVar[bool] = False
+    # Whether policy Local is of the node alone, whoever asks: without an endpoint of its own it
+    # sends to those of others, which only its own pods and itself are answered from.
+    falls_back: ClassVar[bool] = False
 
     def validate(self, layout: Layout) -> Iterator[str]:
         """A sentence for each thing that cannot work on this cluster; the first is the error."""

@@ -36,13 +36,15 @@ class Ipvs(KubeProxy):
 
     `scheduler` is how a virtual server chooses among its real ones. With `strict_arp` a node
     answers ARP for an address only where it has it. `backend` is whose programs write the chains.
-    Of kube-proxy's own a real server that goes is drained first; here it is removed at once.
+    A ping of a ClusterIP is refused, by KUBE-IPVS-FILTER, though the node has the address.
+    With kube-proxy a real server that goes is drained first; here it is removed at once.
     """
 
     name: ClassVar[str] = "ipvs"
     summary: ClassVar[str] = "kube-proxy's IPVS mode: virtual servers, and addresses on a device"
     explains: ClassVar[tuple[Says, ...]] = EXPLAINS
-    answers_ping: ClassVar[bool] = True
+    refuses_other_ports: ClassVar[bool] = True
+    falls_back: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = (*KubeProxy.requires, "dummy", "ip_vs", "ipset")
 
     _: KW_ONLY

@@ -18,7 +18,7 @@ _WHY = (
     ),
     (
         "address * dev kube-ipvs0",
-        "A ClusterIP or external IP: the node has it, which is why it answers a ping.",
+        "A ClusterIP or external IP: what is sent to it is for the node, where IPVS takes it.",
     ),
     (
         "sysctl net/ipv4/vs/conntrack=1",
@@ -139,7 +139,7 @@ _WHY = (
     ),
     (
         f"{_FILTER} KUBE-IPVS-FILTER: * -j REJECT *",
-        "Any other port: what listens on all the node's addresses would answer at a Service's, too "
+        "All else, a ping too: what listens on all of a node's addresses would answer there "
         "(kubernetes/kubernetes#72236).",
     ),
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -44,7 +45,7 @@ def test_the_kernel_tells_what_it_was_given() -> None:
     assert ipvs.listed() == IpvsTable()
 
 
-# Asks each HOST PORT for its server's words; the last is one that must refuse.
+# Asks each HOST:PORT who it is, the first by UDP too; the last is one that must refuse.
 ASK = """
 import socket, sys
 def ask(host, port):
@@ -55,6 +56,10 @@ def ask(host, port):
 *served, refusing = [word.rsplit(":", 1) for word in sys.argv[1:]]
 for target in served:
     print(ask(*target), end="")
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+    udp.settimeout(10)
+    udp.sendto(b"who", (served[0][0], int(served[0][1])))
+    print(udp.recv(999).decode(), end="")
 try:
     ask(*refusing)
 except ConnectionRefusedError:
@@ -71,14 +76,22 @@ servers = tuple(less if one is web else one for one in table.servers)
 ipvs.apply([], [(replace(table, servers=servers), table)], [])
 """
 LAB = """
-from netlab import Cluster, Service, flannel
+from netlab import Cluster, Service, ServicePort, flannel
 topology = Cluster(
     nodes=2,
-    pods_per_node=1,
+    pods_per_node=2,
     dataplane=flannel.HostGw(),
     proxy="ipvs",
     services=[
-        Service("web", port=80, target_port=8080, node_port=30080, cluster_ip="10.96.0.10"),
+        Service(
+            "web",
+            ports=(
+                ServicePort(80, 8080, "TCP", 30080, "tcp"),
+                ServicePort(80, 8080, "UDP", 30080, "udp"),
+            ),
+            cluster_ip="10.96.0.10",
+            pods=("pod-1-2", "pod-2-1"),
+        ),
         Service("empty", port=80, pods=(), node_port=30082, cluster_ip="10.96.0.12"),
         Service("own", port=80, target_port=8080, pods=("pod-1-1",), cluster_ip="10.96.0.13"),
     ],
@@ -97,15 +110,18 @@ def test_a_lab(netlab: Netlab, topology: Callable[[str], str]) -> None:
     for target in ("pod-1-1", "node-1"):
         # Twice, as real servers follow each other; then (of the pod) itself, by masquerading.
         words = asked(target, web, web, "10.96.0.13:80", empty)
-        assert {word.split()[0] for word in words[:2]} == {"pod-1-1", "pod-2-1"}, words
+        assert {word.split()[0] for word in words[:2]} == {"pod-1-2", "pod-2-1"}, words
         assert words[2].split()[0] == "pod-1-1"
-        assert words[3:] == ["refused"]
+        assert words[3].split()[0] in ("pod-1-2", "pod-2-1")  # by UDP
+        assert words[4:] == ["refused"]
     words = asked("external", "192.168.0.1:30080", "192.168.0.1:30082")
-    assert words[0].split()[0] in ("pod-1-1", "pod-2-1")
-    assert words[1:] == ["refused"]
-    netlab.inside("pod-1-1", "ping -c 1 -W 5 10.96.0.12")
+    assert words[0].split()[0] in ("pod-1-2", "pod-2-1")
+    assert words[1].split()[0] in ("pod-1-2", "pod-2-1")
+    assert words[2:] == ["refused"]
+    ping = netlab.inside("pod-1-1", "ping -c 1 -W 5 10.96.0.12 || true")
+    assert "Destination Port Unreachable" in ping
 
-    remove = f"PYTHONPATH={REPOSITORY} python3 -c '{REMOVE}'"
+    remove = f"PYTHONPATH={REPOSITORY} {sys.executable} -c '{REMOVE}'"
     netlab.inside("node-1", remove)
     found = netlab.run("diff")
     assert found.code == 1
