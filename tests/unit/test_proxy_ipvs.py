@@ -10,6 +10,8 @@ from msgspec.structs import replace
 
 from netlab import BadInput, Cluster, Service, ServicePort, flannel
 from netlab.designing import design
+from netlab.errors import Unmet
+from netlab.kernel import capabilities
 from netlab.kernel.rulesets import ipvs
 from netlab.kernel.rulesets.spelling import respelled
 from netlab.plan.diff import diff
@@ -205,6 +207,17 @@ def test_options() -> None:
 def test_dual_stack_is_refused() -> None:
     with pytest.raises(BadInput, match="ipvs balances IPv4 alone"):
         designed(Ipvs(), services=[], **DUAL_STACK)
+
+
+def test_a_kernel_without_it_is_named(lab: Design, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = set(capabilities.features()) - {"dummy", "ip_vs", "ip_vs_rr"}
+    monkeypatch.setattr(capabilities, "_in_child", lambda names: (there, ""))
+    with pytest.raises(Unmet) as refused:
+        capabilities.require(lab.plan.requires, "The topology mine")
+    assert str(refused.value) == (
+        "The topology mine needs dummy, which this host lacks (it also lacks ip_vs, ip_vs_rr): "
+        "load the kernel module dummy, or use a kernel that has it."
+    )
 
 
 def test_everything_has_its_words(lab: Design) -> None:
