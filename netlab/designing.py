@@ -19,6 +19,8 @@ from netlab.topology.layout import lay_out
 from netlab.topology.model import Cluster
 from netlab.topology.resolved import ServiceSpec
 
+_NO_TEXT = ("services",)  # fields of a Cluster that only a program can give
+
 
 def design(
     topology: str | Path | Cluster, options: Mapping[str, Any], *, force: bool = False
@@ -32,8 +34,13 @@ def design(
         found = _changed(topology, options)
     else:
         name = topology if isinstance(topology, str) else str(topology.absolute())
-        settings = {key: _text(value) for key, value in options.items() if value is not None}
-        found = load_topology(name, settings=settings)
+        given = {key: value for key, value in options.items() if value is not None}
+        values = {key: value for key, value in given.items() if key in _NO_TEXT}
+        texts = {key: _text(value) for key, value in given.items() if key not in _NO_TEXT}
+        found = load_topology(name, settings=texts)
+        if values:
+            cluster = with_fields(found.name, found.cluster, values)
+            found = loaded(found.name, cluster)
 
     def work() -> Design:
         layout = lay_out(found.cluster, found.dataplane.allocator(), force=force)

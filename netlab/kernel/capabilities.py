@@ -16,8 +16,8 @@ from typing import Any
 from netlab.errors import Unmet
 from netlab.kernel import limits, sandbox
 from netlab.kernel import syscalls as sys_
-from netlab.kernel.rulesets import RulesetError, ipset, iptables, nft
-from netlab.plan.rulesets import Ipset, IptablesChain, IptablesTable
+from netlab.kernel.rulesets import RulesetError, ipset, iptables, ipvs, nft
+from netlab.plan.rulesets import Ipset, IptablesChain, IptablesTable, IpvsTable, VirtualServer
 from netlab.plan.rulesets.iptables import Backend
 
 LINK_KINDS = (
@@ -96,7 +96,7 @@ def remedy(name: str) -> str:
             "take nft 1.0.1 and Linux 5.13 or newer, with the kernel modules nft_ct, nft_fib_ipv4, "
             "nft_nat, nft_masq, nft_numgen"
         )
-    module = {"nftables": "nf_tables", "nftables-masquerade": "nft_masq", "ipvs": "ip_vs"}
+    module = {"nftables": "nf_tables", "nftables-masquerade": "nft_masq"}
     module |= {"netem": "sch_netem", "vlan": "8021q", "gre": "ip_gre", "ipset": "ip_set"}
     module |= {"conntrack": "nf_conntrack_netlink"}
     module |= {"iptables-nft": "nft_compat", "iptables-legacy": "ip_tables"}
@@ -143,7 +143,8 @@ def _in_child(names: list[str]) -> tuple[set[str], str]:
 
 
 def _works(name: str) -> bool:
-    test = _TESTS.get(name)
+    scheduler = name.removeprefix("ip_vs_")
+    test = _TESTS.get(name) or (_scheduler(scheduler) if scheduler != name else None)
     try:
         return test() if test else _link_kind(name)
     except (OSError, RulesetError, Unmet) as error:
@@ -195,8 +196,19 @@ def _ipvs() -> bool:
     """Generic netlink knows the family when the module is there, and loads it if it can."""
     from netlab.kernel import generic
 
-    with generic.opened("IPVS"):
+    with generic.opened(ipvs.FAMILY):
         return True
+
+
+def _scheduler(name: str) -> Callable[[], bool]:
+    """Whether a virtual server can have one of IPVS's schedulers, each of which is a module."""
+
+    def test() -> bool:
+        server = VirtualServer(address="192.0.2.1", port=1, scheduler=name)
+        ipvs.apply([IpvsTable(servers=(server,))], [], [])
+        return True
+
+    return test
 
 
 def _nft(script: str) -> Callable[[], bool]:
@@ -221,6 +233,13 @@ def _iptables(backend: Backend) -> Callable[[], bool]:
     return test
 
 
+def _br_netfilter() -> bool:
+    """Whether what crosses a bridge meets iptables' rules; the match physdev loads the module."""
+    chain = IptablesChain(name="TRY", rules=("-m physdev --physdev-is-in -j RETURN",))
+    iptables.apply([(IptablesTable(backend="nft", name="filter", chains=(chain,)), None)])
+    return os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables")
+
+
 def _ipset() -> bool:
     ipset.create([Ipset(name="try")])
     return True
@@ -236,7 +255,8 @@ def _conntrack() -> bool:
 _TESTS: dict[str, Callable[[], bool]] = {
     "tun": _tun,
     "netem": _netem,
-    "ipvs": _ipvs,
+    "ip_vs": _ipvs,
+    "ip_vs_rr": _scheduler("rr"),
     "libnftables": _libnftables,
     "nftables": _nft(_NAT.format("accept")),
     "nftables-masquerade": _nft(_NAT.format("masquerade fully-random")),
@@ -245,4 +265,5 @@ _TESTS: dict[str, Callable[[], bool]] = {
     "iptables-legacy": _iptables("legacy"),
     "ipset": _ipset,
     "conntrack": _conntrack,
+    "br_netfilter": _br_netfilter,
 }

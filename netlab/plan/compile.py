@@ -217,6 +217,8 @@ def _node(
         _refuse_taken(layout, spaces, endpoint.spec.name)
         own = _pod(endpoint.spec, "endpoint")
         _attach(plan, layout, node, own, endpoint.attach, endpoint.spec)
+    if proxy:
+        put(space, proxy.at_addresses(layout, node, tuple(space.addresses)))
 
 
 def _attach(

@@ -88,7 +88,7 @@ def explain(
 ) -> list[Explained]:
     """Everything that is in the namespaces of a lab, or should be; `found` is how it differs."""
     differs = _by_namespace(found or Diff())
-    planners = _planners(layout, dataplane, proxy)
+    planners = _planners(layout, dataplane, plan, proxy)
     own = _dataplane(dataplane)
     result: list[Explained] = []
     for name, space in plan.namespaces.items():
@@ -102,7 +102,7 @@ def _dataplane(dataplane: Dataplane) -> _Planner:
     return _Planner(f"dataplane {dataplane.name}", explains(type(dataplane)))
 
 
-def _planners(layout: Layout, dataplane: Dataplane, proxy: Proxy | None) -> _Planners:
+def _planners(layout: Layout, dataplane: Dataplane, plan: Plan, proxy: Proxy | None) -> _Planners:
     """Who plans each object of nodes and pods; what netlab itself plans is not among them."""
     found: dict[tuple[str, _Key], list[_Planner]] = defaultdict(list)
 
@@ -118,6 +118,8 @@ def _planners(layout: Layout, dataplane: Dataplane, proxy: Proxy | None) -> _Pla
         if proxy:
             services = _Planner(f"proxy {proxy.name}", explains(type(proxy)))
             note(node.name, services, proxy.node(layout, node))
+            if space := plan.namespaces.get(node.name):
+                note(node.name, services, proxy.at_addresses(layout, node, space.addresses))
         note(node.name, own, dataplane.node(layout, node))
         note(node.name, way, attach.node(layout, node))
         for pod in node.pods:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from netlab.plan.explanations import Says
+from netlab.plan.routing import Address
 from netlab.plan.types import Object
 from netlab.topology.resolved import Ip, Layout, NodeSpec
 
@@ -29,6 +30,9 @@ class Proxy:
     answers_ping: ClassVar[bool] = False
     # Whether a client of a ClusterIP's port that no Service has is refused at once.
     refuses_other_ports: ClassVar[bool] = False
+    # Whether policy Local is of the node alone, whoever asks: without an endpoint of its own it
+    # sends to those of others, which only its own pods and itself are answered from.
+    falls_back: ClassVar[bool] = False
 
     def validate(self, layout: Layout) -> Iterator[str]:
         """A sentence for each thing that cannot work on this cluster; the first is the error."""
@@ -37,6 +41,12 @@ class Proxy:
     def node(self, layout: Layout, node: NodeSpec) -> Iterable[Object]:
         """What a node holds so that the Services of `layout` work on it."""
         raise NotImplementedError
+
+    def at_addresses(
+        self, layout: Layout, node: NodeSpec, addresses: Sequence[Address]
+    ) -> Iterable[Object]:
+        """What a node holds besides that depends on its `addresses`, whoever planned them."""
+        return ()
 
     def is_local_pod(self, layout: Layout, node: NodeSpec, source: Ip, device: str) -> bool:
         """Whether it takes what comes from `source` into the node by `device` for a pod's.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from netlab.plan.links import Link
 from netlab.plan.processes import Container, Daemon
 from netlab.plan.routing import Address, FdbEntry, Neighbour, Route, Rule, Sysctl
-from netlab.plan.rulesets import Ipset, IptablesTable, NftTable, Ruleset
+from netlab.plan.rulesets import Ipset, IptablesTable, IpvsTable, NftTable, Ruleset
 from netlab.plan.types import Object
 
 _EVERYTHING = {"0.0.0.0/0", "::/0"}
@@ -119,6 +119,11 @@ def _(item: IptablesTable) -> Iterator[str]:
 @_names.register
 def _(item: Ipset) -> Iterator[str]:
     yield item.name
+
+
+@_names.register
+def _(item: IpvsTable) -> Iterator[str]:
+    yield item.key
 
 
 @_names.register(Daemon)

@@ -27,8 +27,9 @@ class KubeProxy(Proxy):
     With `masquerade_all` everything to a ClusterIP gets the node's address.
     """
 
-    # Flows of UDP are forgotten when their endpoint goes.
-    requires: ClassVar[tuple[str, ...]] = ("conntrack",)
+    # Flows of UDP are forgotten when their endpoint goes; and what an endpoint answers to a pod on
+    # its own bridge must meet the rules, or it comes from an address that the pod never asked.
+    requires: ClassVar[tuple[str, ...]] = ("conntrack", "br_netfilter")
     explains: ClassVar[tuple[Says, ...]] = (
         Says(
             "sysctl net/netfilter/nf_conntrack_tcp_timeout_*",

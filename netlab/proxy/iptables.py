@@ -10,12 +10,13 @@ from typing import ClassVar
 from netlab.errors import shown
 from netlab.plan.explanations import Says
 from netlab.plan.routing import Sysctl
-from netlab.plan.rulesets import IptablesChain, IptablesTable
-from netlab.plan.rulesets.iptables import ACCEPT, BUILTIN, Backend
+from netlab.plan.rulesets import IptablesTable
+from netlab.plan.rulesets.iptables import Backend
 from netlab.plan.types import Object
 from netlab.proxy.base import KubeProxy
 from netlab.proxy.iptables_fixed import CHAINS, fixed, jumps
 from netlab.proxy.iptables_services import Form, is_large, rules
+from netlab.proxy.iptables_tables import tables
 from netlab.proxy.iptables_words import EXPLAINS
 from netlab.topology.resolved import Ip, Layout, Network, NodeSpec
 
@@ -73,30 +74,12 @@ class Iptables(KubeProxy):
 
     def _tables(self, layout: Layout, node: NodeSpec, ipv6: bool) -> Iterator[IptablesTable]:
         form = self._form(layout, node, ipv6)
-        held: dict[str, dict[str, list[str]]] = {
-            table: {name: [] for name in names} for table, names in CHAINS.items()
-        }
         written = (
             *jumps(),
             *fixed(localhost=form.localhost, liberal=self.tcp_be_liberal),
             *rules(layout.services, form),
         )
-        for line in written:
-            held[line.table].setdefault(line.chain, []).append(line.rule)
-        for table, chains in held.items():
-            yield IptablesTable(
-                backend=self.backend,
-                family="ip6" if ipv6 else "ip",
-                name=table,
-                chains=tuple(
-                    IptablesChain(
-                        name=name,
-                        rules=tuple(lines),
-                        policy=ACCEPT if name in BUILTIN[table] else None,
-                    )
-                    for name, lines in chains.items()
-                ),
-            )
+        yield from tables(written, CHAINS, self.backend, ipv6=ipv6)
 
     def _form(self, layout: Layout, node: NodeSpec, ipv6: bool) -> Form:
         cidrs = self.local_cidrs(layout, node, ipv6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from netlab.proxy.iptables import Iptables
+from netlab.proxy.ipvs import Ipvs
 from netlab.proxy.nftables import Nftables
 
-__all__ = ["Iptables", "Nftables"]
+__all__ = ["Iptables", "Ipvs", "Nftables"]

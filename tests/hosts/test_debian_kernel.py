@@ -10,7 +10,18 @@ from tests.hosts.vm import DebianVM, Result
 NOBODY = 65534
 
 # What every Debian kernel has, whatever the machine that runs the tests was built with.
-FEATURES = ["dummy", "geneve", "gre", "ipip", "ipvs", "netem", "vlan", "vrf", "wireguard"]
+FEATURES = [
+    "dummy",
+    "geneve",
+    "gre",
+    "ip_vs",
+    "ip_vs_rr",
+    "ipip",
+    "netem",
+    "vlan",
+    "vrf",
+    "wireguard",
+]
 
 
 def outside(vm: DebianVM) -> str:

@@ -51,6 +51,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
 }
 PROXIES: dict[str, tuple[dict[str, Any], ...]] = {
     "iptables": ({"backend": "legacy", "localhost_nodeports": False}, {"tcp_be_liberal": True}),
+    "ipvs": ({"strict_arp": True},),
     "nftables": ({"version": "1.35"}, {"node_port_addresses": ()}),
 }
 # What topologies/services.py has not: addresses from elsewhere, which no endpoint may be near of.

@@ -404,7 +404,10 @@ def test_status_shows_nodes_pods_services_and_what_is_down() -> None:
         "services": [
             {
                 "name": "svc",
+                "namespace": "default",
                 "cluster_ip": "10.96.0.9",
+                "cluster_ips": ["10.96.0.9"],
+                "protocol": "TCP",
                 "port": 80,
                 "node_port": None,
                 "endpoints": ["10.244.0.2:8080"],
@@ -421,7 +424,7 @@ def test_status_shows_nodes_pods_services_and_what_is_down() -> None:
     shown = rows(status_table(document))
     assert shown["lab"] == ["mine", "(running)"]
     assert shown["web"] == ["node-1", "10.244.0.2", "1/2", "a,", "b"]
-    assert shown["svc"] == ["10.96.0.9", "80", "10.244.0.2:8080"]
+    assert shown["svc"] == ["10.96.0.9", "80/TCP", "10.244.0.2:8080"]
     assert shown["health"] == ["down:", "web/b"]
     assert shown["b"] == ["web", "it", "is", "ill"]
     assert "SERVICE" not in status_table(document | {"services": []})

@@ -1,7 +1,7 @@
 """Rulesets of the current namespace: read as the plan's own values, and made equal to them.
 
 A file for each kind: nftables by libnftables in this process, iptables by its restore and save
-programs, ip sets by netlink.
+programs, ip sets and IPVS by netlink.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import cast
 
-from netlab.kernel.rulesets import held, ipset, iptables, nft
+from netlab.kernel.rulesets import held, ipset, iptables, ipvs, nft
 from netlab.kernel.rulesets.canonical import Canonical
 from netlab.kernel.rulesets.errors import RulesetError
 from netlab.kernel.rulesets.present import look
-from netlab.plan.rulesets import AnyRuleset, Ipset, IptablesTable, NftTable, Ruleset
+from netlab.plan.rulesets import AnyRuleset, Ipset, IptablesTable, IpvsTable, NftTable, Ruleset
 from netlab.plan.rulesets.iptables import empty
 from netlab.plan.types import Plan
 
@@ -51,6 +51,8 @@ def observe(wanted: Sequence[Ruleset], canonical: Canonical) -> list[AnyRuleset]
         found += iptables.save("legacy", family, tables)
     if there.ipsets:
         found += ipset.listed()
+    if ipvs.loaded() and (table := ipvs.listed()).servers:
+        found.append(table)
     spelled = [
         canonical.spelled(want, item) if (want := planned.get(item.key)) else item for item in found
     ]
@@ -91,6 +93,11 @@ def apply(
         [(w, h) for w, h in changed if isinstance(w, Ipset) and isinstance(h, Ipset)],
     )
     iptables.apply(_iptables(missing, changed, unexpected))
+    ipvs.apply(
+        [item for item in missing if isinstance(item, IpvsTable)],
+        [(w, h) for w, h in changed if isinstance(w, IpvsTable) and isinstance(h, IpvsTable)],
+        [item for item in unexpected if isinstance(item, IpvsTable)],
+    )
     ipset.destroy(item.name for item in unexpected if isinstance(item, Ipset))
     return len(missing) + len(changed) + len(unexpected)
 

@@ -12,7 +12,7 @@ from netlab.kernel.namespaces import scratch
 from netlab.kernel.rulesets import ipset, iptables, nft
 from netlab.kernel.rulesets.errors import RulesetError
 from netlab.kernel.rulesets.spelling import respelled
-from netlab.plan.rulesets import Ipset, IptablesTable, NftTable, Ruleset
+from netlab.plan.rulesets import Ipset, IptablesTable, IpvsTable, NftTable, Ruleset
 
 
 class Canonical:
@@ -39,6 +39,8 @@ class Canonical:
     def _printed(self, want: Ruleset, have: Ruleset) -> Ruleset:
         if isinstance(want, NftTable) and isinstance(have, NftTable):
             return _nft(want, have)
+        if isinstance(want, IpvsTable):
+            return want
         if isinstance(want, IptablesTable) and isinstance(have, IptablesTable):
             return self._iptables(want, have)
         assert isinstance(want, Ipset)

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from netlab.plan.rulesets import Chain, Ipset, IptablesTable, NftTable, Ruleset
+from netlab.plan.rulesets import Chain, Ipset, IptablesTable, IpvsTable, NftTable, Ruleset
 from netlab.plan.rulesets.nft import Elements
 
 
@@ -22,6 +22,8 @@ def respelled(want: Ruleset, printed: Ruleset, have: Ruleset) -> Ruleset:
         return _nft(want, printed, have)
     if isinstance(want, IptablesTable):
         return _iptables(want, printed, have)
+    if isinstance(want, IpvsTable):
+        return _ipvs(want, have)
     return _ipset(want, printed, have)
 
 
@@ -82,6 +84,22 @@ def _ipset(want: Any, printed: Any, have: Any) -> Ruleset:
     expires = have.timeout is not None
     entries = _members(want.entries, printed.entries, have.entries, learns=expires, expires=expires)
     return replace(base, entries=tuple(entries))
+
+
+def _ipvs(want: Any, have: Any) -> Ruleset:
+    """In the plan's order: the kernel's is that of a hash."""
+    planned = want.by_key
+    servers = []
+    for server in have.servers:
+        real = planned[server.key].real if server.key in planned else ()
+        servers.append(replace(server, real=_ordered(real, server.real)))
+    result: IpvsTable = replace(have, servers=_ordered(want.servers, servers))
+    return result
+
+
+def _ordered(want: Sequence[Any], have: Sequence[Any]) -> tuple[Any, ...]:
+    order = {item.key: place for place, item in enumerate(want)}
+    return tuple(sorted(have, key=lambda item: order.get(item.key, len(order))))
 
 
 def _spelling(want: Sequence[str], printed: Sequence[str]) -> dict[str, str]:

@@ -67,10 +67,7 @@ class EchoReply(NamedTuple):
 
 
 class Request(NamedTuple):
-    """To ask of `address`:`port` from a namespace, by HTTP for a `path`.
-
-    `wanted` is whether an answer is due.
-    """
+    """To ask of `address`:`port`, by HTTP for `path`; `wanted` is whether an answer is due."""
 
     namespace: str
     address: str

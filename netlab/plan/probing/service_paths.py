@@ -98,6 +98,12 @@ def path(lab: Lab, proxy: Proxy, client: Client, entry: Entry, asked: ServicePor
     source, device = _arrival(lab, client, entry)
     local, masquerade = _policy(lab, proxy, client, entry, asked, source, device)
     endpoints = found.local if local else found.cluster
+    if proxy.falls_back and not endpoints:
+        endpoints = found.cluster
+        if not endpoints:
+            return Path({}, refused=NO_LOCAL_ENDPOINTS if found.any else NO_ENDPOINTS)
+        if entry.kind != "ClusterIP" and not _at_home(client, entry):
+            return Path({}, dropped=NO_LOCAL_ENDPOINTS)
     if not endpoints:
         reason = NO_LOCAL_ENDPOINTS if found.any else NO_ENDPOINTS
         if _passes_refusals(lab, proxy, client, entry):
@@ -111,6 +117,11 @@ def path(lab: Lab, proxy: Proxy, client: Client, entry: Entry, asked: ServicePor
             return None
         seen[by] = own
     return Path(seen)
+
+
+def _at_home(client: Client, entry: Entry) -> bool:
+    """Whether the client is the node that it comes to, or a pod of it."""
+    return entry.node.name in (client.name, getattr(client, "node", ""))
 
 
 def _passes_refusals(lab: Lab, proxy: Proxy, client: Client, entry: Entry) -> bool:
@@ -176,6 +187,8 @@ def _policy(
         return asked.service.internal_policy == "Local", masquerade
     if asked.service.external_policy == "Cluster":
         return False, True
+    if proxy.falls_back:
+        return True, False
     own = client.name == entry.node.name
     pod = proxy.is_local_pod(lab.layout, entry.node, source, device)
     return not (pod or own), own and not pod

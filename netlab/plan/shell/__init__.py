@@ -22,6 +22,7 @@ from netlab.plan.shell.text import (
     DAEMONS,
     FINISH,
     HEADER,
+    IPVS,
     SANDBOX,
     SERVER,
     SETTINGS,
@@ -40,9 +41,11 @@ def render(plan: Plan, server_source: str) -> str:
     """
     spaces = [_by_file(space) for space in plan.namespaces.values()]
     serving = any(processes.serves(item) for space in spaces for item in space.containers)
+    tools = _tools(spaces, serving=serving)
     parts = [
         HEADER.format(title=" ".join(plan.topology.split()), count=len(spaces)),
-        SANDBOX.format(tools=" ".join(_tools(spaces, serving=serving))),
+        SANDBOX.format(tools=" ".join(tools)),
+        IPVS if "ipvsadm" in tools else "",
         SETTINGS,
         _spaces(spaces),
         _cables(spaces),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from netlab.plan.rulesets import Ipset, IptablesTable, NftTable, Ruleset
+from netlab.plan.rulesets import Ipset, IptablesTable, IpvsTable, NftTable, Ruleset, ipvs
 from netlab.plan.rulesets.iptables import transaction
 from netlab.plan.shell.words import here_document, word
 
@@ -25,7 +25,7 @@ def command(item: Ruleset) -> str:
         return "nft -f -"
     if isinstance(item, IptablesTable):
         return f"{item.program('restore')} --noflush"
-    return "ipset restore"
+    return "ipvsadm --restore" if isinstance(item, IpvsTable) else "ipset restore"
 
 
 def lines(item: Ruleset) -> list[str]:
@@ -34,6 +34,8 @@ def lines(item: Ruleset) -> list[str]:
         return item.script.splitlines()
     if isinstance(item, IptablesTable):
         return list(transaction(item, None))
+    if isinstance(item, IpvsTable):
+        return list(ipvs.lines(item))
     assert isinstance(item, Ipset)
     entries = (f"add {item.name} {entry}" for entry in item.entries)
     return [f"create {item.definition}", *entries]

@@ -45,6 +45,11 @@ dir=/run/lab
 mkdir /run/netns "$dir"
 """
 
+IPVS = """\
+# Loads the kernel's module, without which there are no settings of it.
+ipvsadm -ln > /dev/null
+"""
+
 SETTINGS = """\
 # settings NAMESPACE PATH=VALUE…: write files under /proc/sys in a namespace. Those of IPv6 do not
 # exist on a kernel without it, and for devices whose MTU is below IPv6's minimum of 1280.

@@ -1,0 +1,77 @@
+"""The ip sets of kube-proxy's IPVS mode (ipsetInfo in Kubernetes' pkg/proxy/ipvs/proxier.go).
+
+All of them are always there, those of load balancers and SCTP empty, as a lab has neither.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from netlab.plan.rulesets import Ipset
+from netlab.proxy.ipvs_servers import balanced, ipv4
+from netlab.topology.resolved import Ip, NodeSpec, ServicePortSpec, ServiceSpec
+
+LOOP_BACK, CLUSTER_IP, IPVS_IPS = "KUBE-LOOP-BACK", "KUBE-CLUSTER-IP", "KUBE-IPVS-IPS"
+EXTERNAL_IP, EXTERNAL_IP_LOCAL = "KUBE-EXTERNAL-IP", "KUBE-EXTERNAL-IP-LOCAL"
+LOAD_BALANCER = "KUBE-LOAD-BALANCER"
+HEALTH_CHECK_NODE_PORT = "KUBE-HEALTH-CHECK-NODE-PORT"
+_IP_PORT, _IP_PORT_IP, _PORT = "hash:ip,port", "hash:ip,port,ip", "bitmap:port"
+TYPES = {
+    LOOP_BACK: _IP_PORT_IP,
+    CLUSTER_IP: _IP_PORT,
+    EXTERNAL_IP: _IP_PORT,
+    EXTERNAL_IP_LOCAL: _IP_PORT,
+    LOAD_BALANCER: _IP_PORT,
+    "KUBE-LOAD-BALANCER-FW": _IP_PORT,
+    "KUBE-LOAD-BALANCER-LOCAL": _IP_PORT,
+    "KUBE-LOAD-BALANCER-SOURCE-IP": _IP_PORT_IP,
+    "KUBE-LOAD-BALANCER-SOURCE-CIDR": "hash:ip,port,net",
+    "KUBE-NODE-PORT-TCP": _PORT,
+    "KUBE-NODE-PORT-LOCAL-TCP": _PORT,
+    "KUBE-NODE-PORT-UDP": _PORT,
+    "KUBE-NODE-PORT-LOCAL-UDP": _PORT,
+    "KUBE-NODE-PORT-SCTP-HASH": _IP_PORT,
+    "KUBE-NODE-PORT-LOCAL-SCTP-HASH": _IP_PORT,
+    HEALTH_CHECK_NODE_PORT: _PORT,
+    IPVS_IPS: "hash:ip",
+}
+
+
+def ipsets(
+    services: Iterable[ServiceSpec], node: NodeSpec, addresses: Iterable[Ip]
+) -> tuple[Ipset, ...]:
+    """All sets of a node, whose device has these `addresses`."""
+    held: dict[str, dict[str, None]] = defaultdict(dict)
+    for service in services:
+        for port in balanced(service):
+            for name, entry in _entries(service, port, node):
+                held[name][entry] = None
+    held[IPVS_IPS] = dict.fromkeys(map(str, addresses))
+    return tuple(
+        Ipset(
+            name=name,
+            type=kind,
+            range="0-65535" if kind == _PORT else "",
+            entries=tuple(held[name]),
+        )
+        for name, kind in TYPES.items()
+    )
+
+
+def _entries(
+    service: ServiceSpec, port: ServicePortSpec, node: NodeSpec
+) -> Iterator[tuple[str, str]]:
+    protocol, local = port.protocol.lower(), service.external_policy == "Local"
+    for one in port.of_family(ipv6=False):
+        # Those of the API server name no node, so that they are nobody's own.
+        if one.node == node.name != one.target:
+            yield LOOP_BACK, f"{one.address},{protocol}:{one.port},{one.address}"
+    for ip in ipv4(service.cluster_ips):
+        yield CLUSTER_IP, f"{ip},{protocol}:{port.port}"
+    for ip in ipv4(service.external_ips):
+        yield EXTERNAL_IP_LOCAL if local else EXTERNAL_IP, f"{ip},{protocol}:{port.port}"
+    if port.node_port:
+        yield f"KUBE-NODE-PORT-{port.protocol}", str(port.node_port)
+        if local:
+            yield f"KUBE-NODE-PORT-LOCAL-{port.protocol}", str(port.node_port)
