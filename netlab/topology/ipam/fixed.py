@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import ip_address
 
-from netlab.errors import BadInput
+from netlab.errors import BadInput, shown
 from netlab.topology.ipam import Wish
 from netlab.topology.resolved import Ip, Network
 
@@ -39,9 +39,16 @@ def around(pods: int, given: Mapping[int, Ip], free: Callable[[], Iterable[Ip]])
 
 
 def given_to_nodes(addresses: Iterable[str], cidrs: Iterable[Network]) -> Ip | None:
-    """The first of some addresses that is in a node's CIDRs."""
+    """The first of some addresses that is in a node's CIDRs. Raises BadInput for what is none."""
     own = tuple(cidrs)
-    return next((ip for ip in map(ip_address, addresses) if any(ip in one for one in own)), None)
+    return next((ip for ip in map(_address, addresses) if any(ip in one for one in own)), None)
+
+
+def _address(text: str) -> Ip:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise BadInput(f"The address {shown(text)} of a node is not one.") from None
 
 
 def _flaw(ip: Ip, wish: Wish, cidrs: Collection[Network], own: Mapping[Ip, str], ends: bool) -> str:
