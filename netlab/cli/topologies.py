@@ -179,7 +179,7 @@ def plan(
 @click.pass_obj
 def addresses(app: App, /, topology: str | None, *, explain: bool, **options: Any) -> None:
     """A cluster's address plan and capacities: of a topology, or of the running lab."""
-    from netlab.report.tables import addresses_table
+    from netlab.report.figures import addresses_table
     from netlab.topology import explained
     from netlab.topology.addresses import address_plan
 
@@ -212,25 +212,29 @@ def _refuse_shaping(options: Collection[str]) -> None:
 
 @click.command()
 @click.argument("address", metavar="ADDRESS/LEN")
+@click.argument("mask", metavar="[MASK]", required=False)
 @click.option("--split", metavar="/LEN", help="Also its subnets of that length.")
 @click.option("--contains", metavar="ADDRESS", help="Also whether that is inside; a network too.")
 @without_lab
 @click.pass_obj
-def ipcalc(app: App, address: str, split: str | None, contains: str | None) -> int:
+def ipcalc(
+    app: App, address: str, mask: str | None, split: str | None, contains: str | None
+) -> int:
     """The CIDR arithmetic of one address, with the binary split.
 
-    Of IPv4 and IPv6; the mask is a length or a netmask. With --contains the exit code is 1 where
-    the address is not inside.
+    Of IPv4 and IPv6; the mask is a length, a netmask or a wildcard, after a slash or as a second
+    word. With --contains the exit code is 1 where the address is not inside.
     """
-    from netlab.report.tables import ipcalc_table
+    from netlab.report.figures import ipcalc_table
     from netlab.topology import ipcalc
 
-    document = asdict(ipcalc.calculate(address))
+    given = address if mask is None else f"{address} {mask}"
+    document = asdict(ipcalc.calculate(given))
     if split is not None:
-        document["subnets"] = [asdict(one) for one in ipcalc.subnets(address, split)]
+        document["subnets"] = [asdict(one) for one in ipcalc.subnets(given, split)]
     inside = True
     if contains is not None:
-        inside = ipcalc.contains(address, contains)
+        inside = ipcalc.contains(given, contains)
         document["contains"] = {"address": contains, "inside": inside}
     app.show(document, lambda: ipcalc_table(document))
     return 0 if inside else 1

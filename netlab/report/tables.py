@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from netlab.plan.diff import Diff, Item
@@ -15,7 +14,6 @@ from netlab.plan.rulesets import Ruleset
 from netlab.plan.shell.rulesets import lines
 from netlab.plan.types import FIELDS, Namespace, Object, Plan
 from netlab.report.text import blocks, count, facts, left_out, section, table
-from netlab.topology.addresses import AddressPlan
 
 _LISTED_NAMESPACES = 30  # a longer list of objects nobody reads
 
@@ -111,117 +109,6 @@ def _setting(value: Any) -> str:
         names = (name for name in value.__struct_fields__ if getattr(value, name) is True)
         return f"({', '.join(names)})"
     return ("off", "on")[value] if isinstance(value, bool) else str(value)
-
-
-def ipcalc_table(document: Mapping[str, Any]) -> str:
-    """The arithmetic with the binary split: the space divides network and host part.
-
-    It takes the document of `--json`. The 128 digits of IPv6 take two lines.
-    """
-    names = [name for name in ("address", "netmask", "network", "broadcast") if document[name]]
-    split = table(
-        ("", "ADDRESS", "BINARY"),
-        [
-            (name if first else "", document[name] if first else "", line)
-            for name in names
-            for first, line in _binary_lines(document["binary"][name])
-        ],
-    )
-    known = [
-        ("prefix length", document["prefix_length"]),
-        ("first host", document["first"]),
-        ("last host", document["last"]),
-        ("usable hosts", document["usable"]),
-    ]
-    if asked := document.get("contains"):
-        known.append((asked["address"], "inside" if asked["inside"] else "not inside"))
-    subnets = [tuple(one.values()) for one in document.get("subnets", ())]
-    listed = table(("SUBNET", "FIRST", "LAST", "USABLE"), subnets)
-    counted = count(len(subnets), "subnet")
-    return blocks((split, facts(known), *((listed, counted) if subnets else ())))
-
-
-def _binary_lines(digits: str) -> Iterator[tuple[bool, str]]:
-    """Binary digits in lines of at most four groups of IPv6; whether a line is the first."""
-    groups = digits.split(":")
-    yield True, ":".join(groups[:4])
-    if len(groups) > 4:
-        yield False, ":".join(groups[4:])
-
-
-def addresses_table(plan: AddressPlan | Mapping[str, Any]) -> str:
-    """The cluster's address plan; accepts the value or the document of `--json`."""
-    document = asdict(plan) if isinstance(plan, AddressPlan) else plan
-    known = [
-        ("nodes' addresses", ", ".join(document["underlay"])),
-        ("pods' (cluster CIDR)", ", ".join(document["cluster_cidrs"])),
-        ("node mask", f"/{document['node_mask']}, room for {document['max_nodes']} nodes"),
-        ("service CIDR", f"{document['service_cidr']}, {document['service_addresses']} addresses"),
-        *_service_bands(document),
-        ("NodePorts", document["node_port_range"]),
-    ]
-    known += [
-        ("kubelet's limit", f"{document['kubelet_max_pods']} pods per node"),
-        ("pods in all", f"{document['usable_pods']} on {count(len(document['nodes']), 'node')}"),
-    ]
-    own = list(dict.fromkeys(name for node in document["nodes"] for name in node["reserved"]))
-    nodes = table(
-        (
-            "NODE",
-            "ADDRESS",
-            "POD CIDR",
-            *_upper(own or ["gateway"]),
-            "FIRST POD",
-            "LAST POD",
-            "PODS",
-        ),
-        [
-            (
-                node["name"],
-                node["addresses"][0],
-                ", ".join(_of_first_family(node["pod_cidrs"])),
-                *([node["reserved"].get(name, "") for name in own] or [node["gateway"]]),
-                node["first"],
-                node["last"],
-                node["usable_pods"],
-            )
-            for node in document["nodes"]
-        ],
-    )
-    rows = [
-        (node["name"], key, value)
-        for node in document["nodes"]
-        for key, value in node.get("annotations", {}).items()
-    ]
-    annotations = table(("NODE", "ANNOTATION", "VALUE"), rows) if rows else ""
-    return blocks((facts(known), nodes, annotations, *map(_step, document.get("explained", ()))))
-
-
-def _of_first_family(cidrs: Sequence[str]) -> list[str]:
-    """A node's CIDR, or its blocks."""
-    return [cidr for cidr in cidrs if (":" in cidr) is (":" in cidrs[0])]
-
-
-def _upper(names: Iterable[str]) -> list[str]:
-    return [name.upper() for name in names]
-
-
-def _step(step: Mapping[str, Any]) -> str:
-    """A step of the arithmetic: what it is about, in words, and in digits."""
-    rows = [(one["address"], one["binary"], one["what"]) for one in step["digits"]]
-    digits = table(("",) * 3, rows).splitlines()[1:]
-    return "\n".join([step["what"], *(f"    {line}" for line in (*step["says"], *digits))])
-
-
-def _service_bands(document: Mapping[str, Any]) -> list[tuple[str, object]]:
-    result: list[tuple[str, object]] = []
-    if "kubernetes_service_ip" in document:
-        result.append(("  API server", document["kubernetes_service_ip"]))
-    for key, name in (("static_band", "  static band"), ("dynamic_band", "  dynamic band")):
-        band = document.get(key)
-        if band and band["size"]:
-            result.append((name, f"{band['first']} to {band['last']}, {band['size']} addresses"))
-    return result
 
 
 def _spread(plan: Plan, spread: Spread) -> str:

@@ -1,12 +1,21 @@
 """The arithmetic of one `ADDRESS/LEN`: network, broadcast, usable hosts, and the binary split.
 
-Of both families. Besides, a network in subnets, and whether something is inside it.
+Of both families. The mask may be written as a netmask too, or as IPv4's wildcard (its inverse), and
+a space may stand for the slash: `10.0.0.1 255.255.255.0`. Where digits are both, they are a netmask
+(0.0.0.0 and 255.255.255.255). Besides, a network in subnets, and whether something is inside it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
+from ipaddress import (
+    IPv4Interface,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
 
 from netlab.errors import BadInput, shown
 from netlab.topology.resolved import Ip, Network
@@ -32,8 +41,11 @@ class Split:
 class Calculation:
     """`first`, `last` and `usable` count host addresses.
 
-    A /31 has two (RFC 3021), a /32 one. Of IPv6 the first address of a network is that of its
-    routers (RFC 4291, 2.6.1), but for a /127 and a /128 (RFC 6164); all others are hosts'.
+    A /31 has two (RFC 3021), a /32 one: there `broadcast` is an address like any other, and only
+    the last. Of IPv6 the first address of a network is that of its routers (RFC 4291, 2.6.1), but
+    for a /127 and a /128 (RFC 6164); all others are hosts'. `wildcard` is the netmask's inverse, as
+    access lists have it, of IPv4 only. `kind` is `default` (a /0), `network`, `pair` (a /31 or
+    /127) or `host` (a /32 or /128), as routes are spoken of.
     """
 
     address: str
@@ -45,6 +57,8 @@ class Calculation:
     first: str
     last: str
     usable: int
+    wildcard: str | None
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +70,7 @@ class Subnet:
 
 
 def calculate(text: str) -> Calculation:
-    """Work out `ADDRESS/LEN` or `ADDRESS/NETMASK`. Raises BadInput for anything else."""
+    """Work out an address and its mask. Raises BadInput for anything else."""
     interface = _interface(text)
     network, length = interface.network, interface.network.prefixlen
     one = _subnet(network)
@@ -80,25 +94,32 @@ def calculate(text: str) -> Calculation:
         first=one.first,
         last=one.last,
         usable=one.usable,
+        wildcard=str(network.hostmask) if network.version == 4 else None,
+        kind=_kind(network),
     )
 
 
-def subnets(text: str, length: str) -> list[Subnet]:
-    """The network of `ADDRESS/LEN` in subnets of `/LENGTH`. Raises BadInput, also for too many."""
+def _kind(network: Network) -> str:
+    ends = {0: "default", network.max_prefixlen - 1: "pair", network.max_prefixlen: "host"}
+    return ends.get(network.prefixlen, "network")
+
+
+def subnets(text: str, mask: str) -> list[Subnet]:
+    """The network of an address in subnets of a mask. Raises BadInput, also for too many."""
     network = _interface(text).network
-    digits = length.removeprefix("/")
+    length = _length(mask.removeprefix("/"), network.version)
     least, most = network.prefixlen, network.max_prefixlen
-    if not (digits.isascii() and digits.isdecimal()) or not least <= int(digits) <= most:
+    if length is None or length < least:
         raise BadInput(
-            f"{network} cannot be split into {shown(length)}", f"say one of /{least} to /{most}"
+            f"{network} cannot be split into {shown(mask)}", f"say one of /{least} to /{most}"
         )
-    if 1 << (int(digits) - least) > MOST:
+    if 1 << (length - least) > MOST:
         raise BadInput(
-            f"{network} has {1 << (int(digits) - least)} subnets of /{int(digits)}, and {MOST} are "
-            "the most that are listed",
+            f"{network} has {1 << (length - least)} subnets of /{length}, and {MOST} are the most "
+            "that are listed",
             f"say one of /{least} to /{least + MOST.bit_length() - 1}",
         )
-    return [_subnet(one) for one in network.subnets(new_prefix=int(digits))]
+    return [_subnet(one) for one in network.subnets(new_prefix=length)]
 
 
 def contains(text: str, other: str) -> bool:
@@ -108,9 +129,11 @@ def contains(text: str, other: str) -> bool:
     """
     network = _interface(text).network
     try:
-        inside: Network = ip_network(other, strict=False)
+        inside: Network | None = ip_network(other, strict=False)
     except ValueError:
-        raise BadInput(f"{shown(other)} is neither an address nor a network.") from None
+        inside = None
+    if inside is None or "%" in other:  # what follows a % is an interface's name
+        raise BadInput(f"{shown(other)} is neither an address nor a network.")
     if inside.version != network.version:
         raise BadInput(
             f"{inside} is of IPv{inside.version}, and {network} of IPv{network.version}."
@@ -126,12 +149,35 @@ def _rest(network: Network) -> int:
 
 
 def _interface(text: str) -> IPv4Interface | IPv6Interface:
+    given, _, mask = text.partition("/" if "/" in text else " ")
+    wrong = f"{shown(text)} is no ADDRESS/LEN such as 10.244.1.7/24 or fd44::7/64"
     try:
-        if "/" in text:
-            return ip_interface(text)
+        ip = ip_address(given)
     except ValueError:
-        pass
-    raise BadInput(f"{shown(text)} is no ADDRESS/LEN such as 10.244.1.7/24 or fd44::7/64.")
+        raise BadInput(f"{wrong}.") from None
+    if "%" in given:
+        raise BadInput(wrong, "leave out the interface after the %")
+    length = _length(mask.lstrip(" "), ip.version)
+    if length is None:
+        netmask = "255.255.255.0" if ip.version == 4 else "ffff:ffff::"
+        raise BadInput(
+            wrong, f"a mask is a length up to /{ip.max_prefixlen}, or a netmask such as {netmask}"
+        )
+    return ip_interface(f"{ip}/{length}")
+
+
+def _length(mask: str, version: int) -> int | None:
+    """The prefix length that digits or a netmask say; None where they say none."""
+    try:
+        if ":" not in mask:
+            network = ip_network(f"{'::' if version == 6 else '0.0.0.0'}/{mask}")
+            return int(network.prefixlen)
+        bits = int(IPv6Address(mask))
+    except ValueError:
+        return None
+    length = bits.bit_count()
+    whole = bits == (1 << 128) - (1 << 128 - length)  # ones, and then zeros
+    return length if whole and version == 6 else None
 
 
 def _subnet(network: Network) -> Subnet:

@@ -101,16 +101,18 @@ def _unused(version: int, used: Sequence[Network]) -> Network:
 
 
 def refuse_too_many(cluster: Cluster, segments: Sequence[SubnetSpec]) -> None:
-    """A count that no underlay could hold, before anything as long as it says is made.
-
-    A subnet's first, last and router's address are no node's.
-    """
+    """A count that no underlay could hold, before anything as long as it says is made."""
     if not isinstance(cluster.nodes, int):
         return
     for index, subnet in enumerate(segments):
         share = (cluster.nodes - index + len(segments) - 1) // len(segments)
-        if any(share > net.num_addresses - 3 for net in subnet.networks):
+        if any(share > room(net) for net in subnet.networks):
             raise too_small(subnet, cluster.nodes)
+
+
+def room(subnet: Network) -> int:
+    """How many nodes it has addresses for: neither the first nor the router's, nor IPv4's last."""
+    return subnet.num_addresses - (3 if subnet.version == 4 else 2)
 
 
 def too_small(subnet: SubnetSpec, nodes: int) -> BadInput:

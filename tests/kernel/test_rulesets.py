@@ -443,7 +443,7 @@ def created() -> tuple[str, ...]:
 def test_looking_creates_nothing() -> None:
     before = created()
     assert not any(before)
-    assert rulesets.observe([], {}) == []
+    assert rulesets.observe([], rulesets.prepare([])) == []
     assert created() == before
 
 
@@ -453,7 +453,7 @@ def test_looking_at_one_table_creates_no_other() -> None:
     shell(f"iptables-legacy {DNAT}")
     before = created()
     assert before[:2] == ("nat\n", "")
-    assert [str(item) for item in rulesets.observe([], {})] == ["iptables-legacy table nat"]
+    assert [str(item) for item in rulesets.observe([], rulesets.prepare([]))] == ["iptables-legacy table nat"]
     assert created() == before
 
 
@@ -465,14 +465,14 @@ def test_a_legacy_table_of_another_thread_is_seen_there_alone() -> None:
     def look() -> None:
         with scratch():
             shell(f"iptables-legacy {DNAT}")
-            found.extend(rulesets.observe([], {}))
+            found.extend(rulesets.observe([], rulesets.prepare([])))
 
     with scratch():
         thread = threading.Thread(target=look)
         thread.start()
         thread.join()
         assert [str(item) for item in found] == ["iptables-legacy table nat"]
-        assert rulesets.observe([], {}) == []
+        assert rulesets.observe([], rulesets.prepare([])) == []
 
 
 @pytest.mark.usefixtures("namespace")
@@ -615,7 +615,7 @@ def test_the_machines_lock_of_iptables_is_left_alone() -> None:
         load(iptables_form("legacy"))
     lock.unlink()
     rulesets.apply([], [], iptables_form("legacy"))
-    assert rulesets.observe([], {}) == []
+    assert rulesets.observe([], rulesets.prepare([])) == []
     assert not lock.exists()
 
 

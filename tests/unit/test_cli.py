@@ -91,6 +91,7 @@ def test_addresses_have_the_contracts_keys() -> None:
         "nodes",
     } <= set(plan)
     assert plan["max_nodes"] == 4
+    assert plan["static_port_band"] == {"first": 30000, "last": 30085, "size": 86}
     known = {
         "name": "node-2",
         "pod_cidr": "100.12.25.0/24",
@@ -118,6 +119,8 @@ def test_ipcalc_has_the_contracts_keys() -> None:
         "first": "10.233.64.1",
         "last": "10.233.127.254",
         "usable": 16382,
+        "wildcard": "0.0.63.255",
+        "kind": "network",
     }
     words = ("--json", "--split", "/19", "--contains", "10.233.64.9")
     more = document("ipcalc", "10.233.64.7/18", *words)
@@ -126,6 +129,8 @@ def test_ipcalc_has_the_contracts_keys() -> None:
     assert document("ipcalc", "fd44::7/64", "--json")["broadcast"] is None
     outside = run("ipcalc", "10.233.64.7/18", "--contains", "10.233.128.0")
     assert (outside.returncode, "not inside" in outside.stdout) == (1, True)
+    words = ("ipcalc", "10.233.64.7", "255.255.192.0", "--json")
+    assert document(*words) == document("ipcalc", "10.233.64.7/18", "--json")
 
 
 @pytest.mark.parametrize(
@@ -243,6 +248,7 @@ HOSTILE = ["a\n\x1b[31mb\r", "x" * 100_000, "\udcff", "y " * 50_000]
         ["plan", "flannel-vxlan", "--{}"],
         ["{}"],
         ["ipcalc", "{}"],
+        ["ipcalc", "10.0.0.1", "{}"],
         ["ipcalc", "10.0.0.1/8", "--split", "{}"],
         ["ipcalc", "10.0.0.1/8", "--contains", "{}"],
         ["completion", "{}"],

@@ -265,6 +265,7 @@ def test_given_cidrs_that_cannot_be(pool: Pool, given_cidr: str, sentence: str) 
     [
         (HostLocal(), 253, ("10.244.0.2", "10.244.0.254")),
         (Blocks(), 128, ("10.244.0.0", "10.244.64.63")),
+        (Blocks(tunnel=True), 127, ("10.244.0.1", "10.244.64.63")),
         (ClusterPool(), 252, ("10.244.0.1", "10.244.0.254")),
     ],
     ids=lambda value: type(value).__name__,

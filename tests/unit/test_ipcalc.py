@@ -53,7 +53,7 @@ def test_ipv6_agrees_with_ipaddress(address: IPv6Address, length: int) -> None:
     result = calculate(f"{address}/{length}")
     network = IPv6Interface(f"{address}/{length}").network
     assert (result.network, result.netmask) == (str(network[0]), str(network.netmask))
-    assert (result.broadcast, result.binary.broadcast) == (None, None)
+    assert (result.broadcast, result.binary.broadcast, result.wildcard) == (None, None, None)
     assert result.last == str(network[-1])
     assert result.usable == network.num_addresses - (length < 127)
     assert IPv6Address(result.first) == (network[0] if length >= 127 else network[1])
@@ -62,10 +62,50 @@ def test_ipv6_agrees_with_ipaddress(address: IPv6Address, length: int) -> None:
     assert int(digits.replace(" ", ""), 2) == int(address)
 
 
-@given(st.integers(0, 32), st.integers(0, 2**32 - 1))
-def test_the_mask_may_be_a_netmask(length: int, value: int) -> None:
-    network = IPv4Interface(f"{IPv4Address(value)}/{length}")
-    assert calculate(network.with_netmask) == calculate(network.with_prefixlen)
+@given(st.integers(0, 32), ADDRESSES)
+def test_the_mask_may_be_a_netmask_or_a_second_word(length: int, address: IPv4Address) -> None:
+    interface = IPv4Interface(f"{address}/{length}")
+    wanted = calculate(interface.with_prefixlen)
+    assert calculate(interface.with_netmask) == wanted
+    assert calculate(f"{address} {interface.netmask}") == wanted
+    assert calculate(f"{address}  {length}") == wanted
+    assert wanted.wildcard == str(interface.hostmask)
+    if 0 < length < 32:  # where the wildcard would be a netmask of the other end, it is one
+        assert calculate(interface.with_hostmask) == wanted
+
+
+@given(st.integers(0, 128), st.integers(0, 2**128 - 1).map(IPv6Address))
+def test_ipv6_has_netmasks_too(length: int, address: IPv6Address) -> None:
+    interface = IPv6Interface(f"{address}/{length}")
+    assert calculate(interface.with_netmask) == calculate(interface.with_prefixlen)
+    assert calculate(f"{address} {interface.netmask}") == calculate(interface.with_prefixlen)
+
+
+@given(st.integers(1, 2**128 - 1))
+def test_a_mask_with_holes_is_none(bits: int) -> None:
+    if "01" in f"{bits:0128b}":
+        with pytest.raises(BadInput, match="length up to /128"):
+            calculate(f"fd44::1/{IPv6Address(bits)}")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "ends"),
+    [
+        ("0.0.0.0/0", "default", ("0.0.0.1", "255.255.255.254", 2**32 - 2)),
+        ("10.0.0.1/30", "network", ("10.0.0.1", "10.0.0.2", 2)),
+        ("10.0.0.1/31", "pair", ("10.0.0.0", "10.0.0.1", 2)),
+        ("10.0.0.1/32", "host", ("10.0.0.1", "10.0.0.1", 1)),
+        ("::/0", "default", ("::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 2**128 - 1)),
+        ("fd44::1/126", "network", ("fd44::1", "fd44::3", 3)),
+        ("fd44::1/127", "pair", ("fd44::", "fd44::1", 2)),
+        ("fd44::1/128", "host", ("fd44::1", "fd44::1", 1)),
+    ],
+)
+def test_where_a_network_is_not_like_others(
+    text: str, kind: str, ends: tuple[str, str, int]
+) -> None:
+    result = calculate(text)
+    assert (result.kind, (result.first, result.last, result.usable)) == (kind, ends)
 
 
 @given(ADDRESSES, st.integers(0, 32), st.integers(0, 8))
@@ -73,6 +113,7 @@ def test_a_network_in_subnets(address: IPv4Address, length: int, more: int) -> N
     wanted = min(length + more, 32)
     found = subnets(f"{address}/{length}", f"/{wanted}")
     assert found == subnets(f"{address}/{length}", str(wanted))
+    assert found == subnets(f"{address}/{length}", str(IPv4Network((0, wanted)).netmask))
     whole = IPv4Interface(f"{address}/{length}").network
     networks = [IPv4Network(one.cidr) for one in found]
     assert networks == list(whole.subnets(new_prefix=wanted))
@@ -100,6 +141,9 @@ def test_what_is_inside(one: IPv4Address, length: int, other: IPv4Address, more:
         ("", "say one of"),
         ("-1", "say one of"),
         ("٣", "say one of"),
+        ("255.0.0.0", "cannot be split into '255.0.0.0'; say one of"),
+        ("255.0.255.0", "say one of"),
+        ("9" * 5000, "say one of"),
     ],
 )
 def test_what_cannot_be_split_is_told(split: str, words: str) -> None:
@@ -115,15 +159,41 @@ def test_too_many_subnets_are_told() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "words"),
-    [("fd00::1", "is of IPv6, and 10.0.0.0/8 of IPv4"), ("x", "'x' is neither an address")],
+    [
+        ("fd00::1", "is of IPv6, and 10.0.0.0/8 of IPv4"),
+        ("x", "'x' is neither an address"),
+        ("fe80::1%a", "nor a network"),
+    ],
 )
 def test_what_cannot_be_inside_is_told(asked: str, words: str) -> None:
     with pytest.raises(BadInput, match=words):
         contains("10.0.0.0/8", asked)
 
 
-@pytest.mark.parametrize("text", ["", "10.0.0.1", "10.0.0.1/33", "10.0.0/8", "fd00::1/129", "a/8"])
-def test_anything_else_is_bad_input(text: str) -> None:
+LENGTH = "a mask is a length up to /32, or a netmask such as 255.255.255.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("", ""),
+        ("10.0.0/8", ""),
+        ("a/8", ""),
+        ("10.0.0.1", LENGTH),
+        ("10.0.0.1/", LENGTH),
+        ("10.0.0.1/33", LENGTH),
+        ("10.0.0.1/-1", LENGTH),
+        ("10.0.0.1/24/8", LENGTH),
+        ("10.0.0.1/24 8", LENGTH),
+        ("10.0.0.1/255.0.255.0", LENGTH),
+        ("10.0.0.1/ffff::", LENGTH),
+        ("fd00::1/129", "length up to /128"),
+        ("fd00::1/255.0.0.0", "length up to /128"),
+        ("fe80::1%eth0/64", "leave out the interface"),
+    ],
+)
+def test_anything_else_is_bad_input(text: str, remedy: str) -> None:
     with pytest.raises(BadInput, match="ADDRESS/LEN") as error:
         calculate(text)
     assert f"'{text}'" in str(error.value)
+    assert remedy in str(error.value)

@@ -11,20 +11,16 @@ from netlab import Cluster
 from netlab.plan.diff import Change, Diff, Item
 from netlab.plan.routing import route
 from netlab.probe.result import Check, Kind, Report
+from netlab.report.figures import addresses_table, ipcalc_table
 from netlab.report.junit import junit_xml
 from netlab.report.matrix import matrix
-from netlab.report.tables import (
-    addresses_table,
-    diff_table,
-    doctor_table,
-    ipcalc_table,
-    plan_table,
-    status_table,
-)
+from netlab.report.tables import diff_table, doctor_table, plan_table, status_table
 from netlab.report.text import table
 from netlab.topology.addresses import address_plan
 from netlab.topology.explained import explain
-from netlab.topology.ipcalc import calculate
+from netlab.topology.ipam.blocks import Blocks
+from netlab.topology.ipam.pool import ClusterPool
+from netlab.topology.ipcalc import calculate, subnets
 from netlab.topology.layout import lay_out
 from tests.unit.plans import plan_of
 
@@ -308,11 +304,62 @@ def test_the_binary_split_is_aligned() -> None:
     assert of_ipv6[1].endswith(":0000000000000000:000000000000 0001")
 
 
+def test_a_route_to_one_host_or_two_has_no_broadcast() -> None:
+    assert "broadcast" in ipcalc_table(asdict(calculate("10.0.0.1/30")))
+    for text, kind in (("10.0.0.1/31", "two ends of a link"), ("10.0.0.1/32", "one address")):
+        shown = ipcalc_table(asdict(calculate(text)))
+        assert "broadcast" not in shown
+        assert kind in shown
+
+
+@pytest.mark.parametrize(("length", "lines"), [(20, 16), (21, 9)])
+def test_of_many_subnets_the_first_and_last_are_shown(length: int, lines: int) -> None:
+    document = asdict(calculate("10.0.0.0/16"))
+    document["subnets"] = [asdict(one) for one in subnets("10.0.0.0/16", str(length))]
+    text = ipcalc_table(document)
+    listed = text.partition("SUBNET")[2].partition("\n\n")[0].splitlines()[1:]
+    assert len(listed) == lines
+    assert (listed[0].split()[0], listed[-1].split()[2]) == (f"10.0.0.0/{length}", "10.0.255.254")
+    assert ("the 24 between are left out" in text) is (length == 21)
+    assert f"\n{2 ** (length - 16)} subnets" in text
+
+
 def test_addresses_are_shown_from_the_value_or_its_document() -> None:
     plan = address_plan(lay_out(Cluster()))
     text = addresses_table(plan)
     assert text == addresses_table(asdict(plan))
     assert rows(text)["node-2"][:3] == ["192.168.0.2", "10.244.1.0/24", "10.244.1.1"]
+
+
+def test_each_kind_of_address_has_its_ranges() -> None:
+    plan = address_plan(lay_out(Cluster(service_cidr="10.233.0.0/18")))
+    lines = [" ".join(line.split()) for line in addresses_table(plan).splitlines()]
+    for line in (
+        "node 192.168.0.0/24 253 nodes on underlay; the router has 192.168.0.254",
+        "cluster 10.233.0.0/18 16382 Services",
+        "10.233.0.1 1 the first: kubernetes, the API server's Service",
+        "10.233.0.1 to 10.233.1.0 256 static band: for those who name theirs",
+        "10.233.1.1 to 10.233.63.254 16126 dynamic band: given out first",
+        "NodePort 30000-32767 2768 ports of each node",
+        "30000 to 30085 86 static band: for those who name theirs",
+        "pod 10.244.0.0/16 256 nodes, a /24 each",
+    ):
+        assert line in lines
+    small = Cluster(service_cidr="10.9.0.0/28", node_port_range=(30000, 30009))
+    assert "band" not in addresses_table(address_plan(lay_out(small)))
+
+
+def test_a_node_s_own_addresses_have_their_columns() -> None:
+    for ipam, heads in (
+        (ClusterPool(), "ROUTER HEALTH FIRST"),
+        (Blocks(tunnel=True), "GATEWAY TUNNEL FIRST"),
+    ):
+        text = " ".join(addresses_table(address_plan(lay_out(Cluster(), ipam))).split())
+        assert f"POD CIDR {heads}" in text
+    dual = Cluster(cluster_cidr=("10.244.0.0/16", "fd44::/56"))
+    lines = addresses_table(address_plan(lay_out(dual))).splitlines()
+    [six] = [line.split() for line in lines if "fd44:0:0:1::/64" in line]
+    assert six[:4] == ["node-2", "fd30::2", "fd44:0:0:1::/64", "fd44:0:0:1::1"]
 
 
 def test_the_arithmetic_of_addresses_is_shown() -> None:
@@ -322,10 +369,11 @@ def test_the_arithmetic_of_addresses_is_shown() -> None:
     text = addresses_table(document)
     for line in (
         "24 - 18 = 6 bits number the nodes: 2^6 = 64 nodes",
-        "10.233.127.0/24  00001010.11101001.01 111111. 00000000  the last",
+        "10.233.127.0/24  00001010.11101001.01 111111. 00000000  63: the last",
         "less the gateway's 10.233.64.1: 253 pods, from 10.233.64.2 to 10.233.64.254",
-        "less the network's 10.233.0.0 and the last, 10.233.63.255: 16382",
+        "less the network's 10.233.0.0 and the broadcast's 10.233.63.255: 16382",
         "32767 - 30000 + 1 = 2768 ports",
+        "min(max(16, 2768/32), 128) = 86 at the start are for those who name one: to 30085",
     ):
         assert f"    {line}\n" in f"{text}\n"
 

@@ -6,23 +6,18 @@ programs, ip sets by netlink.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
-from netlab.kernel.namespaces import scratch
 from netlab.kernel.rulesets import ipset, iptables, nft
+from netlab.kernel.rulesets.canonical import Canonical
 from netlab.kernel.rulesets.errors import RulesetError
 from netlab.kernel.rulesets.present import look
-from netlab.kernel.rulesets.spelling import respelled
 from netlab.plan.rulesets import AnyRuleset, Ipset, IptablesTable, NftTable, Ruleset
 from netlab.plan.rulesets.iptables import empty
 from netlab.plan.types import Plan
 
 __all__ = ["Canonical", "RulesetError", "apply", "observe", "preflight", "prepare"]
-
-# Tables in one scratch namespace: the time to list them grows with the square of their number.
-_AT_ONCE = 16
-Canonical = Mapping[Ruleset, Ruleset]  # each planned ruleset as its tool prints it
 
 
 def preflight(plan: Plan) -> None:
@@ -34,36 +29,15 @@ def preflight(plan: Plan) -> None:
 
 
 def prepare(planned: Iterable[Ruleset]) -> Canonical:
-    """How the planned rulesets will be printed: once for each observation, in scratch namespaces.
-
-    Raises RulesetError for one that cannot be loaded at all.
-    """
-    distinct = list(dict.fromkeys(planned))
-    tables = [item for item in distinct if isinstance(item, NftTable)]
-    others = [item for item in distinct if isinstance(item, IptablesTable)]
-    sets = [item for item in distinct if isinstance(item, Ipset)]
-    try:
-        return _printed(tables, others, sets)
-    except RulesetError as error:
-        raise RulesetError(f"The plan's rules cannot be loaded: {error}.") from error
-
-
-def _printed(
-    tables: Sequence[NftTable], others: Sequence[IptablesTable], sets: Sequence[Ipset]
-) -> Canonical:
-    result: dict[Ruleset, Ruleset] = {item: ipset.printed(item) for item in sets}
-    for start in range(0, len(tables), _AT_ONCE):
-        with scratch():
-            result |= nft.printed(tables[start : start + _AT_ONCE])
-    if others:
-        with scratch():
-            ipset.create({item.name: item for item in sets}.values())  # rules name them
-            result |= iptables.printed(others)
-    return result
+    """What tells, for one observation, how the planned rulesets are printed."""
+    return Canonical(planned)
 
 
 def observe(wanted: Sequence[Ruleset], canonical: Canonical) -> list[AnyRuleset]:
-    """What the current namespace has. What only is printed otherwise than planned is as planned."""
+    """What the current namespace has. What only is printed otherwise than planned is as planned.
+
+    Raises RulesetError for planned rules that cannot be loaded at all.
+    """
     there = look()
     planned = {item.key: item for item in wanted}
     found: list[Ruleset] = []
@@ -78,8 +52,7 @@ def observe(wanted: Sequence[Ruleset], canonical: Canonical) -> list[AnyRuleset]
     if there.ipsets:
         found += ipset.listed()
     spelled = [
-        respelled(want, canonical[want], item) if (want := planned.get(item.key)) else item
-        for item in found
+        canonical.spelled(want, item) if (want := planned.get(item.key)) else item for item in found
     ]
     order = {key: place for place, key in enumerate(planned)}
     spelled.sort(key=lambda item: order.get(item.key, len(order)))

@@ -33,15 +33,15 @@ def _blocks(lines: Iterable[str], depth: int) -> Iterator[tuple[str, list[str]]]
     """What stands in braces at a depth of tabs, as header and body; plain lines have no body."""
     header = ""
     body: list[str] = []
+    closes = "\t" * depth + "}"
     for line in lines:
-        opens = _OPENS.match(line)
         if header:
-            if line == "\t" * depth + "}":
+            if line == closes:
                 yield header, body
                 header, body = "", []
             else:
                 body.append(line)
-        elif opens and len(opens[1]) == depth:
+        elif (opens := _OPENS.match(line)) and len(opens[1]) == depth:
             header = opens[2]
         elif line.strip():
             yield line.strip(), []
@@ -54,7 +54,7 @@ def _table(family: str, name: str, lines: list[str]) -> NftTable:
     sets: list[Set] = []
     maps: list[Map] = []
     chains: list[Chain] = []
-    inner = [_REMARK.sub("", line) for line in lines]
+    inner = [_REMARK.sub("", line) if "#" in line else line for line in lines]
     for header, body in _blocks(inner, 1):
         kind, _, title = header.rpartition(" ")
         if words := _COMMENT.match(header):
@@ -145,13 +145,13 @@ def _contents(
 
 def _joined(lines: Iterable[str]) -> list[str]:
     """Lines of a block, those that nft wrapped put together again."""
-    result: list[str] = []
+    result: list[list[str]] = []
     for line in lines:
         if line.startswith("\t\t\t") and result:
-            result[-1] += f" {line.strip()}"
+            result[-1].append(line.strip())
         elif line.strip():
-            result.append(line.strip())
-    return result
+            result.append([line.strip()])
+    return [" ".join(parts) for parts in result]
 
 
 def _split(elements: str) -> list[str]:

@@ -21,7 +21,7 @@ from netlab.errors import Unmet
 from netlab.kernel import limits
 from netlab.kernel.rulesets.errors import RulesetError
 from netlab.kernel.rulesets.listing import parse
-from netlab.plan.rulesets import NftTable, Ruleset
+from netlab.plan.rulesets import NftTable
 from netlab.plan.rulesets.nft import Elements, block
 from netlab.plan.rulesets.nft_transaction import transaction
 
@@ -172,86 +172,67 @@ def apply(
         run("\n".join([*begin, *again, *end]))
 
 
-def printed(planned: Iterable[NftTable]) -> dict[Ruleset, Ruleset]:
-    """How nft prints each table, found out in the current (scratch) namespace.
+def printed(planned: NftTable) -> NftTable:
+    """How nft prints a table, found out in the current (scratch) namespace.
 
-    nft rewrites what it is given, and differently from version to version. So all tables are
-    loaded, under other names, and listed. Elements are in the order of the planned ones, unless
-    nft made others of them (auto-merge).
+    nft rewrites what it is given, and differently from version to version. So the table is loaded
+    and listed. Elements are in the order of the planned ones, unless nft made others of them
+    (auto-merge).
     """
-    renamed = {
-        table: replace(table, name=f"t{number}")
-        for number, table in enumerate(dict.fromkeys(planned))
-    }
-    if not renamed:
-        return {}
-    _make_devices(renamed)
-    run("".join(table.script for table in renamed.values()))
-    found = {table.key: table for table in parse(run("list ruleset"))}
-    listed = {table: found[other.key] for table, other in renamed.items()}
-    alone = _printed_alone(renamed, listed)
-    return {
-        table: replace(
-            other,
-            name=table.name,
-            sets=tuple(_in_order(item, table, alone) for item in other.sets),
-            maps=tuple(_in_order(item, table, alone) for item in other.maps),
-        )
-        for table, other in listed.items()
-    }
+    _make_devices(planned)
+    run(planned.script)
+    listed = tables([planned.key])[0]
+    alone = _printed_alone(planned, listed)
+    return replace(
+        listed,
+        sets=tuple(_in_order(item, planned, alone) for item in listed.sets),
+        maps=tuple(_in_order(item, planned, alone) for item in listed.maps),
+    )
 
 
-_Place = tuple[NftTable, tuple[str, str], str]  # an element: its table, the set's id, its text
+_Place = tuple[tuple[str, str], str]  # an element: its set's id and its text
 
 
-def _printed_alone(
-    renamed: Mapping[NftTable, NftTable], listed: Mapping[NftTable, NftTable]
-) -> dict[_Place, str]:
+def _printed_alone(planned: NftTable, listed: NftTable) -> dict[_Place, str]:
     """How each element is printed that the listing does not have as it is planned.
 
     Each is loaded once more, in a set of its own, as nft sorts and joins those of one set.
     """
-    script = []
+    pieces: list[str] = []
     places: dict[_Place, str] = {}
-    for table, other in renamed.items():
-        for item in (*table.sets, *table.maps):
-            shown = listed[table].pieces[item.id]
-            known = set(shown.texts) if isinstance(shown, Elements) else set()
-            for text in (text for text in item.texts if text not in known):
-                name = f"e{len(places)}"
-                single = replace(item.holding([text]), name=name)
-                script.append(f"table {other.key} {{\n{block(single)}\n}}\n")
-                places[table, item.id, text] = name
+    shown = listed.pieces
+    for item in (*planned.sets, *planned.maps):
+        other = shown[item.id]
+        known = set(other.texts) if isinstance(other, Elements) else set()
+        for text in (text for text in item.texts if text not in known):
+            name = f"netlab-alone-{len(places)}"
+            pieces.append(block(replace(item.holding([text]), name=name)))
+            places[item.id, text] = name
     if not places:
         return {}
-    run("".join(script))
-    shown_alone = {
-        item.name: item.texts[0]
-        for table in parse(run("list ruleset"))
-        for item in (*table.sets, *table.maps)
-        if item.texts
-    }
-    return {place: shown_alone[name] for place, name in places.items()}
+    run("\n".join([f"table {planned.key} {{", *pieces, "}"]))
+    table = tables([planned.key])[0]
+    texts = {item.name: item.texts for item in (*table.sets, *table.maps) if item.texts}
+    return {place: texts[name][0] for place, name in places.items()}
 
 
 def _in_order(item: Item, table: NftTable, alone: Mapping[_Place, str]) -> Item:
-    planned = table.pieces.get(item.id)
+    planned = table.pieces[item.id]
     if not isinstance(planned, Elements):
         return item
-    texts = [alone.get((table, item.id, text), text) for text in planned.texts]
+    texts = [alone.get((item.id, text), text) for text in planned.texts]
     return item.holding(texts) if set(texts) == set(item.texts) else item
 
 
-def _make_devices(planned: Iterable[NftTable]) -> None:
+def _make_devices(planned: NftTable) -> None:
     """Make the devices that chains and flowtables hook into: without them nothing loads."""
     names: set[str] = set()
-    for table in planned:
-        for chain in table.chains:
-            names |= set(chain.hook.devices) if chain.hook else set()
-        for item in table.objects:
-            for line in item.lines:
-                if found := _DEVICES.match(line):
-                    names |= {name.strip(' "') for name in found[1].split(",")}
+    for chain in planned.chains:
+        names |= set(chain.hook.devices) if chain.hook else set()
+    for item in planned.objects:
+        for line in item.lines:
+            if found := _DEVICES.match(line):
+                names |= {name.strip(' "') for name in found[1].split(",")}
     if names := names - {"lo"}:
         from pyroute2.iproute import IPRoute
 

@@ -22,16 +22,23 @@ def transaction(want: NftTable, have: NftTable) -> Iterator[str]:
         yield from (f"delete table {have.key}", want.script.rstrip())
         return
     new, old = want.pieces, have.pieces
-    again = {key for key in new.keys() & old.keys() if new[key].header != old[key].header}
+    differing = {key for key in new if key in old and new[key] != old[key]}
+    again = {key for key in differing if new[key].header != old[key].header}
     names = {name for _, name in again}
     gone = [key for key in old if key not in new or key in again]
     fresh = [key for key in new if key not in old or key in again]
-    kept = {key: old[key] for key in new if key in old and key not in again}
-    refilled = [c for c in want.chains if _must_be_filled(c, kept.get(c.id), names)]
+    # A piece that is the same in both states is looked at only where it may name one made again.
+    kept = {
+        key: old[key] for key in (new if names else differing) if key in old and key not in again
+    }
+    touched = {*fresh, *kept}
+    refilled = [
+        c for c in want.chains if c.id in touched and _must_be_filled(c, kept.get(c.id), names)
+    ]
     flushed = {c.id for c in refilled if c.id in kept} | {key for key in gone if key[0] == "chain"}
 
     yield from (f"flush chain {want.key} {key[1]}" for key in old if key in flushed)
-    stale, added = _elements(want, kept, names)
+    stale, added = _elements(want, kept, touched, names)
     yield from _element_commands("delete", want, {k: map(_key, v) for k, v in stale.items()})
     for kind, name in sorted(gone, key=_removal):
         yield f"delete {kind} {want.key} {name}"
@@ -59,12 +66,17 @@ _Texts = dict[tuple[str, str], list[str]]
 
 
 def _elements(
-    want: NftTable, kept: Mapping[tuple[str, str], AnyPiece], names: Collection[str]
+    want: NftTable,
+    kept: Mapping[tuple[str, str], AnyPiece],
+    touched: Collection[tuple[str, str]],
+    names: Collection[str],
 ) -> tuple[_Texts, _Texts]:
     """The elements to delete and to add, of sets and maps."""
     stale: _Texts = {}
     added: _Texts = {}
     for item in (*want.sets, *want.maps):
+        if item.id not in touched:
+            continue
         old = kept.get(item.id)
         present = old.texts if isinstance(old, Elements) else ()
         wanted, there = set(item.texts), set(present)

@@ -11,15 +11,16 @@ from netlab.plan.shell.words import here_document, word
 
 def tools(items: Iterable[Ruleset]) -> list[str]:
     """The programs that loading them takes."""
-    return list(dict.fromkeys(_command(item).split()[0] for item in items))
+    return list(dict.fromkeys(command(item).split()[0] for item in items))
 
 
 def script(namespace: str, item: Ruleset) -> str:
     """The command that loads one of them in a namespace that has none."""
-    return here_document(f"ip netns exec {word(namespace)} {_command(item)}", lines(item))
+    return here_document(f"ip netns exec {word(namespace)} {command(item)}", lines(item))
 
 
-def _command(item: Ruleset) -> str:
+def command(item: Ruleset) -> str:
+    """The program that reads `lines`."""
     if isinstance(item, NftTable):
         return "nft -f -"
     if isinstance(item, IptablesTable):

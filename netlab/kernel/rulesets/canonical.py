@@ -1,0 +1,83 @@
+"""What is there, in the plan's words: as it is printed where that is as planned, else as its tool
+prints what was planned, which is found out in scratch namespaces.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+
+from msgspec.structs import replace
+
+from netlab.kernel.namespaces import scratch
+from netlab.kernel.rulesets import ipset, iptables, nft
+from netlab.kernel.rulesets.errors import RulesetError
+from netlab.kernel.rulesets.spelling import respelled
+from netlab.plan.rulesets import Ipset, IptablesTable, NftTable, Ruleset
+
+
+class Canonical:
+    """How planned rulesets are printed by their tools, for one observation.
+
+    Most are printed as they are planned, and only what is not is tried. Raises RulesetError for an
+    ip set's entry that is none.
+    """
+
+    def __init__(self, planned: Iterable[Ruleset]) -> None:
+        distinct = list(dict.fromkeys(planned))
+        self._tables = [item for item in distinct if isinstance(item, IptablesTable)]
+        self._sets = {item: ipset.printed(item) for item in distinct if isinstance(item, Ipset)}
+
+    def spelled(self, want: Ruleset, have: Ruleset) -> Ruleset:
+        """What is there as the plan spells it. Raises RulesetError for what cannot be loaded."""
+        plain = respelled(want, want, have)
+        if plain == want:
+            return plain
+        try:
+            return respelled(want, self._printed(want, plain), have)
+        except RulesetError as error:
+            raise RulesetError(f"The plan's rules cannot be loaded: {error}.") from error
+
+    def _printed(self, want: Ruleset, have: Ruleset) -> Ruleset:
+        if isinstance(want, NftTable) and isinstance(have, NftTable):
+            return _nft(want, have)
+        return self._sets[want] if isinstance(want, Ipset) else self._iptables[want]
+
+    @functools.cached_property
+    def _iptables(self) -> Mapping[Ruleset, Ruleset]:
+        """All tables of iptables at once, as its programs take long to start."""
+        with scratch():
+            ipset.create({item.name: item for item in self._sets}.values())  # rules name them
+            return iptables.printed(self._tables)
+
+
+def _nft(want: NftTable, have: NftTable) -> NftTable:
+    """How nft prints a table. Only what differs from what is there needs its rules and elements to
+    be loaded, unless a definition differs, as that of a set may follow from rules.
+    """
+    present = have.pieces
+    differing = {
+        key: piece for key, piece in want.pieces.items() if key in present and present[key] != piece
+    }
+    if any(present[key].definition != piece.definition for key, piece in differing.items()):
+        return _loaded(want)
+    tried = _loaded(
+        replace(
+            want,
+            sets=tuple(i if i.id in differing else i.holding(()) for i in want.sets),
+            maps=tuple(i if i.id in differing else i.holding(()) for i in want.maps),
+            chains=tuple(c if c.id in differing else replace(c, rules=()) for c in want.chains),
+        )
+    )
+    planned = want.pieces
+    return replace(
+        tried,
+        sets=tuple(i if i.id in differing else planned[i.id] for i in tried.sets),
+        maps=tuple(i if i.id in differing else planned[i.id] for i in tried.maps),
+        chains=tuple(c if c.id in differing else planned[c.id] for c in tried.chains),
+    )
+
+
+def _loaded(table: NftTable) -> NftTable:
+    with scratch():
+        return nft.printed(table)

@@ -1,0 +1,135 @@
+"""kube-proxy's iptables mode (Kubernetes' pkg/proxy/iptables), its default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass
+from ipaddress import IPv4Address, ip_network
+from typing import ClassVar
+
+from netlab.errors import shown
+from netlab.plan.explanations import Says
+from netlab.plan.routing import Sysctl
+from netlab.plan.rulesets import IptablesChain, IptablesTable
+from netlab.plan.rulesets.iptables import ACCEPT, BUILTIN, Backend
+from netlab.plan.types import Object
+from netlab.proxy.base import KubeProxy
+from netlab.proxy.iptables_fixed import CHAINS, fixed, jumps
+from netlab.proxy.iptables_services import Form, is_large, rules
+from netlab.proxy.iptables_words import EXPLAINS
+from netlab.topology.resolved import Ip, Layout, Network, NodeSpec
+
+PRIMARY = "primary"
+_LOCALHOST = IPv4Address("127.0.0.1")
+
+
+@dataclass(frozen=True, slots=True)
+class Iptables(KubeProxy):
+    """Chains `KUBE-*` in the tables filter, nat and mangle of each family.
+
+    `backend` is whose programs write them; a dataplane's own tables are merged with those of the
+    same one, which is nft. `node_port_addresses` is kube-proxy's nodePortAddresses, at which of
+    the node's addresses NodePorts answer: those of networks, or "primary"; () is all.
+    `localhost_nodeports` is whether 127.0.0.1 may be among them (--iptables-localhost-nodeports).
+    With `tcp_be_liberal` conntrack takes packets that are out of a TCP connection's window.
+    """
+
+    name: ClassVar[str] = "iptables"
+    summary: ClassVar[str] = "kube-proxy's iptables mode, its default: chains for each endpoint"
+    explains: ClassVar[tuple[Says, ...]] = EXPLAINS
+
+    _: KW_ONLY
+    backend: Backend = "nft"
+    localhost_nodeports: bool = True
+    node_port_addresses: tuple[str, ...] = ()
+    tcp_be_liberal: bool = False
+
+    def validate(self, layout: Layout) -> Iterator[str]:
+        yield from KubeProxy.validate(self, layout)
+        for text in self.node_port_addresses:
+            if text != PRIMARY and (reason := _flaw(text, layout)):
+                yield f"The proxy's node_port_addresses {shown(text)} {reason}."
+
+    def node(self, layout: Layout, node: NodeSpec) -> Iterable[Object]:
+        yield from KubeProxy.node(self, layout, node)
+        if self._localhost():
+            yield Sysctl("net/ipv4/conf/all/route_localnet", "1")
+        if self.tcp_be_liberal:
+            yield Sysctl("net/netfilter/nf_conntrack_tcp_be_liberal", "1")
+        for ipv6 in layout.families:
+            yield from self._tables(layout, node, ipv6)
+
+    def _tables(self, layout: Layout, node: NodeSpec, ipv6: bool) -> Iterator[IptablesTable]:
+        form = self._form(layout, node, ipv6)
+        held: dict[str, dict[str, list[str]]] = {
+            table: {name: [] for name in names} for table, names in CHAINS.items()
+        }
+        written = (
+            *jumps(),
+            *fixed(localhost=form.localhost, liberal=self.tcp_be_liberal),
+            *rules(layout.services, form),
+        )
+        for line in written:
+            held[line.table].setdefault(line.chain, []).append(line.rule)
+        for table, chains in held.items():
+            yield IptablesTable(
+                backend=self.backend,
+                family="ip6" if ipv6 else "ip",
+                name=table,
+                chains=tuple(
+                    IptablesChain(
+                        name=name,
+                        rules=tuple(lines),
+                        policy=ACCEPT if name in BUILTIN[table] else None,
+                    )
+                    for name, lines in chains.items()
+                ),
+            )
+
+    def _form(self, layout: Layout, node: NodeSpec, ipv6: bool) -> Form:
+        cidrs = self.local_cidrs(layout, node, ipv6)
+        prefix = "+" if self.detect_local == "InterfaceNamePrefix" else ""
+        return Form(
+            ipv6=ipv6,
+            node=node.name,
+            source=f"-s {cidrs[0]}" if cidrs else "",
+            device=f"-i {self.local_device}{prefix}" if self.local_device else "",
+            masquerade_all=self.masquerade_all,
+            node_ips=self._node_ips(node, ipv6),
+            localhost=not ipv6 and self._localhost(),
+            large=is_large(layout.services, ipv6),
+        )
+
+    def _networks(self, ipv6: bool) -> tuple[Network, ...]:
+        """Those that were given of a family; none of it means all (NewNodePortAddresses)."""
+        given = (ip_network(text) for text in self.node_port_addresses if text != PRIMARY)
+        return tuple(network for network in given if (network.version == 6) is ipv6)
+
+    def _localhost(self) -> bool:
+        """Whether NodePorts answer at 127.0.0.1 (ContainsIPv4Loopback)."""
+        networks = self._networks(ipv6=False)
+        everywhere = not networks and PRIMARY not in self.node_port_addresses
+        return self.localhost_nodeports and (
+            everywhere or any(_LOCALHOST in network for network in networks)
+        )
+
+    def _node_ips(self, node: NodeSpec, ipv6: bool) -> tuple[Ip, ...] | None:
+        """The addresses at which NodePorts answer; None for all (MatchAll)."""
+        networks, primary = self._networks(ipv6), PRIMARY in self.node_port_addresses
+        if not (networks or primary) or any(not network.prefixlen for network in networks):
+            return None
+        own = node.address_of(ipv6)
+        answering = primary or any(own in network for network in networks)
+        localhost = not ipv6 and self._localhost()
+        return (*([own] if answering else []), *([_LOCALHOST] if localhost else []))
+
+
+def _flaw(text: str, layout: Layout) -> str | None:
+    try:
+        network: Network = ip_network(text)
+    except ValueError:
+        return f"is neither {PRIMARY!r} nor a network such as 192.168.0.0/24"
+    pods = (cidr for cidr in layout.cluster_cidrs if cidr.version == network.version)
+    if network.prefixlen and any(network.overlaps(cidr) for cidr in pods):
+        return "meets the pod network, of whose addresses the dataplane decides"
+    return None
