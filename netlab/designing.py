@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from netlab.errors import BadInput, unknown
-from netlab.loading import Loaded, guarded, load_topology, loaded
+from netlab.loading import Loaded, guarded, load_read, load_topology, loaded
 from netlab.plan import spreading
 from netlab.plan.compile import compile_plan
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.machines import Machine, Spread
 from netlab.state import Design
 from netlab.topology.fields import cluster_options, with_fields
+from netlab.topology.kubectl import Read
 from netlab.topology.layout import lay_out
 from netlab.topology.model import Cluster
 
+Topology = str | Path | Cluster | Read
 
-def design(
-    topology: str | Path | Cluster, options: Mapping[str, Any], *, force: bool = False
-) -> Design:
-    """Load, lay out and compile a topology: a name, a file or a Cluster. Raises BadInput.
+
+def design(topology: Topology, options: Mapping[str, Any], *, force: bool = False) -> Design:
+    """Load, lay out and compile a topology: a name, a file, a Cluster, or what was read of one that
+    is there. Raises BadInput.
 
     `options` are those of `--set`, with values of any type; `force` is for what the dataplane
     refuses, and for CIDRs that overlap.
@@ -30,9 +32,12 @@ def design(
     if isinstance(topology, Cluster):
         found = _changed(topology, options)
     else:
-        name = topology if isinstance(topology, str) else str(topology.absolute())
         settings = {key: _text(value) for key, value in options.items() if value is not None}
-        found = load_topology(name, settings=settings)
+        if isinstance(topology, Read):
+            found = load_read(topology, settings)
+        else:
+            name = topology if isinstance(topology, str) else str(topology.absolute())
+            found = load_topology(name, settings=settings)
 
     def work() -> Design:
         layout = lay_out(found.cluster, found.dataplane.allocator(), force=force)
@@ -61,7 +66,7 @@ def _carried_by(wanted: Design, dataplane: Dataplane, force: bool) -> Design:
 
 
 def spread_design(
-    topology: str | Path | Cluster,
+    topology: Topology,
     options: Mapping[str, Any],
     machines: Sequence[Machine],
     *,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from netlab import inside
-from netlab.designing import design, without
+from netlab.designing import Topology, design, without
 from netlab.errors import BadInput, LabUnavailable, shown
 from netlab.kernel import lab as folders
 from netlab.kernel import sandbox
@@ -18,12 +17,9 @@ from netlab.kernel.processes.waiting import Late, awaited
 from netlab.kernel.sandbox import Sandbox
 from netlab.running import Lab, Progress, store
 from netlab.state import Design, Share
-from netlab.topology.model import Cluster
 
 
-def design_here(
-    topology: str | Path | Cluster, options: Mapping[str, Any], *, force: bool = False
-) -> Design:
+def design_here(topology: Topology, options: Mapping[str, Any], *, force: bool = False) -> Design:
     """As `design`, with the dataplane's stand-ins for what this kernel lacks."""
     wanted = design(topology, options, force=force)
     if features := wanted.dataplane.spares:

@@ -13,6 +13,7 @@ from netlab.cli.app import App, Meter, common, no_effect, without_lab
 from netlab.errors import BadInput, shown
 
 if TYPE_CHECKING:
+    from netlab.designing import Topology
     from netlab.hosts.building import Wanted
     from netlab.state import Design
 
@@ -30,8 +31,16 @@ def topology_argument(*, required: bool = True) -> Callable[[F], F]:
 
 
 def topology_options(function: F) -> F:
-    """The options that shape a topology."""
+    """The options that shape a topology, or say where it is read from."""
     for option in (
+        click.option(
+            "--from",
+            "files",
+            multiple=True,
+            metavar="FILE",
+            help="A cluster that is there, as kubectl printed it (- for standard input); "
+            "repeatable.",
+        ),
         click.option(
             "--force",
             is_flag=True,
@@ -66,7 +75,7 @@ def machines_options(function: F) -> F:
 def on_machines(
     inventory: str | None,
     underlay_device: str | None,
-    topology: str,
+    topology: Topology,
     force: bool,
     shaped: dict[str, Any],
     **more: Any,
@@ -84,8 +93,33 @@ def on_machines(
     return Wanted(topology, shaping(**shaped), inventory, underlay_device, force, **more)
 
 
+def named(app: App, topology: str | None, files: tuple[str, ...]) -> Topology | None:
+    """The topology that a command is about: named, or read from files; what is assumed is said.
+
+    Raises BadInput where both are given.
+    """
+    if not files:
+        return topology
+    if topology:
+        raise no_effect("--from", "with a topology", "leave one of them out")
+    from netlab.topology import kubectl
+
+    found = kubectl.read(files)
+    for note in found.notes:
+        app.say(f"netlab: {note}")
+    return found
+
+
+def needed(app: App, topology: str | None, files: tuple[str, ...]) -> Topology:
+    """As `named`, for a command that is always about one. Raises BadInput where there is none."""
+    found = named(app, topology, files)
+    if found is None:
+        raise BadInput("There is no topology", "name one, or give --from FILE")
+    return found
+
+
 def choose(
-    topology: str,
+    topology: Topology,
     nodes: int | None = None,
     pods_per_node: int | None = None,
     settings: tuple[str, ...] = (),
@@ -131,7 +165,7 @@ def list_(app: App) -> None:
 
 
 @click.command()
-@topology_argument()
+@topology_argument(required=False)
 @topology_options
 @click.option("--sh", is_flag=True, help="A stand-alone script that builds the same lab.")
 @machines_options
@@ -143,7 +177,8 @@ def plan(
     sh: bool,
     inventory: str | None,
     underlay_device: str | None,
-    topology: str,
+    topology: str | None,
+    files: tuple[str, ...],
     force: bool,
     **options: Any,
 ) -> None:
@@ -157,14 +192,15 @@ def plan(
         raise BadInput("--sh and --json exclude each other; the script is not a JSON document.")
     if sh and inventory is not None:
         raise no_effect("--sh", "with --inventory: no one script builds on several machines")
-    if wanted := on_machines(inventory, underlay_device, topology, force, options):
+    which = needed(app, topology, files)
+    if wanted := on_machines(inventory, underlay_device, which, force, options):
         from netlab.hosts import building
 
         with Meter() as meter:
             whole, spread = building.plan(wanted, meter)
         app.show(plan_document(whole.plan, spread), lambda: plan_table(whole.plan, spread))
         return
-    chosen = choose(topology, force=force, **options)
+    chosen = choose(which, force=force, **options)
     if sh:
         click.echo(render(chosen.plan, server_source()), nl=False)
         return
@@ -177,21 +213,21 @@ def plan(
 @click.option("--explain", is_flag=True, help="Also the arithmetic, in binary.")
 @common
 @click.pass_obj
-def addresses(app: App, /, topology: str | None, *, explain: bool, **options: Any) -> None:
+def addresses(
+    app: App,
+    /,
+    topology: str | None,
+    files: tuple[str, ...],
+    *,
+    explain: bool,
+    **options: Any,
+) -> None:
     """A cluster's address plan and capacities: of a topology, or of the running lab."""
     from netlab.report.figures import addresses_table
     from netlab.topology import explained
     from netlab.topology.addresses import address_plan
 
-    if topology:
-        if app.lab:
-            raise no_effect("-l", "with a topology", "leave one of them out")
-        wanted = choose(topology, **options)
-    else:
-        from netlab.api import lab
-
-        _refuse_shaping(options)
-        wanted = lab(app.lab).design
+    wanted = chosen_or_running(app, topology, files, options)
     document = asdict(address_plan(wanted.layout))
     for entry, node in zip(document["nodes"], wanted.layout.nodes, strict=True):
         if annotations := wanted.dataplane.annotations(wanted.layout, node):
@@ -199,6 +235,20 @@ def addresses(app: App, /, topology: str | None, *, explain: bool, **options: An
     if explain:
         document["explained"] = [asdict(step) for step in explained.explain(wanted.layout)]
     app.show(document, lambda: addresses_table(document))
+
+
+def chosen_or_running(
+    app: App, topology: str | None, files: tuple[str, ...], options: dict[str, Any]
+) -> Design:
+    """The design of a topology, or else of the running lab, which no option shapes."""
+    if which := named(app, topology, files):
+        if app.lab:
+            raise no_effect("-l", "with a topology", "leave one of them out")
+        return choose(which, **options)
+    from netlab.api import lab
+
+    _refuse_shaping(options)
+    return lab(app.lab).design
 
 
 def _refuse_shaping(options: Collection[str]) -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 from netlab.topology import model
 from netlab.topology.kubectl.dataplanes import Found, recognise
@@ -75,7 +76,7 @@ def _known(dump: Dump, nodes: Places) -> Known:
     )
 
 
-def _fields(known: Ranges) -> dict[str, object]:
+def _fields(known: Ranges) -> dict[str, Any]:
     """The fields of a Cluster for its ranges."""
     masks = {"node_mask": known.masks[4], "node_mask_ipv6": known.masks.get(6, 64)}
     return {
@@ -86,7 +87,7 @@ def _fields(known: Ranges) -> dict[str, object]:
     }
 
 
-def _underlay(networks: Sequence[Network]) -> dict[str, object]:
+def _underlay(networks: Sequence[Network]) -> dict[str, Any]:
     return {"underlay": _texts(networks)} if networks else {}
 
 
@@ -105,9 +106,9 @@ def _node(place: Place, families: Sequence[int], services: Services, notes: Note
     )
 
 
-def _options(found: Found, nodes: Places, notes: Notes) -> dict[str, object]:
+def _options(found: Found, nodes: Places, notes: Notes) -> dict[str, Any]:
     """The dataplane's options, with what nodes have of their own CIDRs."""
-    options: dict[str, object] = dict(found.options)
+    options: dict[str, Any] = dict(found.options)
     for option, values in found.own.items():
         kept = []
         for place in nodes.nodes:

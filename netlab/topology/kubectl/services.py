@@ -144,8 +144,8 @@ class Services:
                 f"The endpoints of {one.full_name} have port {name or port.port} at several "
                 f"numbers: {numbers.most_common(1)[0][0]} is taken for all."
             )
-        target = port.target_port
-        fixed = int(target) if isinstance(target, int) or (target or "").isdecimal() else 0
+        text = str(port.target_port or "")
+        fixed = int(text) if text.isdecimal() else 0
         chosen = numbers.most_common(1)[0][0] if numbers else fixed
         protocol: Literal["TCP", "UDP"] = "UDP" if port.protocol == "UDP" else "TCP"
         node_port = (port.node_port or 0) if outside else 0
@@ -153,7 +153,8 @@ class Services:
 
     def _behind(self, one: Service) -> Behind:
         """By its slices; by its selector where the files have none of it."""
-        behind, strange = Behind(), []
+        behind = Behind()
+        strange: list[str] = []
         for of_service in self._slices.get(one.full_name, ()):
             for endpoint in of_service.endpoints or ():
                 found = [self._at[ip] for ip in ips_of(endpoint.addresses or ()) if ip in self._at]
