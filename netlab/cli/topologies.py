@@ -237,6 +237,26 @@ def addresses(
     app.show(document, lambda: addresses_table(document))
 
 
+@click.command()
+@topology_argument(required=False)
+@topology_options
+@common
+@click.pass_obj
+def export(app: App, /, topology: str | None, files: tuple[str, ...], **options: Any) -> None:
+    """A cluster as kubectl would print it, in YAML: of a topology, or of the running lab.
+
+    `--from` reads it back. What has no place in Kubernetes' objects is said on standard error.
+    """
+    from netlab.report.export import exported
+    from netlab.topology.kubectl.export import to_yaml
+
+    wanted = chosen_or_running(app, topology, files, options)
+    document, left_out = exported(wanted.layout, wanted.dataplane, wanted.proxy)
+    for one in left_out:
+        app.say(f"netlab: {one}")
+    app.show(document, lambda: to_yaml(document))
+
+
 def chosen_or_running(
     app: App, topology: str | None, files: tuple[str, ...], options: dict[str, Any]
 ) -> Design:

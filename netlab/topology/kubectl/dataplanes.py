@@ -29,7 +29,7 @@ CALICO = "projectcalico.org/"
 _WIREGUARD = {"ListenPort": "listen_port", "Mode": "mode"}
 _WIREGUARD |= {"PersistentKeepaliveInterval": "persistent_keepalive_interval"}
 # The fields of net-conf.json's Backend that are options, by its Type.
-_BACKENDS: dict[str, dict[str, str]] = {
+BACKENDS: dict[str, dict[str, str]] = {
     "vxlan": {"VNI": "vni", "Port": "port", "DirectRouting": "direct_routing"},
     "host-gw": {},
     "udp": {"Port": "port"},
@@ -138,12 +138,12 @@ def _flannel(dump: Dump, notes: Notes) -> Found | None:
         kind = kind or annotated[0].annotation(f"{FLANNEL}backend-type").lower()
         data = _object(annotated[0].annotation(f"{FLANNEL}backend-data"))
         backend = {**({"VNI": data["VNI"]} if "VNI" in data else {}), **backend}
-    if kind not in _BACKENDS:
+    if kind not in BACKENDS:
         assumed = ASSUMED.removeprefix("flannel-")
         what = f"Flannel's backend {kind} is none of netlab's" if kind else "It has Flannel"
         notes.say(f"{what}: {ASSUMED} is assumed; --set dataplane=… for another.")
         kind = assumed
-    options = {option: backend[key] for key, option in _BACKENDS[kind].items() if key in backend}
+    options = {option: backend[key] for key, option in BACKENDS[kind].items() if key in backend}
     options = {key: value for key, value in options.items() if isinstance(value, int | str)}
     if isinstance(backend.get("MTU"), int):
         options["mtu"] = backend["MTU"]

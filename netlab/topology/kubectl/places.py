@@ -53,18 +53,18 @@ def places(dump: Dump, notes: Notes) -> Places:
     for pod in dump.of(Pod):
         node, ips = pod.spec.node_name or "", ips_of(pod.addresses)
         if pod.status.phase in _ENDED:
-            left.setdefault("as they have ended", []).append(pod.full_name)
+            left.setdefault("ended", []).append(pod.full_name)
         elif not node or not (ips or pod.spec.host_network):
-            left.setdefault("as they have no address yet", []).append(pod.full_name)
+            left.setdefault("without an address yet", []).append(pod.full_name)
         elif node not in own:
-            left.setdefault("as their nodes are not in the files", []).append(pod.full_name)
+            left.setdefault("on nodes that are not in the files", []).append(pod.full_name)
         elif pod.spec.host_network or any(ip in owners for ip in ips):
             hosts[pod.full_name] = (pod, node)
         else:
             own[node].append((pod, ips))
     for why, names in left.items():
         notes.left_out(names, "pod", why)
-    notes.left_out(list(hosts), "pod", "as they are in the network of their nodes (hostNetwork)")
+    notes.left_out(list(hosts), "pod", "with hostNetwork, in the network of their node")
     return Places(tuple(replace(one, pods=tuple(own[one.name])) for one in nodes), hosts)
 
 

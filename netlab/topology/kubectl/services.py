@@ -81,14 +81,14 @@ class Services:
 
     def _left_out(self, one: Service) -> str:
         if one.spec.type == "ExternalName":
-            return "as ExternalName is a matter of DNS alone"
+            return "of type ExternalName, a matter of DNS alone"
         if _PROXY_NAME in one.metadata.labels:
-            return f"as kube-proxy does with the label {_PROXY_NAME}"
+            return f"labelled {_PROXY_NAME}, which is for another proxy"
         if one.spec.cluster_ip != HEADLESS and not self._ports(one):
-            return "as they have no port of TCP or UDP"
+            return "without a port of TCP or UDP"
         ips = ips_of(one.spec.cluster_ips or ())
         if ips and not any(ip.version in self._families for ip in ips):
-            return "as they are of a family that pods have not"
+            return "of a family that pods have not"
         return ""
 
     def _ports(self, one: Service) -> list[ServicePort]:
