@@ -11,7 +11,7 @@ from netlab import inside
 from netlab.designing import Topology, design, without
 from netlab.errors import BadInput, LabUnavailable, shown
 from netlab.kernel import lab as folders
-from netlab.kernel import sandbox
+from netlab.kernel import room, sandbox
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes.waiting import Late, awaited
 from netlab.kernel.sandbox import Sandbox
@@ -59,6 +59,8 @@ def build(
         _refuse_elsewhere(folder, wanted)
     if rebuild is not None and folder.state != "running":
         raise nothing_to_rebuild(folder)
+    if folder.state != "running":
+        room.refuse_too_large(wanted.plan)
     with folder.locked(create=True, wait=wait):
         if folder.state == "running" or rebuild is not None:
             made = _remake(folder, wanted, progress, rebuild, share)

@@ -1,4 +1,4 @@
-"""What dataplanes' agents keep in Kubernetes, and are configured with; read back by `dataplanes`."""
+"""What dataplanes' agents keep in Kubernetes and are configured with; `dataplanes` reads it."""
 
 from __future__ import annotations
 
