@@ -17,7 +17,7 @@ from netlab.topology.ipam import Ipam, Lease, Pool, Wish
 from netlab.topology.ipam.host_local import HostLocal
 from netlab.topology.ipam.node_cidrs import too_many_nodes
 from netlab.topology.model import Cluster, Container, Node, Pod
-from netlab.topology.names import refuse_bad_names
+from netlab.topology.names import refuse_bad_names, refuse_non_subdomain
 from netlab.topology.node_servers import with_servers
 from netlab.topology.resolved import (
     EXTERNAL,
@@ -254,6 +254,8 @@ def _pods_of(cluster: Cluster, node: Node) -> Sequence[Pod]:
         return _Same(wanted)
     for pod in wanted:
         _refuse_many_containers(len(pod.containers or ()))
+        if pod.name is not None:  # before a namespace is put before it, as in web/pod
+            refuse_non_subdomain(pod.name)
     return wanted
 
 

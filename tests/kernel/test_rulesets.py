@@ -453,7 +453,9 @@ def test_looking_at_one_table_creates_no_other() -> None:
     shell(f"iptables-legacy {DNAT}")
     before = created()
     assert before[:2] == ("nat\n", "")
-    assert [str(item) for item in rulesets.observe([], rulesets.prepare([]))] == ["iptables-legacy table nat"]
+    assert [str(item) for item in rulesets.observe([], rulesets.prepare([]))] == [
+        "iptables-legacy table nat"
+    ]
     assert created() == before
 
 

@@ -18,10 +18,10 @@ from netlab.topology.kubectl.dataplanes import Found, recognise
 from netlab.topology.kubectl.documents import STDIN, sources
 from netlab.topology.kubectl.notes import Notes
 from netlab.topology.kubectl.objects import Dump, Service
-from netlab.topology.kubectl.places import Place, Places, ips_of, places, underlay, with_cidrs
+from netlab.topology.kubectl.places import Place, Places, find_places, ips_of, underlay, with_cidrs
 from netlab.topology.kubectl.pods import pod
 from netlab.topology.kubectl.proxies import proxy
-from netlab.topology.kubectl.ranges import Known, Ranges, ranges
+from netlab.topology.kubectl.ranges import Known, Ranges, find_ranges
 from netlab.topology.kubectl.services import Services
 from netlab.topology.node_servers import API_SERVICE
 from netlab.topology.resolved import Network
@@ -42,8 +42,8 @@ def read(paths: Sequence[str]) -> Read:
     """The cluster that files of kubectl's describe; `-` is standard input. Raises BadInput."""
     dump, notes = Dump(sources(paths)), Notes()
     found = recognise(dump, notes)
-    nodes = with_cidrs(places(dump, notes), dump, found, notes)
-    known = ranges(dump, notes, _known(dump, nodes), found.cilium)
+    nodes = with_cidrs(find_places(dump, notes), dump, found, notes)
+    known = find_ranges(dump, notes, _known(dump, nodes), found.cilium)
     families = [one.version for one in known.cluster]
     services = Services(dump, nodes, families, notes)
     cluster = model.Cluster(

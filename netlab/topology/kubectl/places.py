@@ -39,7 +39,7 @@ class Places:
     hosts: Mapping[str, tuple[Pod, str]]
 
 
-def places(dump: Dump, notes: Notes) -> Places:
+def find_places(dump: Dump, notes: Notes) -> Places:
     """The nodes with the pods that have a network of their own. Raises BadInput without nodes."""
     nodes = [_node(node, notes) for node in dump.of(Node)]
     if not nodes:

@@ -6,13 +6,13 @@ import re
 
 from netlab.topology.kubectl.notes import Notes
 from netlab.topology.kubectl.objects import Dump
+from netlab.topology.kubectl.ranges import values
 from netlab.topology.model import Named
 
 DEFAULT = "iptables"  # cmd/kube-proxy/app/options.go
 _DEVICES = {"BridgeInterface": "bridgeInterface", "InterfaceNamePrefix": "interfaceNamePrefix"}
 _MODES = ("iptables", "nftables", "ipvs")
-_FLAG = re.compile(r"proxy-mode[\"'\\]{0,2}[=: ]{1,2}[\"'\\]{0,2}(iptables|nftables|ipvs)")
-_LOG = re.compile(r"[Uu]sing (iptables|nftables|ipvs) [Pp]roxier")
+_NAME = f"({'|'.join(_MODES)})"
 
 
 def proxy(dump: Dump, notes: Notes) -> Named:
@@ -23,9 +23,10 @@ def proxy(dump: Dump, notes: Notes) -> Named:
         mode = _value(text, "mode") or DEFAULT
         if mode in _MODES:
             return Named(mode, _options(text))
-    for pattern in (_FLAG, _LOG):
-        if found := pattern.search(dump.text):
-            return Named(found[1], {})
+    said = values(dump.text, ("proxy-mode",), _NAME)
+    # As the log has it: "Using iptables Proxier".
+    for mode in said or values(dump.text, ("Using", "using"), rf"{_NAME} [Pp]roxier"):
+        return Named(mode, {})
     cilium = dump.config("cilium-config")
     if cilium and cilium.value("kube-proxy-replacement") in ("true", "strict"):
         notes.say(
