@@ -85,6 +85,7 @@ def _spec(
     ports: _NodePorts,
     families: set[int],
 ) -> ServiceSpec:
+    only_nodes = bool(service.nodes) and not service.selector and service.pods is None
     external = tuple(_external_ip(service, text, families) for text in service.external_ips)
     return ServiceSpec(
         name=service.name,
@@ -108,7 +109,7 @@ def _spec(
         internal_policy=service.internal_traffic_policy,
         external_ips=external,
         selector=service.selector,
-        chosen=service.pods,
+        chosen=() if only_nodes else service.pods,
     )
 
 

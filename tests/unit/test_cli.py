@@ -236,6 +236,7 @@ HOSTILE = ["a\n\x1b[31mb\r", "x" * 100_000, "\udcff", "y " * 50_000]
         ["plan", "{}"],
         ["plan", "{}.py"],
         ["plan", "/{}"],
+        ["plan", "--from", "{}"],
         ["plan", "flannel-vxlan", "--nodes", "{}"],
         ["plan", "flannel-vxlan", "--set", "{}"],
         ["plan", "flannel-vxlan", "--set", "{}=1"],
