@@ -35,11 +35,12 @@ _USUAL_CLUSTER = (
     "192.168.0.0/16",
     "10.0.0.0/8",
 )
+# Of Services, whose they are, and where pods are there (kubeadm has no range of its own for them).
 _USUAL_SERVICES = (
-    ("10.233.0.0/18", "kubespray"),
-    ("10.43.0.0/16", "k3s"),
-    ("10.152.183.0/24", "MicroK8s"),
-    ("10.96.0.0/12", "kubeadm"),
+    ("10.233.0.0/18", "kubespray", "10.233.64.0/18"),
+    ("10.43.0.0/16", "k3s", "10.42.0.0/16"),
+    ("10.152.183.0/24", "MicroK8s", "10.1.0.0/16"),
+    ("10.96.0.0/12", "kubeadm", ""),
 )
 DEFAULT_PORTS = (30000, 32767)
 
@@ -148,7 +149,7 @@ def _service_cidrs(dump: Dump, notes: Notes, known: Known) -> tuple[Network, ...
     found = {one.version: one for one in said}
     if 4 not in found:
         ips = [ip for ip in known.cluster_ips if ip.version == 4]
-        found[4] = _guessed_services(ips, known.api, notes)
+        found[4] = _guessed_services(ips, known, notes)
     return tuple(found[version] for version in known.families if version in found)
 
 
@@ -171,9 +172,10 @@ def _cluster_cidr(
     else:
         return given
     guess = _guessed_cluster(version, own, others)
+    holding = ", which holds all pod CIDRs" if own else ""
     notes.say(
-        f"The cluster CIDR {problem}: {guess} is assumed{', which holds them' if own else ''}; "
-        "--set cluster_cidr=… for another."
+        f"The cluster CIDR {problem}: {guess} is assumed{holding}; --set cluster_cidr=… for "
+        "another."
     )
     return guess
 
@@ -197,22 +199,20 @@ def _holding(
     return tuple(one for one in given if one not in wrong)
 
 
-def _guessed_services(ips: Sequence[Ip], api: Ip | None, notes: Notes) -> Network:
-    for text, whose in _USUAL_SERVICES:
+def _guessed_services(ips: Sequence[Ip], known: Known, notes: Notes) -> Network:
+    """The first usual range that holds the ClusterIPs; without any, that of the same installer."""
+    said = "The service CIDR is not in the files:"
+    other = "--set service_cidr=… for another."
+    for text, whose, pods in _USUAL_SERVICES:
         network = ip_network(text)
-        if all(ip in network for ip in ips) and api in (None, network[1]):
-            if ips:
-                notes.say(
-                    f"The service CIDR is not in the files: {network} is assumed, that of {whose}, "
-                    "which holds all ClusterIPs; --set service_cidr=… for another."
-                )
+        if not ips and pods and not any(_inside(one, ip_network(pods)) for one in known.pods):
+            continue
+        if all(ip in network for ip in ips) and known.api in (None, network[1]):
+            notes.say(f"{said} {network} is assumed, that of {whose}; {other}")
             return network
-    start = api - 1 if api is not None else min(ips)
+    start = known.api - 1 if known.api is not None else min(ips)
     guess = smallest([ip_network(start), *(ip_network(ip) for ip in ips)], 24)
-    notes.say(
-        f"The service CIDR is not in the files: {guess} is assumed, which holds all ClusterIPs; "
-        "--set service_cidr=… for another."
-    )
+    notes.say(f"{said} {guess} is assumed, which holds all ClusterIPs; {other}")
     return guess
 
 
