@@ -8,24 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from netlab.errors import BadInput, unknown
-from netlab.loading import Loaded, guarded, load_topology, loaded
+from netlab.loading import Loaded, guarded, load_read, load_topology, loaded
 from netlab.plan import spreading
 from netlab.plan.compile import compile_plan, flaws
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.machines import Machine, Spread
 from netlab.state import Design
 from netlab.topology.fields import cluster_options, with_fields
+from netlab.topology.kubectl import Read
 from netlab.topology.layout import lay_out
 from netlab.topology.model import Cluster
 from netlab.topology.resolved import ServiceSpec
 
 _NO_TEXT = ("services",)  # fields of a Cluster that only a program can give
 
+Topology = str | Path | Cluster | Read
 
-def design(
-    topology: str | Path | Cluster, options: Mapping[str, Any], *, force: bool = False
-) -> Design:
-    """Load, lay out and compile a topology: a name, a file or a Cluster. Raises BadInput.
+
+def design(topology: Topology, options: Mapping[str, Any], *, force: bool = False) -> Design:
+    """Load, lay out and compile a topology: a name, a file, a Cluster, or what was read of one that
+    is there. Raises BadInput.
 
     `options` are those of `--set`, with values of any type; `force` is for what the dataplane
     refuses, and for CIDRs that overlap.
@@ -33,14 +35,16 @@ def design(
     if isinstance(topology, Cluster):
         found = _changed(topology, options)
     else:
-        name = topology if isinstance(topology, str) else str(topology.absolute())
         given = {key: value for key, value in options.items() if value is not None}
         values = {key: value for key, value in given.items() if key in _NO_TEXT}
         texts = {key: _text(value) for key, value in given.items() if key not in _NO_TEXT}
-        found = load_topology(name, settings=texts)
+        if isinstance(topology, Read):
+            found = load_read(topology, texts)
+        else:
+            name = topology if isinstance(topology, str) else str(topology.absolute())
+            found = load_topology(name, settings=texts)
         if values:
-            cluster = with_fields(found.name, found.cluster, values)
-            found = loaded(found.name, cluster)
+            found = loaded(found.name, with_fields(found.name, found.cluster, values))
 
     def work() -> Design:
         layout = lay_out(found.cluster, found.dataplane.allocator(), force=force)
@@ -87,7 +91,7 @@ def with_services(wanted: Design, services: tuple[ServiceSpec, ...]) -> Design:
 
 
 def spread_design(
-    topology: str | Path | Cluster,
+    topology: Topology,
     options: Mapping[str, Any],
     machines: Sequence[Machine],
     *,

@@ -13,7 +13,8 @@ from netlab.plan.dataplane import Dataplane
 from netlab.plan.proxy import Proxy
 from netlab.proxy import PROXIES
 from netlab.topology import loader
-from netlab.topology.model import Cluster
+from netlab.topology.kubectl import Read
+from netlab.topology.model import AnyDataplane, Cluster, Named
 
 T = TypeVar("T")
 DEFAULT_PROXY = "iptables"  # cmd/kube-proxy/app/options.go, also in 1.37
@@ -67,16 +68,52 @@ def load_topology(
     Settings are those of `netlab.topology.loader.load`, and `dataplane.OPTION` for a field of the
     dataplane, `proxy.OPTION` for one of the proxy. Raises BadInput.
     """
+
+    def load(rest: Mapping[str, str]) -> Cluster:
+        return loader.load(
+            name,
+            nodes=nodes,
+            pods_per_node=pods_per_node,
+            settings=rest,
+            more_options=_options,
+        )
+
+    return _with_parts(loader.find(name).stem, settings, load)
+
+
+def load_read(given: Read, settings: Mapping[str, str] = loader.NO_SETTINGS) -> Loaded:
+    """As `load_topology`, for a cluster that was read from kubectl's files.
+
+    Another dataplane of the same family keeps what is known of the nodes. Raises BadInput.
+    """
+
+    def load(rest: Mapping[str, str]) -> Cluster:
+        cluster = loader.with_settings(given.name, given.cluster, rest, _options)
+        return dataclasses.replace(cluster, dataplane=_same_family(given.cluster, cluster))
+
+    return _with_parts(given.name, settings, load)
+
+
+def _same_family(before: Cluster, cluster: Cluster) -> AnyDataplane | Named | str:
+    """The dataplane that was set, with the options that it shares with the one that was read."""
+    chosen, read = cluster.dataplane, before.dataplane
+    if not isinstance(chosen, str) or not isinstance(read, Named):
+        return chosen
+    kind = DATAPLANES.lookup(chosen)
+    if kind is None or chosen.partition("-")[0] != read.name.partition("-")[0]:
+        return chosen
+    fields = {field.name for field in dataclasses.fields(kind)}
+    return Named(chosen, {key: one for key, one in read.options.items() if key in fields})
+
+
+def _with_parts(
+    name: str, settings: Mapping[str, str], load: Callable[[Mapping[str, str]], Cluster]
+) -> Loaded:
+    """A topology with the settings for its parts, which `load` gets no word of."""
     dataplanes = _own(settings, DATAPLANES.prefix)
     proxies = _own(settings, PROXIES.prefix)
-    cluster = loader.load(
-        name,
-        nodes=nodes,
-        pods_per_node=pods_per_node,
-        settings={k: text for k, text in settings.items() if k not in {**dataplanes, **proxies}},
-        more_options=_options,
-    )
-    found = loaded(loader.find(name).stem, cluster)
+    cluster = load({k: t for k, t in settings.items() if k not in {**dataplanes, **proxies}})
+    found = loaded(name, cluster)
     dataplane = DATAPLANES.with_options(found.dataplane, dataplanes)
     proxy = found.proxy
     if proxies:

@@ -5,25 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from netlab import inside
-from netlab.designing import design, without
+from netlab.designing import Topology, design, without
 from netlab.errors import BadInput, LabUnavailable, shown
 from netlab.kernel import lab as folders
-from netlab.kernel import sandbox
+from netlab.kernel import room, sandbox
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes.waiting import Late, awaited
 from netlab.kernel.sandbox import Sandbox
 from netlab.running import Lab, Progress, store
 from netlab.state import Design, Share
-from netlab.topology.model import Cluster
 
 
-def design_here(
-    topology: str | Path | Cluster, options: Mapping[str, Any], *, force: bool = False
-) -> Design:
+def design_here(topology: Topology, options: Mapping[str, Any], *, force: bool = False) -> Design:
     """As `design`, with the dataplane's stand-ins for what this kernel lacks."""
     wanted = design(topology, options, force=force)
     if features := wanted.dataplane.spares:
@@ -63,6 +59,8 @@ def build(
         _refuse_elsewhere(folder, wanted)
     if rebuild is not None and folder.state != "running":
         raise nothing_to_rebuild(folder)
+    if folder.state != "running":
+        room.refuse_too_large(wanted.plan)
     with folder.locked(create=True, wait=wait):
         if folder.state == "running" or rebuild is not None:
             made = _remake(folder, wanted, progress, rebuild, share)

@@ -61,6 +61,13 @@ ALONE = (
     *_shaping("addresses", "flannel-host-gw"),
     Case("--explain", ("addresses", "flannel-vxlan"), ("--explain",)),
     *_shaping("addresses", refused=True),
+    *_common("export", "flannel-vxlan", lab=False),
+    *_shaping("export", "flannel-host-gw"),
+    *_shaping("export", refused=True),
+    *(
+        Case("--from", (name, "flannel-vxlan"), ("--from", "nodes.yaml"), refused=True)
+        for name in ("plan", "addresses", "export")
+    ),
     *_common("ipcalc", "10.0.0.1/8", lab=False),
     Case("--split", ("ipcalc", "10.0.0.1/8"), ("--split", "/10")),
     Case("--contains", ("ipcalc", "10.0.0.1/8"), ("--contains", "10.9.9.9")),
@@ -76,6 +83,7 @@ ALONE = (
 RUNNING = (
     *_common("addresses", lab=True),
     Case("--explain", ("addresses",), ("--explain",)),
+    *_common("export", lab=True),
     *_common("status", lab=True),
     *_common("diff", lab=True),
     *_common("explain", "cni0", lab=True),
@@ -126,14 +134,15 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "external-ip": ("198.51.100.1",),
     "namespace": ("prod",),
 }
-# What needs a test of its own: a file that is written, a lab of many pods, a lock that another
-# command has, a lab that runs, machines.
+# What needs a test of its own: a file that is read or written, a lab of many pods, a lock that
+# another command has, a lab that runs, machines.
 OTHERWISE = {
     *((name, option) for name in ("up", "plan") for option in ("--inventory", "--underlay-device")),
     ("verify", "--junit"),
     ("diff", "--all-settings"),
     *(("compare", option) for option in ("--rounds", "--svg", "--json")),
     ("up", "--rebuild"),
+    ("up", "--from"),
     *((command, "--wait") for command in ("up", "verify", "diff", "explain", "status", "down")),
     *((name, option) for name in CHANGING for option in ("--json", "--lab", "--wait")),
     *(("service add", f"--{field}") for field in FIELDS),

@@ -43,6 +43,7 @@ for command in (
     enter.logs,
     topologies.ipcalc,
     topologies.addresses,
+    topologies.export,
     compare.compare,
     labs.down,
     labs.gc,

@@ -12,6 +12,7 @@ from netlab.cli.app import App, Meter, common, no_effect, wait_option, without_l
 from netlab.cli.topologies import (
     choose,
     machines_options,
+    needed,
     on_machines,
     topology_argument,
     topology_options,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@topology_argument()
+@topology_argument(required=False)
 @topology_options
 @click.option("--no-verify", is_flag=True, help="Do not verify after building.")
 @click.option(
@@ -43,7 +44,8 @@ def up(
     inventory: str | None,
     underlay_device: str | None,
     wait: float,
-    topology: str,
+    topology: str | None,
+    files: tuple[str, ...],
     force: bool,
     **options: Any,
 ) -> int:
@@ -51,6 +53,7 @@ def up(
     from netlab import api
     from netlab.probe.result import to_json
 
+    which = needed(app, topology, files)
     with Meter() as meter:
 
         def built(lab: Lab) -> None:
@@ -58,13 +61,13 @@ def up(
             app.say(work_done(lab))
 
         more = {"name": app.lab, "rebuild": rebuild, "wait": wait}
-        if on := on_machines(inventory, underlay_device, topology, force, options, **more):
+        if on := on_machines(inventory, underlay_device, which, force, options, **more):
             from netlab.hosts import building
 
             lab: Lab = building.build(on, meter, verify=not no_verify, built=built)
         else:
             lab = api.build(
-                choose(topology, force=force, **options),
+                choose(which, force=force, **options),
                 app.lab,
                 meter,
                 verify=not no_verify,

@@ -13,6 +13,7 @@ from netlab.cli.app import App, Meter, common, no_effect, without_lab
 from netlab.errors import BadInput, shown
 
 if TYPE_CHECKING:
+    from netlab.designing import Topology
     from netlab.hosts.building import Wanted
     from netlab.state import Design
     from netlab.topology.resolved import Layout
@@ -31,8 +32,16 @@ def topology_argument(*, required: bool = True) -> Callable[[F], F]:
 
 
 def topology_options(function: F) -> F:
-    """The options that shape a topology."""
+    """The options that shape a topology, or say where it is read from."""
     for option in (
+        click.option(
+            "--from",
+            "files",
+            multiple=True,
+            metavar="FILE",
+            help="A cluster that is there, as kubectl printed it (- for standard input); "
+            "repeatable.",
+        ),
         click.option(
             "--force",
             is_flag=True,
@@ -67,7 +76,7 @@ def machines_options(function: F) -> F:
 def on_machines(
     inventory: str | None,
     underlay_device: str | None,
-    topology: str,
+    topology: Topology,
     force: bool,
     shaped: dict[str, Any],
     **more: Any,
@@ -85,8 +94,33 @@ def on_machines(
     return Wanted(topology, shaping(**shaped), inventory, underlay_device, force, **more)
 
 
+def named(app: App, topology: str | None, files: tuple[str, ...]) -> Topology | None:
+    """The topology that a command is about: named, or read from files; what is assumed is said.
+
+    Raises BadInput where both are given.
+    """
+    if not files:
+        return topology
+    if topology:
+        raise no_effect("--from", "with a topology", "leave one of them out")
+    from netlab.topology import kubectl
+
+    found = kubectl.read(files)
+    for note in found.notes:
+        app.say(f"netlab: {note}")
+    return found
+
+
+def needed(app: App, topology: str | None, files: tuple[str, ...]) -> Topology:
+    """As `named`, for a command that is always about one. Raises BadInput where there is none."""
+    found = named(app, topology, files)
+    if found is None:
+        raise BadInput("There is no topology", "name one, or give --from FILE")
+    return found
+
+
 def choose(
-    topology: str,
+    topology: Topology,
     nodes: int | None = None,
     pods_per_node: int | None = None,
     settings: tuple[str, ...] = (),
@@ -142,7 +176,7 @@ def list_(app: App) -> None:
 
 
 @click.command()
-@topology_argument()
+@topology_argument(required=False)
 @topology_options
 @click.option("--sh", is_flag=True, help="A stand-alone script that builds the same lab.")
 @machines_options
@@ -154,7 +188,8 @@ def plan(
     sh: bool,
     inventory: str | None,
     underlay_device: str | None,
-    topology: str,
+    topology: str | None,
+    files: tuple[str, ...],
     force: bool,
     **options: Any,
 ) -> None:
@@ -168,7 +203,8 @@ def plan(
         raise BadInput("--sh and --json exclude each other; the script is not a JSON document.")
     if sh and inventory is not None:
         raise no_effect("--sh", "with --inventory: no one script builds on several machines")
-    if wanted := on_machines(inventory, underlay_device, topology, force, options):
+    which = needed(app, topology, files)
+    if wanted := on_machines(inventory, underlay_device, which, force, options):
         from netlab.hosts import building
 
         with Meter() as meter:
@@ -176,7 +212,7 @@ def plan(
         document = {**plan_document(whole.plan, spread), "warnings": warn(app, whole.layout)}
         app.show(document, lambda: plan_table(whole.plan, spread))
         return
-    chosen = choose(topology, force=force, **options)
+    chosen = choose(which, force=force, **options)
     warnings = warn(app, chosen.layout)
     if sh:
         click.echo(render(chosen.plan, server_source()), nl=False)
@@ -191,21 +227,21 @@ def plan(
 @click.option("--explain", is_flag=True, help="Also the arithmetic, in binary.")
 @common
 @click.pass_obj
-def addresses(app: App, /, topology: str | None, *, explain: bool, **options: Any) -> None:
+def addresses(
+    app: App,
+    /,
+    topology: str | None,
+    files: tuple[str, ...],
+    *,
+    explain: bool,
+    **options: Any,
+) -> None:
     """A cluster's address plan and capacities: of a topology, or of the running lab."""
     from netlab.report.figures import addresses_table
     from netlab.topology import explained
     from netlab.topology.addresses import address_plan
 
-    if topology:
-        if app.lab:
-            raise no_effect("-l", "with a topology", "leave one of them out")
-        wanted = choose(topology, **options)
-    else:
-        from netlab.api import lab
-
-        _refuse_shaping(options)
-        wanted = lab(app.lab).design
+    wanted = chosen_or_running(app, topology, files, options)
     document = asdict(address_plan(wanted.layout))
     for entry, node in zip(document["nodes"], wanted.layout.nodes, strict=True):
         if annotations := wanted.dataplane.annotations(wanted.layout, node):
@@ -213,6 +249,40 @@ def addresses(app: App, /, topology: str | None, *, explain: bool, **options: An
     if explain:
         document["explained"] = [asdict(step) for step in explained.explain(wanted.layout)]
     app.show(document, lambda: addresses_table(document))
+
+
+@click.command()
+@topology_argument(required=False)
+@topology_options
+@common
+@click.pass_obj
+def export(app: App, /, topology: str | None, files: tuple[str, ...], **options: Any) -> None:
+    """A cluster as kubectl would print it, in YAML: of a topology, or of the running lab.
+
+    `--from` reads it back. What has no place in Kubernetes' objects is said on standard error.
+    """
+    from netlab.report.export import exported
+    from netlab.topology.kubectl.export import to_yaml
+
+    wanted = chosen_or_running(app, topology, files, options)
+    document, left_out = exported(wanted.layout, wanted.dataplane, wanted.proxy)
+    for one in left_out:
+        app.say(f"netlab: {one}")
+    app.show(document, lambda: to_yaml(document))
+
+
+def chosen_or_running(
+    app: App, topology: str | None, files: tuple[str, ...], options: dict[str, Any]
+) -> Design:
+    """The design of a topology, or else of the running lab, which no option shapes."""
+    if which := named(app, topology, files):
+        if app.lab:
+            raise no_effect("-l", "with a topology", "leave one of them out")
+        return choose(which, **options)
+    from netlab.api import lab
+
+    _refuse_shaping(options)
+    return lab(app.lab).design
 
 
 def _refuse_shaping(options: Collection[str]) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from netlab.designing import design, spread_design, without
+from netlab.designing import Topology, design, spread_design, without
 from netlab.errors import LabUnavailable, Unmet
 from netlab.hosts import segment
 from netlab.hosts import share as calls
@@ -29,14 +28,13 @@ from netlab.making import nothing_to_rebuild, prove
 from netlab.plan.machines import Machine, Spread
 from netlab.state import Design, Share
 from netlab.stored import layout_file, stored
-from netlab.topology.model import Cluster
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What is to be built, as the user says it: of a topology and the machines for it."""
 
-    topology: str | Path | Cluster
+    topology: Topology
     options: Mapping[str, Any]
     inventory: str
     underlay_device: str | None = None

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from netlab.errors import BadInput, shown
 from netlab.topology.model import HostAlias, Ready
 from netlab.topology.names import refuse_non_subdomain
-from netlab.topology.resolved import ContainerSpec, Layout
+from netlab.topology.resolved import ContainerSpec, Layout, PodSpec
 
 LAST_PORT = 65535
 
@@ -20,11 +20,34 @@ def refuse_bad_containers(layout: Layout) -> None:
             _refuse_bad_alias(pod.name, alias)
         for container in pod.containers:
             where = f"The container {container.name} of {pod.name}"
+            _refuse_bad_port(where, container)
             for setting in container.env:
                 if setting.find("=") < 1 or "\0" in setting:
                     raise BadInput(f"{where} has {shown(setting)} in its env, not NAME=VALUE.")
             if container.ready is not None:
                 _refuse_bad_readiness(where, container, container.ready)
+        _refuse_same_ports(pod)
+
+
+def _refuse_bad_port(where: str, container: ContainerSpec) -> None:
+    if container.command and container.port:
+        raise BadInput(
+            f"{where} has a command, so that its `port` has no effect", "leave one of them away"
+        )
+    if not 0 <= container.port <= LAST_PORT:
+        raise BadInput(f"{where} cannot have port {shown(container.port)}.")
+
+
+def _refuse_same_ports(pod: PodSpec) -> None:
+    seen: dict[int, str] = {}
+    for container in pod.containers:
+        if container.port and (other := seen.get(container.port)):
+            raise BadInput(
+                f"The containers {other} and {container.name} of {pod.name} would both listen on "
+                f"port {container.port}",
+                "give one of them another",
+            )
+        seen[container.port] = container.name
 
 
 def _refuse_bad_readiness(where: str, container: ContainerSpec, ready: Ready) -> None:

@@ -6,18 +6,19 @@ Pods' addresses are the word of an IPAM (`netlab/topology/ipam/`), all else is d
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from netlab.errors import BadInput, shown
 from netlab.topology import underlay
-from netlab.topology.cidr import networks, refuse_overlaps
+from netlab.topology.cidr import addresses, networks, refuse_overlaps
 from netlab.topology.containers import refuse_bad_containers
 from netlab.topology.ipam import Ipam, Lease, Pool, Wish
 from netlab.topology.ipam.host_local import HostLocal
 from netlab.topology.ipam.node_cidrs import too_many_nodes
 from netlab.topology.model import Cluster, Container, Node, Pod
-from netlab.topology.names import refuse_bad_names
+from netlab.topology.names import refuse_bad_names, refuse_non_subdomain
+from netlab.topology.node_servers import with_servers
 from netlab.topology.resolved import (
     EXTERNAL,
     ContainerSpec,
@@ -30,7 +31,7 @@ from netlab.topology.resolved import (
     ServiceSpec,
     SubnetSpec,
 )
-from netlab.topology.services import api_server, resolve_services
+from netlab.topology.services import resolve_services
 
 SERVER_PORT = 8080
 LOCAL_PORT = 10000
@@ -66,9 +67,9 @@ def lay_out(cluster: Cluster, ipam: Ipam | None = None, *, force: bool = False) 
     specs = _told_apart(_node_specs(cluster, nodes, segments, pools, ipam or HostLocal()))
     services: tuple[ServiceSpec, ...] = ()
     if cluster.services or cluster.proxy is not None:
-        specs = (api_server(specs[0], LOCAL_PORT - 1), *specs[1:])
         ports = cluster.node_port_range
         services = resolve_services(cluster.services, specs, service_cidrs, ports)
+        specs = with_servers(specs, services, LOCAL_PORT - 1)
     layout = Layout(
         cluster_cidrs=cluster_cidrs,
         node_masks=tuple(pool.node_mask for pool in pools),
@@ -192,23 +193,25 @@ def _node_specs(
 ) -> tuple[NodeSpec, ...]:
     pods = {name: _pods_of(cluster, node) for name, node in nodes.items()}
     wishes = [
-        Wish(name, len(pods[name]), _given_cidrs(name, node, pools)) for name, node in nodes.items()
+        Wish(name, len(pods[name]), _given_cidrs(name, node, pools), _fixed(pods[name], pools))
+        for name, node in nodes.items()
     ]
+    given_ports = {one.port for own in pods.values() for one in _containers(own) if one.port}
     leases = [ipam.assign(pool, wishes) for pool in pools]
     places = underlay.places(nodes, segments)
     specs = []
     smallest = IPV6_MTU_MIN if len(pools) > 1 else UNDERLAY_MTU_MIN
     for index, (name, node) in enumerate(nodes.items()):
         own = [of_pool[index] for of_pool in leases]
-        addresses, subnet = places[index]
+        ips, subnet = places[index]
         specs.append(
             NodeSpec(
                 name=name,
-                addresses=addresses,
+                addresses=ips,
                 subnet=subnet,
                 pod_cidrs=tuple(cidr for lease in own for cidr in lease.cidrs),
                 gateways=tuple(lease.gateway for lease in own),
-                pods=tuple(_pods(cluster, pods[name], index + 1, name, own)),
+                pods=tuple(_pods(cluster, pods[name], index + 1, name, own, given_ports)),
                 reserved=tuple(item for lease in own for item in lease.reserved),
                 mtu=_mtu(name, node, subnet, smallest),
                 host=node.host,
@@ -238,6 +241,26 @@ def _given_cidrs(name: str, node: Node, pools: Sequence[Pool]) -> tuple[Network,
     return given
 
 
+def _fixed(pods: Sequence[Pod], pools: Sequence[Pool]) -> tuple[tuple[int, Ip], ...]:
+    """The addresses that pods were given, with the pods' numbers."""
+    if isinstance(pods, _Same):
+        return ()
+    found = []
+    for number, pod in enumerate(pods):
+        what = f"address of the pod {pod.name or number + 1}"
+        for ip in addresses(pod.address, what) if pod.address is not None else ():
+            if all(ip.version != pool.network.version for pool in pools):
+                raise BadInput(f"The {what}, {ip}, is of a family the cluster has not.")
+            found.append((number, ip))
+    return tuple(found)
+
+
+def _containers(pods: Sequence[Pod]) -> Iterator[Container]:
+    """Those that are named; a number of default pods names none."""
+    if not isinstance(pods, _Same):
+        yield from (container for pod in pods for container in pod.containers or ())
+
+
 def _pods_of(cluster: Cluster, node: Node) -> Sequence[Pod]:
     wanted = cluster.pods_per_node if node.pods is None else node.pods
     if isinstance(wanted, int):
@@ -246,6 +269,8 @@ def _pods_of(cluster: Cluster, node: Node) -> Sequence[Pod]:
         return _Same(wanted)
     for pod in wanted:
         _refuse_many_containers(len(pod.containers or ()))
+        if pod.name is not None:  # before a namespace is put before it, as in web/pod
+            refuse_non_subdomain(pod.name)
     return wanted
 
 
@@ -270,26 +295,28 @@ def _pods(
     number: int,
     node: str,
     leases: Sequence[Lease],
+    given_ports: Collection[int],
 ) -> Iterator[PodSpec]:
-    local_ports = _local_ports(number)
+    local_ports = (port for port in _local_ports(number) if port not in given_ports)
     default = tuple(Container(f"container-{k}") for k in range(1, cluster.containers + 1))
     for slot, pod in enumerate(pods):
         containers = default if pod.containers is None else pod.containers
-        addresses: tuple[Ip, ...] = tuple(lease.pods[slot] for lease in leases)
         yield PodSpec(
             name=f"pod-{number}-{slot + 1}" if pod.name is None else pod.name,
             node=node,
-            addresses=addresses,
-            containers=tuple(
-                ContainerSpec(c.name, c.command, 0, 0, c.env, c.ready)
-                if c.command
-                else ContainerSpec(c.name, None, SERVER_PORT + k, next(local_ports), c.env, c.ready)
-                for k, c in enumerate(containers)
-            ),
+            addresses=tuple(lease.pods[slot] for lease in leases),
+            containers=tuple(_container(c, k, local_ports) for k, c in enumerate(containers)),
             namespace=pod.namespace,
             host_aliases=pod.host_aliases,
             labels=pod.labels,
         )
+
+
+def _container(one: Container, index: int, local_ports: Iterator[int]) -> ContainerSpec:
+    if one.command:
+        return ContainerSpec(one.name, one.command, one.port, 0, one.env, one.ready)
+    port = one.port or SERVER_PORT + index
+    return ContainerSpec(one.name, None, port, next(local_ports), one.env, one.ready)
 
 
 def _local_ports(number: int) -> Iterator[int]:

@@ -109,12 +109,32 @@ def load(
         options = parameter_types(topology, usual)
         cluster = _call(path, topology, given)
     rest = {key: text for key, text in given.items() if key not in options}
-    for key in rest:
-        if key not in usual and not _takes_any(topology):
-            known = {*options, *usual, *more_options(cluster)}
-            raise unknown("option", key, known)
-    values = {key: convert(text, usual[key], key) for key, text in rest.items() if key in usual}
-    return with_fields(path.stem, cluster, values)
+    if not _takes_any(topology):
+        _refuse_unknown(rest, lambda: {*options, *usual, *more_options(cluster)})
+    return _with_texts(path.stem, cluster, rest)
+
+
+def with_settings(
+    name: str,
+    cluster: Cluster,
+    settings: Mapping[str, str],
+    more_options: Callable[[Cluster], Iterable[str]] = lambda _: (),
+) -> Cluster:
+    """As `load`, for a cluster that stands in no topology file."""
+    _refuse_unknown(settings, lambda: {*cluster_options(), *more_options(cluster)})
+    return _with_texts(name, cluster, settings)
+
+
+def _refuse_unknown(given: Iterable[str], known: Callable[[], Iterable[str]]) -> None:
+    for key in given:
+        if key not in cluster_options():
+            raise unknown("option", key, known())
+
+
+def _with_texts(name: str, cluster: Cluster, given: Mapping[str, str]) -> Cluster:
+    usual = cluster_options()
+    values = {key: convert(text, usual[key], key) for key, text in given.items() if key in usual}
+    return with_fields(name, cluster, values)
 
 
 def _folders() -> list[Path]:

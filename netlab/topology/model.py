@@ -56,8 +56,9 @@ class Named:
 class Container:
     """One process of a pod, in PID, mount and UTS namespaces of its own.
 
-    Without a `command` it runs netlab's server, which answers TCP, UDP and HTTP on its port with
-    the pod's name. With one, that command is run as it is; its output goes to the lab's log folder.
+    Without a `command` it runs netlab's server, which answers TCP, UDP and HTTP on its `port` with
+    the pod's name; 0 is 8080 for a pod's first container, 8081 for its second. With one, that
+    command is run as it is; its output goes to the lab's log folder.
     `env` are variables, each as `NAME=VALUE`, beside PATH, HOSTNAME and HOME: nothing comes from
     the environment of who makes the lab. `ready` is what `up` waits for.
 
@@ -69,6 +70,7 @@ class Container:
     command: tuple[str, ...] | None = None
     env: tuple[str, ...] = ()
     ready: Ready | None = None
+    port: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self, Container)
@@ -95,6 +97,7 @@ class Pod:
 
     `namespace` is its Kubernetes namespace: pods of one name may be in several. `host_aliases` are
     further lines of its /etc/hosts. `labels`, each as `KEY=VALUE`, are what Services select by.
+    `address` is one of its node's pod CIDRs, or one of each family; without, one is given out.
 
     >>> Pod("web", (Container("server"), Container("sidecar"))).containers[1].name
     'sidecar'
@@ -105,6 +108,7 @@ class Pod:
     namespace: str = "default"
     host_aliases: tuple[HostAlias, ...] = ()
     labels: tuple[str, ...] = ()
+    address: str | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, Pod)
@@ -135,13 +139,15 @@ class ServicePort:
 class Service:
     """A Service. Its endpoints are the pods that `selector` names by their labels, each as
     `KEY=VALUE`; or those of `pods` by name (none with an empty tuple); or, without both, all pods.
+    `nodes` are endpoints too, as pods with hostNetwork are: each answers on the target port itself.
 
     `port` with what belongs to it, or `ports`. `type` NodePort, or any `node_port`, opens it on
     every node too. `cluster_ip` None is allocated, "None" makes it headless; a pair, or
     `dual_stack`, is one of each family.
     `affinity` is the seconds for which a client keeps its endpoint (ClientIP; Kubernetes' default
     is 10800), 0 for none. Of `pods` some may be `unready` or `terminating`: kube-proxy sends to the
-    ready ones alone, unless there are none (pkg/proxy/topology.go).
+    ready ones alone, unless there are none (pkg/proxy/topology.go). One named `kubernetes` in the
+    namespace `default` is in the place of the API server's own, which leads to the first node.
 
     >>> Service("web", port=80, target_port=8080, node_port=30080).port
     80
@@ -154,6 +160,7 @@ class Service:
     node_port: int = 0
     selector: tuple[str, ...] = ()
     pods: tuple[str, ...] | None = None
+    nodes: tuple[str, ...] = ()
     ports: tuple[ServicePort, ...] = ()
     type: Literal["ClusterIP", "NodePort"] = "ClusterIP"
     cluster_ip: str | Sequence[str] | None = None

@@ -16,7 +16,6 @@ from netlab.topology.choice import drawn
 from netlab.topology.model import Service, ServicePort
 from netlab.topology.names import DNS_LABEL
 from netlab.topology.resolved import (
-    ContainerSpec,
     EndpointSpec,
     Ip,
     Layout,
@@ -31,7 +30,6 @@ HEADLESS = "None"
 LAST_PORT = 65535
 LONGEST_AFFINITY = 86400  # seconds; MaxClientIPServiceAffinitySeconds in pkg/apis/core/types.go
 API_PORT = 6443  # kubeadm's
-API_SERVER = "kube-apiserver"
 KUBERNETES = Service("kubernetes", pods=(), ports=(ServicePort(443, API_PORT, name="https"),))
 
 
@@ -50,8 +48,8 @@ def resolve_services(
         _check(service)
     addresses = [_Addresses(cidr) for cidr in service_cidrs]
     ports = _NodePorts(*node_port_range)
-    api = replace(KUBERNETES, cluster_ip=str(service_cidrs[0][1]))
-    every = [api, *services]
+    api = _of_api(services, nodes, service_cidrs)
+    every = [api, *(one for one in services if _name(one) != _name(api))]
     given = [_given_addresses(service, addresses) for service in every]
     for service in every:
         ports.take_given(service)
@@ -59,16 +57,9 @@ def resolve_services(
     for service, own in zip(every, given, strict=True):
         ips = () if service.cluster_ip == HEADLESS else own or _allocated(service, addresses)
         families: set[int] = {ip.version for ip in ips or [cidr[0] for cidr in service_cidrs]}
-        endpoints = _of_api(nodes) if service is api else _endpoints(service, nodes)
-        endpoints = [one for one in endpoints if one.address.version in families]
+        endpoints = [e for e in _endpoints(service, nodes) if e.address.version in families]
         found.append(_spec(service, ips, endpoints, ports, families))
     return tuple(found)
-
-
-def api_server(node: NodeSpec, local_port: int) -> NodeSpec:
-    """The node with what answers for the API server, the endpoint of the Service `kubernetes`."""
-    server = ContainerSpec(API_SERVER, None, API_PORT, local_port)
-    return replace(node, containers=(*node.containers, server))
 
 
 def warnings(layout: Layout) -> Iterator[str]:
@@ -108,6 +99,7 @@ def _spec(
     ports: _NodePorts,
     families: set[int],
 ) -> ServiceSpec:
+    only_nodes = bool(service.nodes) and not service.selector and service.pods is None
     external = tuple(_external_ip(service, text, families) for text in service.external_ips)
     return ServiceSpec(
         name=service.name,
@@ -131,7 +123,7 @@ def _spec(
         internal_policy=service.internal_traffic_policy,
         external_ips=external,
         selector=service.selector,
-        chosen=service.pods,
+        chosen=() if only_nodes else service.pods,
     )
 
 
@@ -150,7 +142,7 @@ def _name(service: Service) -> str:
 
 
 def _refuse_duplicates(services: Sequence[Service]) -> None:
-    seen = {_name(KUBERNETES)}
+    seen: set[str] = set()
     for service in services:
         if _name(service) in seen:
             raise BadInput(f"Two Services are named {_name(service)}; names must be unique.")
@@ -169,6 +161,8 @@ def _check(service: Service) -> None:
         raise BadInput(f"{where} {reason}.")
     seen: set[object] = set()
     for port in ports_of(service):
+        if port.name and not DNS_LABEL.fullmatch(port.name):
+            raise BadInput(f"{where} has a port named {shown(port.name)}, which is no DNS label.")
         for number in (port.port, port.target_port or port.port):
             if not 1 <= number <= LAST_PORT:
                 raise BadInput(f"{where} cannot have port {shown(number)}.")
@@ -203,25 +197,44 @@ def _flaws(service: Service) -> Iterator[str]:
             yield f"has {shown(label)} in its selector, not KEY=VALUE"
 
 
+def _chosen(service: Service) -> tuple[str, ...] | None:
+    """The pods that it names; None where it selects them."""
+    return () if service.pods is None and service.nodes and not service.selector else service.pods
+
+
 def _endpoints(service: Service, nodes: Sequence[NodeSpec]) -> list[EndpointSpec]:
     """The pods behind a Service, those of its namespace that it selects, in the nodes' order."""
     pods = [pod for node in nodes for pod in node.pods if pod.namespace == service.namespace]
     known = {pod.own_name: pod for pod in pods}
+    hosts = {node.name: node for node in nodes}
+    for name in service.nodes:
+        if name not in hosts:
+            raise unknown(f"node for the Service {_name(service)}", name, hosts)
     for name in (*(service.pods or ()), *service.unready, *service.terminating):
-        if name not in known:
+        if name not in known and name not in service.nodes:
             raise unknown(f"pod for the Service {_name(service)}", name, known)
-    chosen = [pod for pod in pods if selects(service.selector, service.pods, pod)]
+    chosen = [pod for pod in pods if selects(service.selector, _chosen(service), pod)]
     targets = [port.target_port or port.port for port in ports_of(service)]
     for pod in chosen:
         refuse_without_ports(_name(service), targets, pod)
-    return [_endpoint(service, pod, ip) for pod in chosen for ip in pod.addresses]
+    found = [
+        _endpoint(service, ip, pod.own_name, pod.name, pod.node)
+        for pod in chosen
+        for ip in pod.addresses
+    ]
+    return found + [
+        _endpoint(service, ip, name, name, name)
+        for name in service.nodes
+        for ip in hosts[name].addresses
+    ]
 
 
-def _endpoint(service: Service, pod: PodSpec, ip: Ip) -> EndpointSpec:
-    serving = pod.own_name not in service.unready
-    terminating = pod.own_name in service.terminating
+def _endpoint(service: Service, ip: Ip, name: str, target: str, node: str) -> EndpointSpec:
+    """`name` is how the Service calls the pod or node, `target` how the lab does."""
+    serving = name not in service.unready
+    terminating = name in service.terminating
     ready = service.publish_not_ready or (serving and not terminating)
-    return EndpointSpec(ip, 0, pod.name, pod.node, ready, serving, terminating)
+    return EndpointSpec(ip, 0, target, node, ready, serving, terminating)
 
 
 def refuse_without_ports(service: str, targets: Iterable[int], pod: PodSpec) -> None:
@@ -241,9 +254,13 @@ def refuse_without_ports(service: str, targets: Iterable[int], pod: PodSpec) -> 
             )
 
 
-def _of_api(nodes: Sequence[NodeSpec]) -> list[EndpointSpec]:
-    first = nodes[0]
-    return [EndpointSpec(ip, 0, first.name, first.name) for ip in first.addresses]
+def _of_api(
+    services: Sequence[Service], nodes: Sequence[NodeSpec], cidrs: Sequence[Network]
+) -> Service:
+    """The API server's Service: the first node is behind it, unless the topology says who is."""
+    default = replace(KUBERNETES, nodes=(nodes[0].name,))
+    api = next((one for one in services if _name(one) == _name(KUBERNETES)), default)
+    return api if api.cluster_ip else replace(api, cluster_ip=str(cidrs[0][1]))
 
 
 def _external_ip(service: Service, text: str, families: set[int]) -> Ip:

@@ -156,7 +156,7 @@ def test_completion_scripts(shell: str) -> None:
 def test_every_command_has_help() -> None:
     overview = run("--help").stdout
     commands = [line.split()[0] for line in overview.partition("Commands:")[2].splitlines() if line]
-    assert len(commands) == 20
+    assert len(commands) == 21
     for command in commands:
         assert run(command, "--help").stdout.startswith(f"Usage: netlab {command}")
 
@@ -236,6 +236,7 @@ HOSTILE = ["a\n\x1b[31mb\r", "x" * 100_000, "\udcff", "y " * 50_000]
         ["plan", "{}"],
         ["plan", "{}.py"],
         ["plan", "/{}"],
+        ["plan", "--from", "{}"],
         ["plan", "flannel-vxlan", "--nodes", "{}"],
         ["plan", "flannel-vxlan", "--set", "{}"],
         ["plan", "flannel-vxlan", "--set", "{}=1"],

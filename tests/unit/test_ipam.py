@@ -173,9 +173,47 @@ def test_a_pool_smaller_than_a_block_is_one_block() -> None:
     assert texts(lease.cidrs) == ["10.0.0.0/28"]
 
 
-def test_blocks_cannot_be_chosen() -> None:
-    with pytest.raises(BadInput, match=r"pod CIDR 10\.244\.9\.0/24 of node-1 cannot be given"):
-        Blocks().assign(V4, wishes(1, given_cidr="10.244.9.0/24"))
+def test_blocks_that_were_given_are_the_nodes_and_others_are_cut_around_them() -> None:
+    first, second = Blocks().assign(V4, wishes(65, 1, given_cidr="10.244.0.0/26"))
+    assert texts(first.cidrs) == ["10.244.0.0/26", "10.244.0.64/26"]
+    assert texts(second.cidrs) == ["10.244.0.128/26"]
+    with pytest.raises(BadInput, match=r"block 10\.9\.0\.0/26 of node-1 is outside"):
+        Blocks().assign(V4, wishes(1, given_cidr="10.9.0.0/26"))
+    tunnels = Blocks(tunnel=True, tunnels=("10.244.0.9",))
+    [lease] = tunnels.assign(V4, wishes(2))
+    assert texts((lease.reserved[0][1], *lease.pods)) == ["10.244.0.9", "10.244.0.0", "10.244.0.1"]
+    with pytest.raises(BadInput, match=r"10\.9\.0\.9 is in no block"):
+        Blocks(tunnel=True, tunnels=("10.9.0.9",)).assign(V4, wishes(1))
+
+
+@pytest.mark.parametrize(
+    ("ipam", "given", "pods"),
+    [
+        (HostLocal(), "10.244.0.3", ["10.244.0.2", "10.244.0.3", "10.244.0.4"]),
+        (Blocks(), "10.244.9.1", ["10.244.9.0", "10.244.9.1", "10.244.9.2"]),
+    ],
+)
+def test_addresses_that_pods_were_given_are_theirs(ipam: Ipam, given: str, pods: list[str]) -> None:
+    [lease] = ipam.assign(V4, [Wish("node-1", 3, fixed=((1, ip_address(given)),))])
+    assert texts(lease.pods) == pods
+
+
+@pytest.mark.parametrize("ipam", IPAMS, ids=lambda ipam: type(ipam).__name__)
+def test_what_is_given_to_two_pods_or_lies_outside_is_refused(ipam: Ipam) -> None:
+    [lease] = ipam.assign(V4, [Wish("node-1", 3)])
+    twice = tuple((number, lease.pods[1]) for number in range(2))
+    outside = ((0, ip_address("10.9.9.9")),)
+    own = tuple((0, ip) for _, ip in lease.reserved[:1]) or ((0, lease.gateway),)
+    for fixed, why in ((twice, "which another pod has"), (outside, "not in its pod CIDR")):
+        with pytest.raises(BadInput, match=why):
+            ipam.assign(V4, [Wish("node-1", 3, (lease.cidrs[0],), fixed)])
+    if isinstance(ipam, ClusterPool):
+        ipam = ClusterPool(routers=(str(lease.reserved[0][1]),))
+    if not isinstance(ipam, Blocks):
+        with pytest.raises(BadInput, match="the node's own"):
+            ipam.assign(V4, [Wish("node-1", 3, (lease.cidrs[0],), own)])
+    [around] = ipam.assign(V4, [Wish("node-1", 3, (lease.cidrs[0],), ((2, lease.pods[0]),))])
+    assert len({*around.pods, *(ip for _, ip in around.reserved)}) == 3 + len(around.reserved)
 
 
 def test_the_pool_draws_repeatably_and_keeps_addresses_for_the_agent() -> None:

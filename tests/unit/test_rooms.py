@@ -44,7 +44,7 @@ EVERYTHING = {
 }
 PURE = ("errors", "topology", "plan", "registry", "dataplane", "proxy", "loading", "state")
 PURE += ("status", "designing")
-PURE_PACKAGES = {"netlab", "msgspec", "ruamel"}  # beside the standard library
+PURE_PACKAGES = {"netlab", "msgspec", "ruamel", "yaml"}  # beside the standard library
 # One file computes keys, which is arithmetic, and imports it only then.
 ALSO_PURE = {"plan/wireguard.py": {"cryptography"}}
 # Modules of the standard library by which a process touches the kernel, or another process.

@@ -46,6 +46,8 @@ class Ipip(Bgp):
 
     BIRD writes the routes, as up to Calico v3.32; with `felix_routes` it is Felix, as from v3.33
     on. `driver` says what encapsulates: by itself the kernel, or a program where it cannot.
+    `tunnels` are addresses of tunnel devices that are given (`IPv4IPIPTunnelAddr`), each to the
+    node in whose block it is.
     """
 
     name: ClassVar[str] = "calico-ipip"
@@ -102,6 +104,7 @@ class Ipip(Bgp):
     mode: Mode = "Always"
     felix_routes: bool = False
     driver: Driver = "auto"
+    tunnels: tuple[str, ...] = ()
 
     def without(self, lacking: Collection[str]) -> Ipip:
         if self.mode == "Never":
@@ -124,8 +127,8 @@ class Ipip(Bgp):
 
     def validate(self, layout: Layout) -> Iterator[str]:
         if self.mode == "Never":
-            if self.felix_routes or self.driver != "auto":
-                yield "Without a tunnel (mode=Never) felix_routes and driver have no effect."
+            if self.felix_routes or self.driver != "auto" or self.tunnels:
+                yield "Without a tunnel (mode=Never) felix_routes, driver and tunnels do nothing."
             yield from Bgp.validate(self, layout)
 
     def unreachable(self, layout: Layout, source: NodeSpec, target: NodeSpec) -> str | None:
@@ -138,7 +141,7 @@ class Ipip(Bgp):
         return Ptp(self.pod_mtu(layout, node), sourced=self.mode != "Never")
 
     def allocator(self) -> Ipam:
-        return Blocks(tunnel=self.mode != "Never")
+        return Blocks(tunnel=self.mode != "Never", tunnels=self.tunnels)
 
     def pod_mtu(self, layout: Layout, node: NodeSpec | None = None) -> int:
         less = 0 if self.mode == "Never" else OVERHEAD

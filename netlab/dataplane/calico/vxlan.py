@@ -33,7 +33,8 @@ FELIX = "80"  # the protocol of Felix's own routes (dataplanedefs.DefaultRoutePr
 @dataclass(frozen=True, slots=True)
 class Vxlan(Calico):
     """VNI 4096 on UDP port 4789. `cross_subnet` sends packets bare to nodes in the own subnet;
-    pods' MTU is the tunnel's nevertheless.
+    pods' MTU is the tunnel's nevertheless. `tunnels` are addresses of tunnel devices that are given
+    (`IPv4VXLANTunnelAddr`), each to the node in whose block it is.
     """
 
     name: ClassVar[str] = "calico-vxlan"
@@ -84,6 +85,10 @@ class Vxlan(Calico):
     dual_stack: ClassVar[bool] = False
 
     cross_subnet: bool = False
+    tunnels: tuple[str, ...] = ()
+
+    def allocator(self) -> Ipam:
+        return Blocks(tunnel=True, tunnels=self.tunnels)
 
     def pod_mtu(self, layout: Layout, node: NodeSpec | None = None) -> int:
         return Calico.pod_mtu(self, layout, node) - OVERHEAD

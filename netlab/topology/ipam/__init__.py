@@ -11,11 +11,15 @@ from netlab.topology.resolved import Ip, Network
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What one node asks of an IPAM: room for so many pods, and the CIDRs its topology gave it."""
+    """What one node asks of an IPAM: room for so many pods, and what its topology gave it.
+
+    That are CIDRs, and addresses of pods, each with the pod's number among the node's, from 0.
+    """
 
     node: str
     pods: int
     given: tuple[Network, ...] = ()
+    fixed: tuple[tuple[int, Ip], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netlab.errors import BadInput
 from netlab.topology.cidr import usable_pods
 from netlab.topology.ipam import Lease, Pool, Wish
+from netlab.topology.ipam.fixed import around, fixed
 from netlab.topology.ipam.node_cidrs import node_cidrs
 from netlab.topology.resolved import Network
 
@@ -31,4 +33,6 @@ def host_local(wish: Wish, cidr: Network) -> Lease:
         raise BadInput(
             f"The pod CIDR {cidr} of {wish.node} holds {usable_pods(cidr)} pods, not {wish.pods}."
         )
-    return Lease((cidr,), cidr[1], tuple(cidr[slot + 2] for slot in range(wish.pods)))
+    given = fixed(wish, (cidr,), {cidr[1]: "the gateway"}, ends=True)
+    pods = around(wish.pods, given, lambda: (cidr[slot] for slot in itertools.count(2)))
+    return Lease((cidr,), cidr[1], pods)

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 
 from netlab.errors import BadInput, shown
 from netlab.topology.ipam import Lease, Pool, Wish
+from netlab.topology.ipam.fixed import around, fixed, given_to_nodes
 from netlab.topology.ipam.node_cidrs import node_cidrs
 from netlab.topology.resolved import Ip, Network
 
@@ -46,10 +47,12 @@ class ClusterPool:
             raise BadInput(
                 f"The pod CIDR {cidr} of {wish.node} holds {room} pods, not {wish.pods}."
             )
-        given = [_inside(addresses, cidr) for addresses in (self.routers, self.health)]
-        drawn = self._draw(wish, cidr, {int(ip) - int(cidr[1]) for ip in given if ip})
-        reserved = tuple((name, ip or next(drawn)) for name, ip in zip(own, given, strict=False))
-        pods = tuple(next(drawn) for _ in range(wish.pods))
+        chosen = [given_to_nodes(addresses, (cidr,)) for addresses in (self.routers, self.health)]
+        named = {ip: name for name, ip in zip(own, chosen, strict=False) if ip}
+        given = fixed(wish, (cidr,), named, ends=True)
+        drawn = self._draw(wish, cidr, {int(ip) - int(cidr[1]) for ip in (*named, *given.values())})
+        reserved = tuple((name, ip or next(drawn)) for name, ip in zip(own, chosen, strict=False))
+        pods = around(wish.pods, given, lambda: drawn)
         return Lease((cidr,), reserved[0][1], pods, reserved)
 
     def _check(self, address: str, cidrs: Sequence[Network]) -> None:
@@ -75,8 +78,3 @@ class ClusterPool:
             taken.add(offset)
             count += 1
             yield cidr[offset + 1]
-
-
-def _inside(addresses: Sequence[str], cidr: Network) -> Ip | None:
-    """The first of the addresses that is the node's."""
-    return next((ip for ip in map(ip_address, addresses) if ip in cidr), None)

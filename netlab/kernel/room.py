@@ -1,0 +1,84 @@
+"""Whether this host has room for a lab, before anything of it is made."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from netlab.errors import Unmet
+from netlab.plan.types import Plan
+
+# Measured on Linux 6.18, the least that was seen: what is refused would not have fitted.
+NAMESPACE = 320 << 10  # bytes of the kernel's for a network namespace with its device
+PROCESS = 350 << 10  # bytes of a container that runs netlab's server
+_GIB = 1 << 30
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What this host has: bytes of memory, and how many namespaces and processes there may be."""
+
+    memory: int
+    namespaces: int
+    processes: int
+
+
+def here() -> Room:
+    """What is left of memory, and the least of the limits of each kind."""
+    limits = [
+        _number("sys/kernel/pid_max"),
+        _number("sys/kernel/threads-max"),
+        _soft(resource.RLIMIT_NPROC),
+    ]
+    return Room(_memory(), _number("sys/user/max_net_namespaces"), min(limits))
+
+
+def refuse_too_large(plan: Plan, room: Room | None = None) -> None:
+    """Raise Unmet for a lab that this host cannot hold, with all that it would take."""
+    spaces = plan.namespaces.values()
+    processes = sum(len(space.containers) + len(space.daemons) for space in spaces)
+    memory = len(spaces) * NAMESPACE + processes * PROCESS
+    if reason := next(_lacking(len(spaces), processes, memory, room or here()), ""):
+        pods, nodes = (sum(space.role == role for space in spaces) for role in ("pod", "node"))
+        raise Unmet(
+            f"The topology {plan.topology} is too large for this host: its {pods} pods on {nodes} "
+            f"nodes take {len(spaces)} namespaces, {processes} processes and at least "
+            f"{memory / _GIB:.1f} GiB of memory, and {reason}",
+            "leave pods away, or spread it over several machines by --inventory",
+        )
+
+
+def _lacking(namespaces: int, processes: int, memory: int, room: Room) -> Iterator[str]:
+    if memory > room.memory:
+        yield f"{room.memory / _GIB:.1f} GiB are free"
+    if namespaces > room.namespaces:
+        yield f"user.max_net_namespaces is {room.namespaces}"
+    if processes > room.processes:
+        yield f"there can be {room.processes} processes (RLIMIT_NPROC, kernel.pid_max)"
+
+
+def _memory() -> int:
+    """Bytes of memory that are to be had, swap too."""
+    found = 0
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in (_PROC / "meminfo").read_text().splitlines():
+            key, _, rest = line.partition(":")
+            if key in ("MemAvailable", "SwapFree"):
+                found += int(rest.split()[0]) << 10
+    return found or 1 << 62
+
+
+def _number(path: str) -> int:
+    try:
+        return int((_PROC / path).read_text())
+    except (OSError, ValueError):
+        return 1 << 62
+
+
+def _soft(kind: int) -> int:
+    soft, _ = resource.getrlimit(kind)
+    return 1 << 62 if soft == resource.RLIM_INFINITY else soft
