@@ -16,7 +16,7 @@ _TUNNELS = {"calico-ipip": "IPv4IPIPTunnelAddr", "calico-vxlan": "IPv4VXLANTunne
 _TOLD = {
     "flannel": {"rules", "mtu"},
     "calico": {"nat_outgoing", "mode", "cross_subnet", "tunnels", "reflectors"},
-    "cilium": {"routers", "health"},
+    "cilium": {"routers", "health", "ipam_mode", "pool", "pool_mask_size"},
 }
 
 
@@ -64,7 +64,7 @@ def objects(layout: Layout, dataplane: Named) -> Iterator[dict[str, Any]]:
         data = {
             "cluster-pool-ipv4-cidr": str(layout.cluster_cidr),
             "cluster-pool-ipv4-mask-size": str(layout.node_mask),
-            "ipam": "cluster-pool",
+            "ipam": options.get("ipam_mode", "kubernetes"),
             "routing-mode": "native" if native else "tunnel",
             **tunnel,
         }
