@@ -61,16 +61,35 @@ def source_address(namespace: Namespace, target: Ip) -> str | None:
     way = egress(namespace, target)
     if way is None:
         return None
-    if way.source:
-        return way.source
-    ipv6 = target.version == 6
+    return way.source or next(iter(_addresses(namespace, way.device, target.version == 6)), None)
+
+
+def masquerade_addresses(namespace: Namespace, target: Ip) -> tuple[str, ...]:
+    """The source addresses of which a masquerade gives a packet one on its way to a target.
+
+    The first of the device by which it leaves; what a route prefers is not asked. A device without
+    any borrows one, as does loopback, by which the namespace reaches its own addresses: that of the
+    device that is the oldest, which no plan knows, so that it may be any (nf_nat_masquerade_ipv4 in
+    net/netfilter/nf_nat_masquerade.c, inet_select_addr in net/ipv4/devinet.c).
+    """
+    way, ipv6 = egress(namespace, target), target.version == 6
+    if way is None:
+        return ()
+    found = _addresses(namespace, way.device, ipv6)
+    to_itself = str(target) in found
+    own = [one.ip for one in namespace.addresses if one.link == way.device and one.ip in found]
+    return tuple(own[:1]) if own and not to_itself else tuple(found)
+
+
+def _addresses(namespace: Namespace, device: str, ipv6: bool) -> list[str]:
+    """The addresses that may be a source: the device's first, then those of others."""
     usable = [
         address
         for address in namespace.addresses
         if address.scope == "global" and is_ipv6(address.address) is ipv6
     ]
-    usable.sort(key=lambda address: address.link != way.device)
-    return usable[0].ip if usable else None
+    usable.sort(key=lambda address: address.link != device)
+    return [address.ip for address in usable]
 
 
 def _ways(namespace: Namespace) -> Iterator[Route | Address]:

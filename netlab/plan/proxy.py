@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from netlab.plan.explanations import Says
 from netlab.plan.types import Object
-from netlab.topology.resolved import Layout, NodeSpec
+from netlab.topology.resolved import Ip, Layout, NodeSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Proxy:
     explains: ClassVar[tuple[Says, ...]] = ()
     # Whether a ping to a ClusterIP is answered.
     answers_ping: ClassVar[bool] = False
+    # Whether a client of a ClusterIP's port that no Service has is refused at once.
+    refuses_other_ports: ClassVar[bool] = False
 
     def validate(self, layout: Layout) -> Iterator[str]:
         """A sentence for each thing that cannot work on this cluster; the first is the error."""
@@ -35,3 +37,18 @@ class Proxy:
     def node(self, layout: Layout, node: NodeSpec) -> Iterable[Object]:
         """What a node holds so that the Services of `layout` work on it."""
         raise NotImplementedError
+
+    def is_local_pod(self, layout: Layout, node: NodeSpec, source: Ip, device: str) -> bool:
+        """Whether it takes what comes from `source` into the node by `device` for a pod's.
+
+        `device` is empty for what the node itself sends.
+        """
+        return source in layout.cluster_cidr_of(source.version == 6)
+
+    def masquerades(self, layout: Layout, node: NodeSpec, source: Ip, device: str) -> bool:
+        """Whether what so comes to a ClusterIP gets the node's address, for its endpoint to see."""
+        return not self.is_local_pod(layout, node, source, device)
+
+    def serves_node_ports(self, layout: Layout, node: NodeSpec, ip: Ip) -> bool:
+        """Whether the node's NodePorts answer at `ip`, which is one of its own addresses."""
+        return not ip.is_loopback

@@ -19,7 +19,8 @@ class Report:
     `skipped` are the kinds that this lab was not asked for, each with the reason. `not_compared`,
     where checks failed although nothing differs: what the comparison left out. `drifted`: it was
     made once more as checks failed, and now something differed. `carrier` is what carries packets
-    between nodes, where kernels differ in that.
+    between nodes, where kernels differ in that. `services` are the ports of Services, as checks
+    name them.
 
     Of a lab on several machines `wire` is what joins them, in words, and `notes` are sentences on
     what failed, each with a remedy.
@@ -34,6 +35,7 @@ class Report:
     carrier: str = ""
     wire: str = ""
     notes: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

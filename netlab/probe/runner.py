@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice, repeat
 from typing import Any
 
 from netlab.plan.probing.actions import (
@@ -24,7 +25,8 @@ from netlab.plan.probing.actions import (
 )
 from netlab.plan.probing.check import Check
 from netlab.plan.probing.lab import Lab
-from netlab.plan.probing.scenario import Probe
+from netlab.plan.probing.repeated import Repeated
+from netlab.plan.probing.scenario import Probe, asked_again
 from netlab.probe.engines import sessions
 from netlab.probe.engines.calls import make_calls
 from netlab.probe.engines.cold import send_cold
@@ -63,16 +65,31 @@ class Runner:
 
         All of them must be of this machine (`Lab.here` for each of an action's places).
         """
+        checks = self._ask(probes)
+        doubted = [
+            (index, probe.again)
+            for index, probe in enumerate(probes)
+            if probe.again and not checks[index].ok
+        ]
+        second = self._ask([probe for _, probe in doubted]) if doubted else []
+        for (index, _), check in zip(doubted, second, strict=True):
+            checks[index] = asked_again(checks[index], check)
+        return checks
+
+    def _ask(self, probes: Sequence[Probe[Any]]) -> list[Check]:
+        """Each action once, though several probes may judge it."""
+        actions = {id(probe.action): probe.action for probe in probes}
         batches = self.batches = {kind: [] for kind, _, _ in _ENGINES}
-        for probe in probes:
-            for action in _parts(probe.action):
-                batches[type(action)].append(action)
-        outcomes: dict[type, Iterator[Any]] = {}
+        for action in actions.values():
+            for part in _parts(action):
+                batches[type(part)].append(part)
+        found: dict[type, Iterator[Any]] = {}
         for kind, words, engine in _ENGINES:
             if batches[kind]:
                 self.progress(f"{len(batches[kind])} {words}")
-            outcomes[kind] = iter(engine(self, batches[kind]))
-        return [probe.check(_outcome(probe.action, outcomes)) for probe in probes]
+            found[kind] = iter(engine(self, batches[kind]))
+        outcomes = {key: _outcome(action, found) for key, action in actions.items()}
+        return [probe.check(outcomes[id(probe.action)]) for probe in probes]
 
     def _echoes(self, echoes: list[Echo]) -> list[Any]:
         """Before them go echoes between the underlay's hosts, which are not judged.
@@ -153,6 +170,8 @@ _ENGINES: tuple[tuple[type, str, Engine], ...] = (
 def _parts(action: Any) -> Iterator[Any]:
     if isinstance(action, Together):
         yield from action.parts
+    elif isinstance(action, Repeated):
+        yield from repeat(*action)
     else:
         yield action
 
@@ -161,4 +180,6 @@ def _outcome(action: Any, outcomes: dict[type, Iterator[Any]]) -> Any:
     """What came of an action: the next outcome of its engine, as they are in order."""
     if isinstance(action, Together):
         return tuple(next(outcomes[type(part)]) for part in action.parts)
+    if isinstance(action, Repeated):
+        return tuple(islice(outcomes[Request], action.times))
     return next(outcomes[type(action)])

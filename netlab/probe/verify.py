@@ -19,6 +19,7 @@ from netlab.plan.probing.check import Check, Kind
 from netlab.plan.probing.lab import Lab
 from netlab.plan.probing.sample import Sample
 from netlab.plan.probing.scenario import Probe, Scenario
+from netlab.plan.probing.service_paths import behind
 from netlab.plan.proxy import Proxy
 from netlab.plan.types import Plan
 from netlab.probe.engines.inspect import ContainerNamespaces
@@ -88,6 +89,7 @@ def verify(
         compared.left_out if unexplained and compared.equal else (),
         drifted=unexplained and not compared.equal,
         carrier=dataplane.carrier(),
+        services=tuple(behind(layout.services)),
     )
 
 
@@ -128,7 +130,10 @@ def _numbered(lab: Lab, checks: Sequence[Check], numbers: Sequence[int]) -> list
 
 
 def _crossed(lab: Lab, check: Check) -> bool:
-    return check.kind != "negative" and lab.crosses(check.source, check.target)
+    if check.kind == "negative":
+        return False
+    targets = behind(lab.layout.services).get(check.target, (check.target,))
+    return any(lab.crosses(check.source, target) for target in targets)
 
 
 def _compare(drift: Drift | None, tell: Progress, *, all_settings: bool) -> Compared:

@@ -16,6 +16,6 @@ PROXIES = Registry(
     __name__,
     "netlab.proxies",
     "kube_proxy.Nftables()",
-    ("name", "summary", "requires", "explains", "answers_ping"),
+    ("name", "summary", "requires", "explains", "answers_ping", "refuses_other_ports"),
     family="kube_proxy",
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
+from ipaddress import ip_network
 from typing import ClassVar, Literal
 
 from netlab.plan.explanations import NETLAB, Says
 from netlab.plan.proxy import Proxy
 from netlab.plan.routing import Sysctl
 from netlab.plan.types import Object
-from netlab.topology.resolved import Layout, NodeSpec
+from netlab.topology.resolved import Ip, Layout, NodeSpec
 
 KUBE_PROXY = "kube-proxy"
 MASQUERADE_MARK = 0x4000  # bit 14, the default of masqueradeBit
@@ -63,6 +64,18 @@ class KubeProxy(Proxy):
         yield Sysctl("net/ipv4/icmp_ratelimit", "0")
         if layout.dual_stack:
             yield Sysctl("net/ipv6/icmp/ratelimit", "0")
+
+    def is_local_pod(self, layout: Layout, node: NodeSpec, source: Ip, device: str) -> bool:
+        """By the detector (pkg/proxy/util/localdetector.go)."""
+        if self.detect_local == "BridgeInterface":
+            return device == self.local_device
+        if self.detect_local == "InterfaceNamePrefix":
+            return device.startswith(self.local_device)
+        cidrs = self.local_cidrs(layout, node, source.version == 6)
+        return any(source in ip_network(cidr) for cidr in cidrs)
+
+    def masquerades(self, layout: Layout, node: NodeSpec, source: Ip, device: str) -> bool:
+        return self.masquerade_all or not self.is_local_pod(layout, node, source, device)
 
     def local_cidrs(self, layout: Layout, node: NodeSpec, ipv6: bool) -> tuple[str, ...]:
         """By what source addresses local pods are known; none where they are by their device."""

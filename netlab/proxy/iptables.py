@@ -113,6 +113,12 @@ class Iptables(KubeProxy):
             everywhere or any(_LOCALHOST in network for network in networks)
         )
 
+    def serves_node_ports(self, layout: Layout, node: NodeSpec, ip: Ip) -> bool:
+        if ip.is_loopback:
+            return ip.version == 4 and self._localhost()
+        own = self._node_ips(node, ip.version == 6)
+        return own is None or ip in own
+
     def _node_ips(self, node: NodeSpec, ipv6: bool) -> tuple[Ip, ...] | None:
         """The addresses at which NodePorts answer; None for all (MatchAll)."""
         networks, primary = self._networks(ipv6), PRIMARY in self.node_port_addresses

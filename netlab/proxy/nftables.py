@@ -33,6 +33,7 @@ class Nftables(KubeProxy):
     name: ClassVar[str] = "nftables"
     summary: ClassVar[str] = "kube-proxy's nftables mode: verdict maps, one rule for a Service"
     explains: ClassVar[tuple[Says, ...]] = EXPLAINS
+    refuses_other_ports: ClassVar[bool] = True
 
     _: KW_ONLY
     version: Version = "1.36"
@@ -61,6 +62,10 @@ class Nftables(KubeProxy):
             match = f'"{self.local_device}{prefix}"'
         local, remote = (f"{what} {match}", f"{what} != {match}") if match else ("", "")
         return Form(family, self.version, local, remote, self.masquerade_all)
+
+    def serves_node_ports(self, layout: Layout, node: NodeSpec, ip: Ip) -> bool:
+        own = self._node_ips(node, ip.version == 6)
+        return not ip.is_loopback if own is None else ip in own
 
     def _node_ips(self, node: NodeSpec, ipv6: bool) -> tuple[Ip, ...] | None:
         """The addresses at which NodePorts answer; None for all (NodePortAddresses.MatchAll)."""

@@ -37,6 +37,7 @@ def join(reports: Mapping[str, Report], spread: Spread) -> Report:
         next((part.carrier for part in parts.values()), ""),
         wire_words(spread),
         tuple(_notes(checks, spread)),
+        next((part.services for part in parts.values()), ()),
     )
 
 

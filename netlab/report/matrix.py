@@ -7,12 +7,15 @@ from collections.abc import Iterable, Sequence
 
 from netlab.probe.result import Check, Report
 from netlab.report.reach import reachability
+from netlab.report.services import services
 from netlab.report.text import blocks, bold, green, left_out, red, section
 from netlab.topology.resolved import EXTERNAL
 
 _FAILURES = 40  # failed checks that are written out
 _EVIDENCE = ("wire", "node-node", "mtu", "hairpin", "container")
 _IN_MATRIX = {("node-node", protocol) for protocol in ("tcp", "udp", "arp", "ndp")}
+_OF_SERVICES = ("evenly", "itself", "keeps", "refused", "no answer", "no echo reply")
+_ASKED = re.compile("^[A-Z]+ (\\d+ on )?…: ")
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+(:\d+)?|\[?[0-9a-f]*:[0-9a-f:]*:[0-9a-f]*(\]:\d+)?")
 
 
@@ -21,6 +24,7 @@ def matrix(report: Report, style: bool = False, width: int = 80) -> str:
     return blocks(
         (
             reachability(report, style, width),
+            services(report, style),
             _evidence(report, style),
             section("Between nodes", report.carrier, style=style) if report.carrier else "",
             _skipped(report, style),
@@ -37,7 +41,7 @@ def _evidence(report: Report, style: bool) -> str:
     classes: dict[tuple[str, str], list[Check]] = {}
     for check in report.checks:
         # Between nodes packets are captured; that they also call each other is in the matrix.
-        if _is_evidence(check):
+        if _is_evidence(check, report):
             classes.setdefault((check.kind, _class(check, report)), []).append(check)
     lines = []
     for (kind, name), checks in classes.items():
@@ -50,8 +54,12 @@ def _evidence(report: Report, style: bool) -> str:
     return section("Evidence", "\n".join(lines), style=style) if lines else ""
 
 
-def _is_evidence(check: Check) -> bool:
-    """Of the state that which a daemon told, as its BGP sessions: of the rest only failures."""
+def _is_evidence(check: Check, report: Report) -> bool:
+    """Of the state that which a daemon told, as its BGP sessions: of the rest only failures. Of
+    Services what their table does not tell.
+    """
+    if check.target in report.services:
+        return any(words in check.expected for words in _OF_SERVICES)
     if check.kind == "state":
         return bool(check.protocol)
     return check.kind in _EVIDENCE and (check.kind, check.protocol) not in _IN_MATRIX
@@ -65,6 +73,7 @@ def _skipped(report: Report, style: bool) -> str:
 def _class(check: Check, report: Report) -> str:
     words = _ADDRESS.sub("…", check.expected)
     words = re.sub(r"^.* answers on …; ", "", words).split(", once at")[0]
+    words = _ASKED.sub("", words)
     if check.family == 6 and "IPv6" not in words:
         words += " (IPv6)"
     if check.kind == "wire" and check.source != check.target:

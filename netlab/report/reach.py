@@ -9,7 +9,7 @@ from netlab.probe.result import Check, Report
 from netlab.report.text import GAP, Paint, green, red, section, table
 
 SINGLE_PODS = 16  # up to so many pods each has a row; beyond, each node
-_ROWS = 40  # more of them nobody reads
+ROWS = 40  # more of them nobody reads
 _SHORTEST = 5  # characters of a name that stay on one line, however narrow the screen
 _PODS = ("pod-same-node", "pod-cross-node", "negative")
 _HOSTS = ("node-pod", "pod-node", "node-node", "pod-external", "node-external", "external-node")
@@ -60,13 +60,21 @@ def _cell(source: str, target: str, checks: Sequence[Check]) -> str:
     if not checks:
         return "" if source == target else _NOT_PROBED
     failed = sum(not check.ok for check in checks)
+    decisive = [check for check in checks if check.kind in _PODS]
+    return verdict(checks if failed else decisive or checks)
+
+
+def verdict(checks: Sequence[Check]) -> str:
+    """What a cell says of its checks."""
+    if not checks:
+        return _NOT_PROBED
+    failed = sum(not check.ok for check in checks)
     if failed:
         return _FAIL if failed == len(checks) else f"{_FAIL} {failed}/{len(checks)}"
-    decisive = [check for check in checks if check.kind in _PODS] or checks
-    return _BARRED if all(check.kind == "negative" for check in decisive) else _OK
+    return _BARRED if all(check.kind == "negative" for check in checks) else _OK
 
 
-def _paint(text: str, style: bool) -> Paint:
+def paint(text: str, style: bool) -> Paint:
     if text.startswith(_FAIL):
         return lambda padded: red(padded, style)
     if text == _OK:
@@ -78,7 +86,7 @@ def _draw(grid: Grid, rows: Sequence[str], columns: Sequence[str], style: bool, 
     """The table, and below it the numbers of the columns and rows that have no room in it."""
     failed = {ends for ends, text in grid.items() if text.startswith(_FAIL)}
     bad_rows, bad_columns = {source for source, _ in failed}, {target for _, target in failed}
-    listed = _first(rows, bad_rows, dict.fromkeys(rows, 1), _ROWS)
+    listed = first(rows, bad_rows, dict.fromkeys(rows, 1), ROWS)
     room = width - max(map(len, (_CORNER, *listed)))
     longest = max(_SHORTEST, *map(len, columns))
     shorter = range(longest, _SHORTEST - 1, -1)
@@ -91,15 +99,15 @@ def _draw(grid: Grid, rows: Sequence[str], columns: Sequence[str], style: bool, 
         }
         if sum(sizes.values()) <= room:
             break
-    shown = _first(columns, bad_columns, sizes, room)
+    shown = first(columns, bad_columns, sizes, room)
     drawn = table(
         (_CORNER, *("\n".join(heads[name]) for name in shown)),
         [(row, *(grid[row, name] for name in shown)) for row in listed],
-        lambda text: _paint(text, style),
+        lambda text: paint(text, style),
     )
     return drawn + (
-        _left_out("columns", columns, shown, bad_columns, "widen the terminal or use --json")
-        + _left_out("rows", rows, listed, bad_rows, "use --json")
+        left_out("columns", columns, shown, bad_columns, "widen the terminal or use --json")
+        + left_out("rows", rows, listed, bad_rows, "use --json")
     )
 
 
@@ -114,7 +122,7 @@ def _wrapped(name: str, limit: int, longest: int) -> list[str]:
     return lines
 
 
-def _first(
+def first(
     names: Sequence[str], failing: Collection[str], sizes: Mapping[str, int], room: int
 ) -> list[str]:
     """As many names as there is room for, but one at least: what fails goes before the rest."""
@@ -127,7 +135,7 @@ def _first(
     return [name for name in names if name in chosen]
 
 
-def _left_out(
+def left_out(
     what: str, names: Sequence[str], shown: Collection[str], failing: Collection[str], remedy: str
 ) -> str:
     gone = {number: name for number, name in enumerate(names, 1) if name not in shown}

@@ -121,7 +121,7 @@ def bound(kind: int, host: str, port: int) -> Socket:
     sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
     sock.bind((host, port))
     if kind == SOCK_STREAM:
-        sock.listen(128)
+        sock.listen(1024)  # a Service may have many clients at once
     return sock
 
 

@@ -67,12 +67,13 @@ class EchoReply(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Something to ask of `address`:`port` from inside a namespace."""
+    """To ask of `address`:`port` from a namespace; `wanted` is whether an answer is due."""
 
     namespace: str
     address: str
     port: int
     application: Application
+    wanted: bool = True
 
     @property
     def ipv6(self) -> bool:

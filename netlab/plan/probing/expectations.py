@@ -122,11 +122,14 @@ class FoundAnew:
 class Refused:
     """Nobody listens: the connection is refused, and not merely without an answer."""
 
+    reason: str = ""
+
     def judge(self, action: Request, outcome: Response) -> Verdict:
         asked = f"{action.protocol.upper()} {action.port} on {action.address}"
         observed = outcome.error or f"answered by {outcome.body}"
         refused = "connection refused"
-        return Verdict(f"{asked}: {refused}", f"{asked}: {observed}", observed == refused)
+        expected = f"{asked}: {refused}" + (f": {self.reason}" if self.reason else "")
+        return Verdict(expected, f"{asked}: {observed}", observed == refused)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Protocol
 
 from netlab.plan.attachment import Attachment
-from netlab.plan.egress import source_address
+from netlab.plan.egress import masquerade_addresses, source_address
 from netlab.plan.headers import Stack
 from netlab.plan.links import AnyLink, Macvlan, Veth
 from netlab.plan.machines import MACHINE, STITCH, Spread
@@ -146,6 +146,10 @@ class Lab:
     def source_address(self, namespace: str, target: Ip) -> str | None:
         """The source address of the namespace's own packets to a target."""
         return source_address(self.namespace(namespace), target)
+
+    def masquerade_addresses(self, namespace: str, target: Ip) -> tuple[str, ...]:
+        """The addresses of which the namespace's masquerade gives one to a packet to a target."""
+        return masquerade_addresses(self.namespace(namespace), target)
 
     def mac(self, namespace: str, device: str) -> str:
         return self.namespace(namespace).link(device).mac

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 from netlab.plan.probing.actions import Action, Echo
@@ -20,7 +20,8 @@ class Probe(Generic[A]):
     """Something done from `source` towards `target` (both as a report names them), and what of it.
 
     What is done is a value; a probe does nothing itself, so that all of one kind are done in one
-    batch.
+    batch. Two probes with the same action, the very object, judge one outcome. `again` is what is
+    asked where this fails: its verdict then counts, and tells what the first one was.
     """
 
     kind: Kind
@@ -28,6 +29,7 @@ class Probe(Generic[A]):
     target: str
     action: A
     expectation: Expectation[A]
+    again: Probe[Any] | None = None
 
     def check(self, outcome: Any) -> Check:
         """The outcome as judged by the expectation."""
@@ -35,6 +37,12 @@ class Probe(Generic[A]):
         family = 6 if self.action.ipv6 else 4
         protocol = self.action.protocol
         return Check(self.kind, self.source, self.target, *verdict, family, protocol)
+
+
+def asked_again(first: Check, second: Check) -> Check:
+    """The check of what was asked once more, with what came of it the first time."""
+    before = f"asked again, as the first time {first.observed}"
+    return replace(second, evidence="; ".join(filter(None, (second.evidence, before))))
 
 
 def echo(kind: Kind, source: str, target: str, ip: str, reason: str | None) -> Probe[Echo]:

@@ -18,7 +18,7 @@ from types import ModuleType
 from netlab.kernel import path_mtu
 from netlab.plan.probing.actions import Echo, EchoReply
 from netlab.probe.engines import icmp4, icmp6
-from netlab.probe.engines.polling import Patience
+from netlab.probe.engines.polling import Patience, quiet_enough
 from netlab.probe.engines.sockets import (
     Tell,
     Unavailable,
@@ -32,10 +32,6 @@ from netlab.probe.engines.sockets import (
 # Seconds after which an echo is asked again; the last is the end. A device that has just come up
 # may take a second until the kernel's link watch lets it send.
 PATIENCE = (0.5, 0.7, 0.8, 1.0)
-# Seconds to wait for replies that should not come, when all others are there: many times as long as
-# the slowest of those took, but at least and at most so long.
-UNEXPECTED = (0.05, 0.3)
-_TIMES = 20
 _ATTEMPTS = 3  # of asking again for what the sockets lost
 
 Source = tuple[str, bool]  # a namespace, and whether its socket is of IPv6
@@ -50,7 +46,7 @@ def send_echoes(
     """Send all echoes and return their outcomes in the same order.
 
     Waiting is for all at once: each of `waits` (seconds), after which what is lost and wanted is
-    asked again, except after the last; and less (UNEXPECTED) where nothing lacks that is wanted.
+    asked again, except after the last; less (`quiet_enough`) where nothing lacks that is wanted.
     `between` is called each time that a source has sent its echoes. Where a socket had no room for
     replies, what it lacks is asked again, and `tell` is told; with None nothing is.
     """
@@ -144,9 +140,7 @@ class _Round:
 
     def _unexpected(self) -> float:
         """How long to wait for what should not come; where nothing else came, the longest."""
-        least, most = UNEXPECTED
-        slowest = max((reply.seconds for reply in self.outcomes if reply), default=0.0)
-        return min(max(least, _TIMES * slowest), most) if slowest else most
+        return quiet_enough(max((reply.seconds for reply in self.outcomes if reply), default=0.0))
 
     def _ask_for_lost(self) -> bool:
         """Send once more what sockets lack that had no room; false when that is nothing."""

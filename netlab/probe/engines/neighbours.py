@@ -27,6 +27,7 @@ R = TypeVar("R")
 
 ROOM = 400  # entries of a table that one batch may leave; the rest of the limit is for others
 _LEAST_ROOM = 50
+_BEHIND = 40  # endpoints of a port; a connection to one leaves up to six entries
 # Seconds before what had no room is asked again; the kernel makes room of entries 5 seconds old.
 _PAUSES = (0.0, 1.0, 5.0)
 
@@ -38,6 +39,7 @@ class Neighbours:
         self.tell = tell
         self.room = ROOM
         self.refusals = neighbour_tables.refusals()
+        self._known: dict[tuple[str, str], set[Entry]] = {}
         # What is left so far, in the table of IPv4 and in that of IPv6.
         self.left: dict[bool, set[Entry]] = {False: set(), True: set()}
         self.here = lab.here
@@ -59,6 +61,13 @@ class Neighbours:
             for namespace in lab.plan.namespaces.values()
             for item in namespace.addresses
             if item.scope != "link"
+        }
+        # Who may answer at a ClusterIP, as far as a batch has room for.
+        self.behind = {
+            str(ip): tuple(dict.fromkeys(one.target for one in port.endpoints))[:_BEHIND]
+            for service in lab.layout.services
+            for port in service.ports
+            for ip in service.cluster_ips
         }
         self.planned = {
             Entry(namespace.name, item.link, item.address)
@@ -201,12 +210,18 @@ class Neighbours:
 
     def left_by(self, source: str, ip: str) -> set[Entry]:
         """The entries that a probe from a namespace to an address leaves."""
-        target = self.owners.get(ip)
-        if target is None or target == source:
-            return set()
-        ipv6 = is_ipv6(ip)
-        entries = {*self._near(source, target, ipv6), *self._near(target, source, ipv6)}
-        return self._here(entries) - self.planned
+        key = (source, ip)
+        if key not in self._known:
+            owner = self.owners.get(ip)
+            targets = [owner] if owner else self.behind.get(ip, ())
+            entries = {one for to in targets for one in self._between_two(source, to, is_ipv6(ip))}
+            self._known[key] = self._here(entries) - self.planned
+        return self._known[key]
+
+    def _between_two(self, source: str, target: str, ipv6: bool) -> Iterator[Entry]:
+        if target != source:
+            yield from self._near(source, target, ipv6)
+            yield from self._near(target, source, ipv6)
 
     def _here(self, entries: Iterable[Entry]) -> set[Entry]:
         """Those of this machine: on the others nothing can be made or flushed from here."""

@@ -10,6 +10,17 @@ import select
 import time
 from collections.abc import Callable, Iterable
 
+# Seconds to wait for what should not come, when all else is there: many times as long as the
+# slowest of that took, but at least and at most so long.
+UNEXPECTED = (0.05, 0.3)
+_TIMES = 20
+
+
+def quiet_enough(slowest: float) -> float:
+    """After how many seconds nothing unexpected will come; `slowest` 0: nothing came at all."""
+    least, most = UNEXPECTED
+    return min(max(least, _TIMES * slowest), most) if slowest else most
+
 
 class Patience:
     """So many seconds from now, and from each time that something came."""

@@ -6,17 +6,23 @@ The other end is netlab's server: it answers with one line, `HOSTNAME CONTAINER 
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
+from itertools import takewhile
 
 from netlab.plan.probing.actions import Application, Request, Response
-from netlab.probe.engines.polling import Patience
+from netlab.probe.engines.polling import Patience, quiet_enough
 from netlab.probe.engines.sockets import TIMEOUT, Unavailable, descriptors, in_words, open_in
 
-# Requests under way at once. Many, as those that get no answer are to wait for it together.
+# Requests under way at once. Many, as those that get no answer are to wait for it together; but few
+# that are fresh, so that all fit into the queue of one server, should each come to the same.
 _IN_FLIGHT = 2048
+_FRESH = 128
+_STALE = 0.1  # seconds after which an answer is late
 _LONGEST = 500  # characters of an answer; the longest names that can be make 440
 _WORDS_TO_SAY: dict[Application, bytes] = {
     "tcp": b"netlab\n",
@@ -28,21 +34,18 @@ _WORDS_TO_SAY: dict[Application, bytes] = {
 def send_requests(requests: Sequence[Request], timeout: float = TIMEOUT) -> list[Response]:
     """Ask everything and return the responses in the same order.
 
-    Those that get no answer wait together, until nothing has come for `timeout` seconds.
+    Those that get no answer wait together, until nothing has come for `timeout` seconds; and less
+    (`quiet_enough`) where no answer is lacking that is wanted.
     """
-    responses: list[Response] = [Response()] * len(requests)
-    waiting = iter(enumerate(requests))
-    limit = min(_IN_FLIGHT, descriptors())
-    under_way: dict[int, _Exchange] = {}
     with select.epoll() as poll:
+        round_ = _Round(requests, timeout, poll)
         try:
-            patience = Patience(timeout)
-            while _start(waiting, limit, under_way, poll, responses, patience) or under_way:
-                _advance(under_way, poll, responses, patience)
+            while round_.start() or round_.under_way:
+                round_.advance()
         finally:
-            for exchange in under_way.values():
+            for exchange in round_.under_way.values():
                 exchange.socket.close()
-    return responses
+    return round_.responses
 
 
 class _Exchange:
@@ -58,6 +61,18 @@ class _Exchange:
         kind = socket.SOCK_DGRAM if request.application == "udp" else socket.SOCK_STREAM
         family = socket.AF_INET6 if request.ipv6 else socket.AF_INET
         self.socket = open_in(request.namespace, family, kind)
+
+    @property
+    def interest(self) -> int:
+        return select.EPOLLIN if self.asked else select.EPOLLOUT
+
+    def begin(self) -> Response | None:
+        """As `step`, of what has not begun."""
+        try:
+            self.connect()
+        except OSError as error:
+            return self._failed(in_words(error))
+        return self.step()
 
     def connect(self) -> None:
         # Under way is as good as done: on one machine it mostly is by the time we send.
@@ -75,13 +90,23 @@ class _Exchange:
                 if self.request.application == "udp":
                     break
         except BlockingIOError:
-            return None
+            return None if self.asked else self._refused()
         except OSError as error:
             return self._failed(in_words(error))
         return self._judge()
 
+    def _refused(self) -> Response | None:
+        """What somebody on the path told by ICMP, while the connection is not there.
+
+        On one machine that often comes before `connect` returns. The kernel then only notes it, as
+        the socket is in use, and is silent until it repeats its SYN (tcp_v4_err in tcp_ipv4.c).
+        """
+        number = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return self._failed(in_words(OSError(number, os.strerror(number)))) if number else None
+
     def expired(self) -> Response:
-        return self._failed(f"timed out after {self.timeout:.1f} s")
+        waited = self.timeout if self.request.wanted else time.monotonic() - self.began
+        return self._failed(f"timed out after {waited:.1f} s")
 
     def _judge(self) -> Response:
         text = self.received.decode(errors="replace")
@@ -101,75 +126,79 @@ class _Exchange:
         return Response(error=words, seconds=time.monotonic() - self.began)
 
 
-def _start(
-    waiting: Iterator[tuple[int, Request]],
-    limit: int,
-    under_way: dict[int, _Exchange],
-    poll: select.epoll,
-    responses: list[Response],
-    patience: Patience,
-) -> bool:
-    """Begin requests until `limit` are under way; false when there is none left to begin."""
-    while len(under_way) < limit:
-        item = next(waiting, None)
-        if item is None:
+class _Round:
+    """Requests that are begun, as many as may be under way, and the responses."""
+
+    def __init__(self, requests: Sequence[Request], timeout: float, poll: select.epoll) -> None:
+        self.responses: list[Response] = [Response()] * len(requests)
+        self.under_way: dict[int, _Exchange] = {}  # in the order in which they began
+        self.waiting = deque(enumerate(requests))
+        self.limit = min(_IN_FLIGHT, descriptors())
+        self.poll = poll
+        self.patience = Patience(timeout)
+        self.wanted = 0  # of those under way
+        self.slowest = 0.0
+
+    def start(self) -> bool:
+        """Begin what may begin; false when there is none left to begin."""
+        while self.waiting and not self._crowded():
+            index, request = self.waiting.popleft()
+            try:
+                exchange = _Exchange(index, request, self.patience.seconds)
+            except Unavailable as error:
+                self.responses[index] = Response(error=str(error))
+                continue
+            if answer := exchange.begin():
+                exchange.socket.close()
+                self._settle(exchange, answer)
+                continue
+            number = exchange.socket.fileno()
+            self.under_way[number] = exchange
+            self.wanted += request.wanted
+            self.poll.register(number, exchange.interest)
+            self.patience.came()
+        return bool(self.waiting)
+
+    def advance(self) -> None:
+        """Wait for the next event or the end of patience, and finish what can be finished."""
+        if not self.under_way:
+            return
+        longest = min(self._left, _STALE) if self.waiting else self._left
+        for number, _ in self.poll.poll(max(longest, 0)):
+            exchange = self.under_way[number]
+            interest = exchange.interest
+            if answer := exchange.step():
+                self._finish(number, answer)
+                self.patience.came()
+            elif exchange.interest != interest:
+                self.poll.modify(number, exchange.interest)
+        if self._left > 0:
+            return
+        for number, exchange in list(self.under_way.items()):
+            self._finish(number, exchange.expired())
+
+    @property
+    def _left(self) -> float:
+        """Seconds until there is no use in waiting."""
+        if self.wanted or self.waiting:
+            return self.patience.left
+        return self.patience.left - self.patience.seconds + quiet_enough(self.slowest)
+
+    def _crowded(self) -> bool:
+        count = len(self.under_way)
+        if count < _FRESH:
             return False
-        index, request = item
-        try:
-            exchange = _Exchange(index, request, patience.seconds)
-        except Unavailable as error:
-            responses[index] = Response(error=str(error))
-            continue
-        answer = _begin(exchange)
-        if answer is not None:
-            exchange.socket.close()
-            responses[index] = answer
-            continue
-        under_way[exchange.socket.fileno()] = exchange
-        poll.register(exchange.socket.fileno(), _interest(exchange))
-        patience.came()
-    return True
+        since = time.monotonic() - _STALE
+        late = sum(1 for _ in takewhile(lambda one: one.began < since, self.under_way.values()))
+        return count - late >= _FRESH or count >= self.limit
 
+    def _finish(self, number: int, answer: Response) -> None:
+        exchange = self.under_way.pop(number)
+        exchange.socket.close()  # which also takes it out of the epoll
+        self.wanted -= exchange.request.wanted
+        self._settle(exchange, answer)
 
-def _begin(exchange: _Exchange) -> Response | None:
-    try:
-        exchange.connect()
-    except OSError as error:
-        return Response(error=in_words(error))
-    return exchange.step()
-
-
-def _interest(exchange: _Exchange) -> int:
-    return select.EPOLLIN if exchange.asked else select.EPOLLOUT
-
-
-def _advance(
-    under_way: dict[int, _Exchange],
-    poll: select.epoll,
-    responses: list[Response],
-    patience: Patience,
-) -> None:
-    """Wait for the next event or the end of patience, and finish what can be finished."""
-    if not under_way:
-        return
-    for number, _ in poll.poll(max(patience.left, 0)):
-        exchange = under_way[number]
-        asked = exchange.asked
-        answer = exchange.step()
-        if answer is not None:
-            _finish(number, answer, under_way, responses)
-            patience.came()
-        elif exchange.asked != asked:
-            poll.modify(number, _interest(exchange))
-    if patience.left > 0:
-        return
-    for number, exchange in list(under_way.items()):
-        _finish(number, exchange.expired(), under_way, responses)
-
-
-def _finish(
-    number: int, answer: Response, under_way: dict[int, _Exchange], responses: list[Response]
-) -> None:
-    exchange = under_way.pop(number)
-    exchange.socket.close()  # which also takes it out of the epoll
-    responses[exchange.index] = answer
+    def _settle(self, exchange: _Exchange, answer: Response) -> None:
+        self.responses[exchange.index] = answer
+        if not answer.error:
+            self.slowest = max(self.slowest, answer.seconds)
