@@ -13,7 +13,7 @@ from dataclasses import asdict
 import msgspec
 
 from netlab.errors import BadInput, shown
-from netlab.plan import underlay
+from netlab.plan import dns, underlay
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.explanations import KERNEL, NETLAB, Says
 from netlab.plan.limits import refuse_impossible
@@ -187,7 +187,8 @@ def _underlay(layout: Layout) -> dict[str, Namespace]:
     spaces[router.name] = router
     if layout.external:
         port = spaces[layout.external.subnet.switch]
-        spaces[layout.external.name] = underlay.external(layout, layout.external, port)
+        spaces[layout.external.name] = space = underlay.external(layout, layout.external, port)
+        put(space, dns.outside(layout))
     return spaces
 
 
@@ -206,7 +207,7 @@ def _node(
     for objects in (*routing, *services) if dataplane.inserts else (*services, *routing):
         put(space, objects)
     for pod in node.pods:
-        spaces[pod.name] = pod_space = _pod(pod)
+        spaces[pod.name] = pod_space = _pod(layout, pod)
         attached = attach.pod(layout, node, pod)
         put(pod_space, attached.pod)
         put(space, attached.node)
@@ -226,11 +227,13 @@ def put(space: Namespace, objects: Iterable[Object]) -> None:
             own.append(item)
 
 
-def _pod(pod: PodSpec) -> Namespace:
+def _pod(layout: Layout, pod: PodSpec) -> Namespace:
     aliases = tuple((one.ip, *one.hostnames) for one in pod.host_aliases)
     names = (host_name(pod.own_name), pod.name, pod.namespace)
-    containers = [_container(one, names, pod.addresses, aliases) for one in pod.containers]
-    return Namespace(pod.name, "pod", ipv6=True, containers=containers)
+    server = str(layout.nameserver or "")
+    containers = [_container(one, names, pod.addresses, aliases, server) for one in pod.containers]
+    daemons = [dns.server(layout)] if pod.dns else []
+    return Namespace(pod.name, "pod", ipv6=True, containers=containers, daemons=daemons)
 
 
 def _container(
@@ -238,6 +241,7 @@ def _container(
     names: tuple[str, str, str],
     addresses: Iterable[Ip],
     aliases: tuple[tuple[str, ...], ...] = (),
+    nameserver: str = "",
 ) -> Container:
     """`names` are its host's name, what the lab calls it and its Kubernetes namespace."""
     host, known_as, namespace = names
@@ -253,6 +257,7 @@ def _container(
         addresses=tuple(map(str, addresses)),
         aliases=aliases,
         namespace=namespace,
+        nameserver=nameserver,
     )
 
 

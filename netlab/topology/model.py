@@ -212,7 +212,9 @@ class Cluster:
 
     `proxy` is what makes `services` work on the nodes, such as `kube_proxy.Nftables()`, or a name;
     without, kube-proxy's iptables mode where there are Services, and else none. With a proxy there
-    is the Service `kubernetes` too.
+    is the Service `kubernetes` too, and a DNS server, the pod `coredns-1` on the first node that
+    has pods, behind the Service `kube-system/kube-dns`; unless that is one of `services`. `dns` is
+    its ClusterIP, by default the tenth of the service CIDR, or False for no DNS.
 
     >>> Cluster(nodes=2, dataplane="flannel-host-gw", underlay_mtu=9000).pods_per_node
     2
@@ -232,6 +234,7 @@ class Cluster:
     dataplane: AnyDataplane | Named | str = "flannel-vxlan"
     services: Sequence[Service] = ()
     proxy: AnyProxy | Named | str | None = None
+    dns: bool | str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, Cluster, elsewhere=ELSEWHERE)

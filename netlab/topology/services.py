@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from netlab.errors import BadInput, shown, unknown
 from netlab.topology.bands import port_band, service_band
 from netlab.topology.choice import drawn
+from netlab.topology.dns import PORT as DNS_PORT
 from netlab.topology.model import Service, ServicePort
 from netlab.topology.names import DNS_LABEL
 from netlab.topology.resolved import (
@@ -205,6 +206,8 @@ def _endpoints(service: Service, nodes: Sequence[NodeSpec]) -> list[EndpointSpec
 def _selects(service: Service, pod: PodSpec) -> bool:
     if service.pods is not None:
         return pod.own_name in service.pods
+    if not service.selector and pod.dns:  # which serves names and nothing else
+        return False
     return set(service.selector) <= set(pod.labels)
 
 
@@ -219,7 +222,7 @@ def _refuse_without_port(service: Service, pod: PodSpec) -> None:
     """What netlab's servers listen on is known; what a container's own command does is not."""
     if any(container.command for container in pod.containers):
         return
-    known = sorted(container.port for container in pod.containers)
+    known = [DNS_PORT] if pod.dns else sorted(container.port for container in pod.containers)
     for port in ports_of(service):
         if (target := port.target_port or port.port) not in known:
             listens = f"listens on {', '.join(map(str, known))}" if known else "has no containers"

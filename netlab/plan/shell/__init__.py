@@ -22,6 +22,7 @@ from netlab.plan.shell.text import (
     DAEMONS,
     FINISH,
     HEADER,
+    LIBRARY,
     SANDBOX,
     SERVER,
     SETTINGS,
@@ -40,8 +41,10 @@ def render(plan: Plan, server_source: str) -> str:
     """
     spaces = [_by_file(space) for space in plan.namespaces.values()]
     serving = any(processes.serves(item) for space in spaces for item in space.containers)
+    library = any(processes.needs_packages(item) for space in spaces for item in space.daemons)
     parts = [
         HEADER.format(title=" ".join(plan.topology.split()), count=len(spaces)),
+        LIBRARY if library else "",
         SANDBOX.format(tools=" ".join(_tools(spaces, serving=serving))),
         SETTINGS,
         _spaces(spaces),
