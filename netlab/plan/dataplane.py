@@ -47,6 +47,9 @@ class Dataplane:
     # Whether its agent keeps its iptables rules before those of kube-proxy, which puts its own
     # before those of anybody who appends.
     inserts: ClassVar[bool] = False
+    # Whether these rules accept what pods send to be forwarded: kube-proxy's in the same chain then
+    # do not refuse it any more.
+    accepts_pods: ClassVar[bool] = False
     # Who writes what `node` yields, and why, for `netlab explain`; bases add theirs. May be left
     # out: `explain` then says that nothing is told.
     explains: ClassVar[tuple[Says, ...]] = ()

@@ -49,6 +49,10 @@ class Proxy:
         """Whether what so comes to a ClusterIP gets the node's address, for its endpoint to see."""
         return not self.is_local_pod(layout, node, source, device)
 
+    def refuses_by_iptables(self) -> bool:
+        """Whether its refusals stand in the chains where a dataplane's rules stand too."""
+        return False
+
     def serves_node_ports(self, layout: Layout, node: NodeSpec, ip: Ip) -> bool:
         """Whether the node's NodePorts answer at `ip`, which is one of its own addresses."""
         return not ip.is_loopback

@@ -35,7 +35,7 @@ class KubeProxy(Proxy):
             "or half closed.",
         ),
         Says(
-            "sysctl net/ipv4/icmp_ratelimit=0",
+            "sysctl net/ipv*/icmp*ratelimit=0",
             NETLAB,
             "So that every client that is to be refused is: by default a node sends one host about "
             "six refusals at once and then one a second, and the rest time out.",

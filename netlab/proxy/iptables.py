@@ -113,6 +113,9 @@ class Iptables(KubeProxy):
             everywhere or any(_LOCALHOST in network for network in networks)
         )
 
+    def refuses_by_iptables(self) -> bool:
+        return self.backend == "nft"
+
     def serves_node_ports(self, layout: Layout, node: NodeSpec, ip: Ip) -> bool:
         if ip.is_loopback:
             return ip.version == 4 and self._localhost()

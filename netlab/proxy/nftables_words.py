@@ -43,10 +43,13 @@ _WORDS = (
     ("map service-nodeports", "The same for NodePorts: protocol and port of a node's address."),
     (
         "chain filter-*-pre-dnat*",
-        "Before the translation, when the address of the load balancer is still there: may this "
-        "client ask it?",
+        "Before the translation, when the load balancer's address is still there: from here only "
+        "loadBalancerSourceRanges are looked at.",
     ),
-    ("chain filter-input*", "For the node itself: is it a NodePort without endpoints?"),
+    (
+        "chain filter-input*",
+        "What is for the node itself: a NodePort without endpoints is refused.",
+    ),
     (
         "chain filter-*",
         "After the translation: what is still for a Service has no endpoint, port or owner.",

@@ -204,6 +204,11 @@ def load(planned: list[Ruleset]) -> rulesets.Canonical:
     return canonical
 
 
+def seen() -> list[Ruleset]:
+    """What is there, where nothing is planned."""
+    return [*rulesets.observe([], rulesets.prepare([]))]
+
+
 def told(changed: list[tuple[Ruleset, Ruleset]]) -> list[str]:
     return [word for want, have in changed for word in want.differences(have)]
 
@@ -443,7 +448,7 @@ def created() -> tuple[str, ...]:
 def test_looking_creates_nothing() -> None:
     before = created()
     assert not any(before)
-    assert rulesets.observe([], rulesets.prepare([])) == []
+    assert seen() == []
     assert created() == before
 
 
@@ -453,7 +458,7 @@ def test_looking_at_one_table_creates_no_other() -> None:
     shell(f"iptables-legacy {DNAT}")
     before = created()
     assert before[:2] == ("nat\n", "")
-    assert [str(item) for item in rulesets.observe([], rulesets.prepare([]))] == ["iptables-legacy table nat"]
+    assert [str(item) for item in seen()] == ["iptables-legacy table nat"]
     assert created() == before
 
 
@@ -465,14 +470,14 @@ def test_a_legacy_table_of_another_thread_is_seen_there_alone() -> None:
     def look() -> None:
         with scratch():
             shell(f"iptables-legacy {DNAT}")
-            found.extend(rulesets.observe([], rulesets.prepare([])))
+            found.extend(seen())
 
     with scratch():
         thread = threading.Thread(target=look)
         thread.start()
         thread.join()
         assert [str(item) for item in found] == ["iptables-legacy table nat"]
-        assert rulesets.observe([], rulesets.prepare([])) == []
+        assert seen() == []
 
 
 @pytest.mark.usefixtures("namespace")
@@ -615,7 +620,7 @@ def test_the_machines_lock_of_iptables_is_left_alone() -> None:
         load(iptables_form("legacy"))
     lock.unlink()
     rulesets.apply([], [], iptables_form("legacy"))
-    assert rulesets.observe([], rulesets.prepare([])) == []
+    assert seen() == []
     assert not lock.exists()
 
 

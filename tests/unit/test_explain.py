@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import msgspec
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netlab import BadInput, Cluster, Container, Node, Pod, dataplane
+from netlab import BadInput, Cluster, Container, Node, Pod, Service, dataplane, proxy
 from netlab.dataplane.attach.bridge import Bridge
 from netlab.dataplane.attach.lxc import Lxc
 from netlab.dataplane.attach.ptp import Ptp
@@ -30,7 +30,7 @@ from netlab.plan.rulesets import IptablesChain, IptablesTable, NftTable
 from netlab.plan.types import FIELDS, Namespace, Object
 from netlab.report.explanations import explanations
 from netlab.state import Design
-from netlab.topology.loader import available
+from netlab.topology.loader import available, load
 from netlab.topology.resolved import Layout, NodeSpec
 from tests.unit.plans import DUAL_STACK, TWO_SUBNETS
 from tests.unit.test_spreading import machines, parts, spread
@@ -49,6 +49,19 @@ OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "calico-rr": ({"reflectors": 2},),
     "calico-vxlan": ({"cross_subnet": True}, {"nat_outgoing": False}),
 }
+PROXIES: dict[str, tuple[dict[str, Any], ...]] = {
+    "iptables": ({"backend": "legacy", "localhost_nodeports": False}, {"tcp_be_liberal": True}),
+    "nftables": ({"version": "1.35"}, {"node_port_addresses": ()}),
+}
+# What topologies/services.py has not: addresses from elsewhere, which no endpoint may be near of.
+OUTSIDE = Service(
+    "outside",
+    port=443,
+    target_port=8080,
+    pods=("pod-1-1",),
+    external_ips=("198.51.100.1",),
+    external_traffic_policy="Local",
+)
 # A name that no port of a switch can have, pods of two namespaces, programs of the user's own.
 NAMED: dict[str, Any] = {
     "nodes": [
@@ -75,6 +88,19 @@ def designs() -> Iterator[Design]:
                 if shape is not DUAL_STACK or kind.dual_stack:
                     cluster = Cluster(dataplane=dataplane.make(name, options), **shape)
                     yield design(cluster, {}, force=True)
+    yield from with_services()
+
+
+def with_services() -> Iterator[Design]:
+    """Every proxy with every kind of Service, also one that has no endpoint near."""
+    cluster = load("services")
+    services = (*cluster.services, OUTSIDE)
+    for name in proxy.PROXIES.kinds():
+        for options in ({}, *PROXIES.get(name, ())):
+            for shape in ({}, DUAL_STACK):
+                value = proxy.PROXIES.make(name, options)
+                given = replace(cluster, services=services, proxy=value, **shape)
+                yield design(given, {}, force=True)
 
 
 @functools.cache
@@ -83,7 +109,7 @@ def lab_of(name: str) -> Design:
 
 
 def told_of(wanted: Design, found: Diff | None = None) -> list[Explained]:
-    return explain(wanted.layout, wanted.dataplane, wanted.plan, found)
+    return explain(wanted.layout, wanted.dataplane, wanted.plan, found, wanted.proxy)
 
 
 def silent(explained: list[Explained]) -> list[str]:
@@ -118,7 +144,7 @@ def test_no_object_lacks_its_words_and_no_words_lack_an_object(answered: list[Sa
     count = 0
     for wanted in designs():
         explained = told_of(wanted)
-        assert silent(explained) == [], wanted.dataplane
+        assert silent(explained) == [], (wanted.dataplane, wanted.proxy)
         # Nothing is left out: every object of the plan is there by its own words.
         words = {(one.namespace, one.object) for one in explained}
         for name, space in wanted.plan.namespaces.items():
@@ -131,7 +157,8 @@ def test_no_object_lacks_its_words_and_no_words_lack_an_object(answered: list[Sa
     for segment in (True, False):
         for wanted in shared(2, segment=segment):
             assert silent(told_of(wanted)) == []
-    tables = [explains(kind) for kind in (*dataplane.registry().values(), Bridge, Lxc, Ptp)]
+    kinds: list[type[Any]] = [*dataplane.registry().values(), *proxy.PROXIES.kinds().values()]
+    tables = [explains(kind) for kind in (*kinds, Bridge, Lxc, Ptp)]
     tables += [explaining.OF_NETLAB, compiling.BY_KERNEL, compiling.WITH_ADDRESS]
     useless = {says for table in tables for says in table} - set(answered)
     # Of each table of iptables all chains have words, whether or not a dataplane uses them.

@@ -94,6 +94,7 @@ class Cilium(Dataplane):
 
     dual_stack: ClassVar[bool] = False
     inserts: ClassVar[bool] = True  # prepend-iptables-chains
+    accepts_pods: ClassVar[bool] = True  # `-i lxc+ -j ACCEPT`
     explains: ClassVar[tuple[Says, ...]] = EXPLAINS
 
     _: KW_ONLY  # so that it is not before the modes' own

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import cast
 
-from netlab.kernel.rulesets import ipset, iptables, nft
+from netlab.kernel.rulesets import held, ipset, iptables, nft
 from netlab.kernel.rulesets.canonical import Canonical
 from netlab.kernel.rulesets.errors import RulesetError
 from netlab.kernel.rulesets.present import look
@@ -42,7 +42,7 @@ def observe(wanted: Sequence[Ruleset], canonical: Canonical) -> list[AnyRuleset]
     planned = {item.key: item for item in wanted}
     found: list[Ruleset] = []
     if there.nft:
-        keys = nft.keys()
+        keys = held.keys()
         own = iptables.made_by_iptables([key for key in keys if key not in planned])
         names = {f"{item.family} {item.name}" for item in own}
         found += nft.tables(key for key in keys if key not in names)

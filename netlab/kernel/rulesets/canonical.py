@@ -4,8 +4,7 @@ prints what was planned, which is found out in scratch namespaces.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -19,14 +18,13 @@ from netlab.plan.rulesets import Ipset, IptablesTable, NftTable, Ruleset
 class Canonical:
     """How planned rulesets are printed by their tools, for one observation.
 
-    Most are printed as they are planned, and only what is not is tried. Raises RulesetError for an
-    ip set's entry that is none.
+    Most are printed as they are planned, and only what is not is tried, each rule of iptables once.
+    Raises RulesetError for an ip set's entry that is none.
     """
 
     def __init__(self, planned: Iterable[Ruleset]) -> None:
-        distinct = list(dict.fromkeys(planned))
-        self._tables = [item for item in distinct if isinstance(item, IptablesTable)]
-        self._sets = {item: ipset.printed(item) for item in distinct if isinstance(item, Ipset)}
+        self._sets = {item: ipset.printed(item) for item in planned if isinstance(item, Ipset)}
+        self._rules: dict[tuple[str, str], str] = {}  # as printed, by table and rule
 
     def spelled(self, want: Ruleset, have: Ruleset) -> Ruleset:
         """What is there as the plan spells it. Raises RulesetError for what cannot be loaded."""
@@ -41,14 +39,40 @@ class Canonical:
     def _printed(self, want: Ruleset, have: Ruleset) -> Ruleset:
         if isinstance(want, NftTable) and isinstance(have, NftTable):
             return _nft(want, have)
-        return self._sets[want] if isinstance(want, Ipset) else self._iptables[want]
+        if isinstance(want, IptablesTable) and isinstance(have, IptablesTable):
+            return self._iptables(want, have)
+        assert isinstance(want, Ipset)
+        return self._sets[want]
 
-    @functools.cached_property
-    def _iptables(self) -> Mapping[Ruleset, Ruleset]:
-        """All tables of iptables at once, as its programs take long to start."""
-        with scratch():
-            ipset.create({item.name: item for item in self._sets}.values())  # rules name them
-            return iptables.printed(self._tables)
+    def _iptables(self, want: IptablesTable, have: IptablesTable) -> IptablesTable:
+        """How iptables-save prints a table. Only rules that are not there as planned are tried, of
+        chains in which there are others.
+        """
+        tried = dict.fromkeys(_differing(want, have))
+        new = [rule for rule in tried if (want.key, rule) not in self._rules]
+        if new:
+            with scratch():
+                ipset.create({item.name: item for item in self._sets}.values())  # rules name them
+                printed = iptables.printed(want, new)
+            self._rules |= {(want.key, rule): text for rule, text in printed.items()}
+        chains = (
+            replace(
+                chain,
+                rules=tuple(
+                    self._rules[want.key, rule] if rule in tried else rule for rule in chain.rules
+                ),
+            )
+            for chain in want.chains
+        )
+        return replace(want, chains=tuple(chains))
+
+
+def _differing(want: IptablesTable, have: IptablesTable) -> Iterator[str]:
+    """The rules that may be there in other words."""
+    present = have.by_name
+    for chain in want.chains:
+        if chain.name in present and set(rules := present[chain.name].rules) - set(chain.rules):
+            yield from (rule for rule in chain.rules if rule not in rules)
 
 
 def _nft(want: NftTable, have: NftTable) -> NftTable:

@@ -15,14 +15,15 @@ from collections.abc import Collection, Iterable, Sequence
 import msgspec
 
 from netlab.errors import Unmet
-from netlab.kernel.rulesets import nft
+from netlab.kernel.rulesets import held
 from netlab.kernel.rulesets.errors import RulesetError
-from netlab.plan.rulesets import IptablesChain, IptablesTable, Ruleset
+from netlab.plan.rulesets import IptablesChain, IptablesTable
 from netlab.plan.rulesets.iptables import BUILTIN, Backend, Family, transaction
 
 REMEDY = "install the package iptables"
-SECONDS = 60  # 43,000 rules take 5.6
+SECONDS = 600  # 43,000 rules take 5.6, and many times that where many are at work
 _LINE = re.compile(r"line:? (\d+)")
+_TARGET = re.compile(r"(?:-[jg]|--jump|--goto)[ =](\S+)")
 _ROOM = "NETLAB-PRINTED"  # the chain in which rules are loaded to see how they are printed
 
 
@@ -136,7 +137,7 @@ def _is_whole(table: IptablesTable) -> bool:
     rules = {("chain", chain.name): len(chain.rules) for chain in table.chains}
     return all(
         rules.get(item) == count
-        for item, count in nft.shape(f"{table.family} {table.name}").items()
+        for item, count in held.shape(f"{table.family} {table.name}").items()
     )
 
 
@@ -150,40 +151,21 @@ def apply(changes: Iterable[tuple[IptablesTable, IptablesTable | None]]) -> None
         _run(table, "restore", "--noflush", text="\n".join([*lines, ""]))
 
 
-def printed(planned: Iterable[IptablesTable]) -> dict[Ruleset, Ruleset]:
-    """How iptables-save prints each table, found out in the current (scratch) namespace.
+def printed(table: IptablesTable, rules: Sequence[str]) -> dict[str, str]:
+    """How iptables-save prints rules of a table, found out in the current (scratch) namespace.
 
-    Each distinct rule of all tables is loaded once, in a chain that nothing jumps to.
+    They are loaded in a chain that nothing jumps to.
     """
-    distinct = list(dict.fromkeys(planned))
-    names: dict[IptablesTable, set[str]] = defaultdict(set)
-    rules: dict[IptablesTable, dict[str, str]] = defaultdict(dict)
-    for table in distinct:
-        kind = msgspec.structs.replace(table, chains=())
-        for chain in table.chains:
-            rules[kind] |= dict.fromkeys(chain.rules, "")
-            names[kind] |= {chain.name} if chain.policy is None else set()
-    rooms = [(_room(kind, names[kind], rules[kind]), kind) for kind in rules]
-    apply((room, None) for room, _ in rooms)
-    for room, kind in rooms:
-        saved = save(kind.backend, kind.family, [kind.name])
-        found = next(table for table in saved if table.key == room.key).by_name[_ROOM]
-        rules[kind] = dict(zip(rules[kind], found.rules, strict=True))
-    return {
-        table: _printed(table, rules[msgspec.structs.replace(table, chains=())])
-        for table in distinct
-    }
-
-
-def _room(kind: IptablesTable, names: Iterable[str], rules: Iterable[str]) -> IptablesTable:
-    targets = (IptablesChain(name=name) for name in sorted(names))
-    chains = (*targets, IptablesChain(name=_ROOM, rules=tuple(rules)))
-    return msgspec.structs.replace(kind, chains=chains)
-
-
-def _printed(table: IptablesTable, rules: dict[str, str]) -> IptablesTable:
-    chains = tuple(
-        msgspec.structs.replace(chain, rules=tuple(rules[rule] for rule in chain.rules))
-        for chain in table.chains
+    targets = {target for rule in rules for target in _TARGET.findall(rule)}
+    named = (chain.name for chain in table.chains if chain.policy is None)
+    names = [name for name in named if name in targets]
+    chains = (
+        *(IptablesChain(name=name) for name in names),
+        IptablesChain(name=_ROOM, rules=tuple(rules)),
     )
-    return msgspec.structs.replace(table, chains=chains)
+    room = msgspec.structs.replace(table, chains=chains)
+    apply([(room, None)])
+    found = next(
+        one for one in save(table.backend, table.family, [table.name]) if one.key == table.key
+    )
+    return dict(zip(rules, found.by_name[_ROOM].rules, strict=True))

@@ -8,10 +8,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import json
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -25,7 +23,7 @@ from netlab.plan.rulesets import NftTable
 from netlab.plan.rulesets.nft import Elements, block
 from netlab.plan.rulesets.nft_transaction import transaction
 
-_STATELESS, _JSON = 1 << 2, 1 << 4  # NFT_CTX_OUTPUT_*: no counter values; as JSON
+_STATELESS = 1 << 2  # NFT_CTX_OUTPUT_STATELESS: no counter values
 _WHERE = re.compile(r"^\S*?:(\d+):\d+-\d+: Error: ")
 _DEVICES = re.compile(r"^devices = \{(.*)\}$")
 REMEDY = "install the package nftables (libnftables.so.1)"
@@ -66,7 +64,7 @@ def keep_room() -> None:
 
 
 @contextlib.contextmanager
-def _context(output: int) -> Iterator[ctypes.c_void_p]:
+def _context() -> Iterator[ctypes.c_void_p]:
     """A libnftables context of the current network namespace."""
     library = _library()
     kept = bool(_kept)
@@ -76,7 +74,7 @@ def _context(output: int) -> Iterator[ctypes.c_void_p]:
     try:
         library.nft_ctx_buffer_output(context)
         library.nft_ctx_buffer_error(context)
-        library.nft_ctx_output_set_flags(context, output)
+        library.nft_ctx_output_set_flags(context, _STATELESS)
         yield context
     finally:
         library.nft_ctx_free(context)
@@ -84,26 +82,26 @@ def _context(output: int) -> Iterator[ctypes.c_void_p]:
             keep_room()
 
 
-def run(commands: str, output: int = _STATELESS) -> str:
+def run(commands: str) -> str:
     """Run commands as one transaction in the current namespace; returns what they print.
 
     Raises RulesetError, with the line that was refused, or Unmet without libnftables.
     """
     library = _library()
-    with _context(output) as context:
+    with _context() as context:
         if not library.nft_run_cmd_from_buffer(context, commands.encode()):
             printed: bytes = library.nft_ctx_get_output_buffer(context) or b""
             return printed.decode()
-    return _run_file(commands, output)
+    return _run_file(commands)
 
 
-def _run_file(commands: str, output: int) -> str:
+def _run_file(commands: str) -> str:
     """What was refused is run once more, from a file: only then libnftables tells the line."""
     library = _library()
     file = os.memfd_create("netlab-nft", os.MFD_CLOEXEC)
     try:
         os.write(file, commands.encode())
-        with _context(output) as context:
+        with _context() as context:
             path = f"/proc/self/fd/{file}"
             if library.nft_run_cmd_from_filename(context, path.encode()):
                 words = (library.nft_ctx_get_error_buffer(context) or b"").decode()
@@ -123,31 +121,10 @@ def _refusal(words: str, commands: str) -> str:
     return message
 
 
-def keys() -> list[str]:
-    """The tables of the current namespace, each as FAMILY NAME."""
-    return [line.removeprefix("table ") for line in run("list tables").splitlines()]
-
-
 def tables(wanted: Iterable[str]) -> list[NftTable]:
     """These tables as nft prints them."""
     # One by one: of several such commands in one run nft 1.0.6 knows only one table.
     return [table for key in wanted for table in parse(run(f"list table {key}"))]
-
-
-def shape(key: str) -> Counter[tuple[str, str]]:
-    """How many rules each chain of a table has, and what else there is in it, by kind and name.
-
-    As JSON, since printing what iptables-nft made needs libxtables, which complains on standard
-    error when it has to do with both families.
-    """
-    result: Counter[tuple[str, str]] = Counter()
-    for entry in json.loads(run(f"list table {key}", _JSON))["nftables"]:
-        for kind, data in entry.items():
-            if kind == "rule":
-                result["chain", data["chain"]] += 1
-            elif kind not in ("metainfo", "table"):
-                result[kind, data["name"]] += 0
-    return result
 
 
 def apply(

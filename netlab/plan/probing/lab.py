@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from netlab.plan.attachment import Attachment
 from netlab.plan.egress import masquerade_addresses, source_address
@@ -30,6 +30,8 @@ Host = NodeSpec | ExternalSpec  # what is on the underlay
 
 class Datapath(Protocol):
     """What a dataplane says of its packets; see `netlab.plan.dataplane.Dataplane`."""
+
+    accepts_pods: ClassVar[bool]
 
     def headers(self, layout: Layout, source: NodeSpec, target: NodeSpec, ipv6: bool) -> Stack: ...
 

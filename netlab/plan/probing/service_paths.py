@@ -59,12 +59,14 @@ class Entry(NamedTuple):
 class Path:
     """What a client comes to: endpoints as responders, and the addresses of which each sees one.
 
-    Without any, it is refused for a reason, or it is dropped.
+    Without any, it is refused for a reason, or it is dropped; or it is `lost` on its way to where
+    nobody has the address.
     """
 
     seen: Mapping[str, tuple[str, ...]]
     refused: str | None = None
     dropped: str | None = None
+    lost: str | None = None
 
 
 def behind(services: Iterable[ServiceSpec]) -> dict[str, tuple[str, ...]]:
@@ -98,6 +100,8 @@ def path(lab: Lab, proxy: Proxy, client: Client, entry: Entry, asked: ServicePor
     endpoints = found.local if local else found.cluster
     if not endpoints:
         reason = NO_LOCAL_ENDPOINTS if found.any else NO_ENDPOINTS
+        if _passes_refusals(lab, proxy, client, entry):
+            return Path({}, lost=f"{reason}, and the dataplane accepts what pods send")
         return Path({}, dropped=reason) if found.any else Path({}, refused=reason)
     seen: dict[str, tuple[str, ...]] = {}
     for endpoint in endpoints:
@@ -107,6 +111,12 @@ def path(lab: Lab, proxy: Proxy, client: Client, entry: Entry, asked: ServicePor
             return None
         seen[by] = own
     return Path(seen)
+
+
+def _passes_refusals(lab: Lab, proxy: Proxy, client: Client, entry: Entry) -> bool:
+    """Whether a packet to be forwarded is accepted before the proxy's rules can refuse it."""
+    forwarded = isinstance(client, PodSpec) and entry.kind != "NodePort"
+    return forwarded and lab.datapath.accepts_pods and proxy.refuses_by_iptables()
 
 
 def _may_be_lost(lab: Lab, client: Client, entry: Entry, service: ServiceSpec) -> bool:

@@ -157,7 +157,7 @@ class _Asker:
             str(entry.address),
             entry.port,
             _application(asked, number),
-            wanted=found.dropped is None,
+            wanted=found.dropped is None and found.lost is None,
         )
         ends = client.name, asked.name
         if not found.seen:
@@ -175,6 +175,8 @@ class _Asker:
 
 
 def _not_served(ends: tuple[str, str], request: Request, found: Path) -> Probe[Request]:
+    if found.lost:
+        return Probe("negative", *ends, request, NotServed(found.lost))
     if found.dropped:
         return Probe("negative", *ends, request, Dropped(found.dropped))
     refused: Probe[Request] = Probe("negative", *ends, request, Refused(found.refused or ""))
