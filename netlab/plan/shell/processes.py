@@ -12,7 +12,6 @@ from netlab.plan.processes import Container, Daemon, File, Ready
 from netlab.plan.shell.words import here_document, word
 from netlab.plan.types import Namespace
 
-
 PACKAGES = "{packages}"
 
 
