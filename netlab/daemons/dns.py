@@ -29,7 +29,7 @@ if __name__ == "__main__":
 from dnslib import CLASS, EDNS0, OPCODE, QTYPE, RCODE, RR, SOA, DNSHeader, DNSRecord
 
 PORT = 53
-TRIES, PATIENCE = 2, 2.0  # of those who are asked, and the seconds that each has
+TRIES, PATIENCE = 2, 1.0  # of those who are asked, and the seconds that each has
 IDLE = 10.0  # seconds a TCP client may take to ask
 AT_ONCE = 64  # clients for whom others are asked, or who came by TCP
 LEAST, MOST = 512, 1232  # bytes of an answer by UDP: without EDNS (RFC 1035), and what passes whole

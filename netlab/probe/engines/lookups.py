@@ -14,8 +14,8 @@ from netlab.probe.engines.sockets import Unavailable, in_words, open_in
 
 PORT = 53
 # Seconds for all that is asked at once by UDP, as often as it is asked: a datagram may be lost. The
-# server gives whom it asks itself two times two seconds.
-PATIENCE = (1.0, 5.0)
+# server gives whom it asks itself two times a second.
+PATIENCE = (1.0, 2.5)
 _LONGEST = 65535
 
 
@@ -97,7 +97,7 @@ def _guarded(work: Callable[[], Resolved | None]) -> Resolved | None:
     try:
         return work()
     except TimeoutError:
-        return Resolved(error="no answer, timed out")
+        return Resolved(error="no answer in time")
     except BlockingIOError:
         return None
     except OSError as error:
