@@ -1,4 +1,4 @@
-"""Programs that run as daemons of nodes, with the standard library alone.
+"""Programs that run as daemons, with the standard library alone; of names, with dnslib.
 
 A plan holds a program's text, which is written into the daemon's private folder: so that it runs on
 every machine of a lab, and `plan --sh` has it. What a program imports of this folder is to lie

@@ -27,7 +27,7 @@ from pathlib import Path, PurePath
 from netlab.errors import Unmet
 from netlab.hosts import unpacking
 
-NEEDED = ("click", "msgspec", "pyroute2", "ruamel.yaml", "scapy")
+NEEDED = ("click", "dnslib", "msgspec", "pyroute2", "ruamel.yaml", "scapy")
 # Half of what there is, and used by nothing here: a small machine may have it all in memory.
 _LEFT_OUT = {("scapy", "contrib"), ("scapy", "tools"), ("scapy", "modules")}
 OLDEST = (3, 11)

@@ -12,7 +12,7 @@ from dataclasses import asdict
 import msgspec
 
 from netlab.errors import BadInput, shown
-from netlab.plan import underlay
+from netlab.plan import dns, underlay
 from netlab.plan.attach import Attach
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.explanations import KERNEL, NETLAB, Says
@@ -193,7 +193,8 @@ def _underlay(layout: Layout) -> dict[str, Namespace]:
     spaces[router.name] = router
     if layout.external:
         port = spaces[layout.external.subnet.switch]
-        spaces[layout.external.name] = underlay.external(layout, layout.external, port)
+        spaces[layout.external.name] = space = underlay.external(layout, layout.external, port)
+        put(space, dns.outside(layout))
     return spaces
 
 
@@ -212,10 +213,10 @@ def _node(
     for objects in (*routing, *services) if dataplane.inserts else (*services, *routing):
         put(space, objects)
     for pod in node.pods:
-        _attach(plan, layout, node, _pod(pod, "pod"), attach, pod)
+        _attach(plan, layout, node, _pod(layout, pod, "pod"), attach, pod)
     for endpoint in dataplane.endpoints(layout, node):
         _refuse_taken(layout, spaces, endpoint.spec.name)
-        own = _pod(endpoint.spec, "endpoint")
+        own = _pod(layout, endpoint.spec, "endpoint")
         _attach(plan, layout, node, own, endpoint.attach, endpoint.spec)
     if proxy:
         put(space, proxy.at_addresses(layout, node, tuple(space.addresses)))
@@ -254,11 +255,13 @@ def put(space: Namespace, objects: Iterable[Object]) -> None:
             own.append(item)
 
 
-def _pod(pod: PodSpec, role: Role) -> Namespace:
+def _pod(layout: Layout, pod: PodSpec, role: Role) -> Namespace:
     aliases = tuple((one.ip, *one.hostnames) for one in pod.host_aliases)
     names = (host_name(pod.own_name), pod.name, pod.namespace)
-    containers = [_container(one, names, pod.addresses, aliases) for one in pod.containers]
-    return Namespace(pod.name, role, ipv6=True, containers=containers)
+    server = str(layout.nameserver or "")
+    containers = [_container(one, names, pod.addresses, aliases, server) for one in pod.containers]
+    daemons = [dns.server(layout)] if pod.dns else []
+    return Namespace(pod.name, role, ipv6=True, containers=containers, daemons=daemons)
 
 
 def _container(
@@ -266,6 +269,7 @@ def _container(
     names: tuple[str, str, str],
     addresses: Iterable[Ip],
     aliases: tuple[tuple[str, ...], ...] = (),
+    nameserver: str = "",
 ) -> Container:
     """`names` are its host's name, what the lab calls it and its Kubernetes namespace."""
     host, known_as, namespace = names
@@ -281,6 +285,7 @@ def _container(
         addresses=tuple(map(str, addresses)),
         aliases=aliases,
         namespace=namespace,
+        nameserver=nameserver,
     )
 
 

@@ -47,7 +47,7 @@ def _hosts(container: Container) -> str:
 
 
 def _resolver(container: Container) -> str:
-    nameserver = f"nameserver {NO_RESOLVER}\n"
+    nameserver = f"nameserver {container.nameserver or NO_RESOLVER}\n"
     if not container.namespace:
         return nameserver
     service = f"svc.{CLUSTER_DOMAIN}"

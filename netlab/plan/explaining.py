@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from netlab.plan import compile as compiling
-from netlab.plan import spreading, underlay
+from netlab.plan import dns, spreading, underlay
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.diff import Change, Diff, Item
 from netlab.plan.explanations import Says, explains, told
@@ -35,7 +35,7 @@ NOBODYS = Says(
     "`netlab up` undoes it.",
 )
 TELLS_NOTHING = "plans it, and tells nothing of why."
-OF_NETLAB = (*compiling.EXPLAINS, *underlay.EXPLAINS, *spreading.EXPLAINS)
+OF_NETLAB = (*compiling.EXPLAINS, *underlay.EXPLAINS, *dns.EXPLAINS, *spreading.EXPLAINS)
 
 
 class Explained(msgspec.Struct, frozen=True):

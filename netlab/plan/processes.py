@@ -30,8 +30,8 @@ class Container(Value, frozen=True):
     `command` None is netlab's own server on `port` (all addresses) and `local_port` (loopback); it
     answers as `pod`, the pod's name in the lab, or as `hostname` where that is the same. `env` are
     its own variables (`NAME=VALUE`). Its files under /etc follow from its pod's `addresses`,
-    `aliases` (each an address and its names) and Kubernetes `namespace`; that is empty for a
-    machine outside the cluster.
+    `aliases` (each an address and its names), Kubernetes `namespace` and `nameserver`; the
+    namespace is empty for a machine outside the cluster, the nameserver where nobody knows names.
     """
 
     what: ClassVar[str] = "container"
@@ -46,6 +46,7 @@ class Container(Value, frozen=True):
     addresses: tuple[str, ...] = ()
     aliases: tuple[tuple[str, ...], ...] = ()
     namespace: str = "default"
+    nameserver: str = ""
 
     @property
     def key(self) -> str:
@@ -80,7 +81,8 @@ class Daemon(Value, frozen=True, kw_only=True):
     """A process of a node (or router), in the node's network namespace and nothing else of its own.
 
     It runs in a private folder, in which `files` are written; `{folder}` in a word of `command`,
-    of `ready.command` and in a file's content is that folder. When it ends it is started again
+    of `ready.command` and in a file's content is that folder, and `{packages}` the one in which the
+    libraries of netlab's Python are. When it ends it is started again
     after `backoff` seconds, twice as long each time up to 30. `needs` are the programs that must
     be on the machine, each with the words that say how to get it. `brings` are routes that it must
     bring about: they are awaited, and never written. `reloads` are those of its files that it reads

@@ -25,6 +25,7 @@ from netlab.plan.probing.actions import (
 )
 from netlab.plan.probing.check import Check
 from netlab.plan.probing.lab import Lab
+from netlab.plan.probing.lookup import Lookup
 from netlab.plan.probing.repeated import Repeated
 from netlab.plan.probing.scenario import Probe, asked_again
 from netlab.probe.engines import sessions
@@ -35,6 +36,7 @@ from netlab.probe.engines.hairpin import send_frames
 from netlab.probe.engines.icmp import PATIENCE, send_echoes
 from netlab.probe.engines.inspect import ContainerNamespaces, inspect
 from netlab.probe.engines.longer import send_longer
+from netlab.probe.engines.lookups import look_up
 from netlab.probe.engines.neighbours import Neighbours
 from netlab.probe.engines.oversize import try_to_send
 from netlab.probe.engines.requests import send_requests
@@ -138,6 +140,10 @@ class Runner:
         between = self.neighbours.batches
         return between(requests, lambda item: (item.namespace, item.address), send_requests)
 
+    def _lookups(self, lookups: list[Lookup]) -> list[Any]:
+        between = self.neighbours.batches
+        return between(lookups, lambda item: (item.namespace, item.server), look_up)
+
     def _calls(self, calls: list[Call]) -> list[Any]:
         between = self.neighbours.batches
         make = partial(make_calls, here=self.lab.here)
@@ -162,6 +168,7 @@ _ENGINES: tuple[tuple[type, str, Engine], ...] = (
     (CapturedEcho, "paths on the underlay", Runner._captured),
     (Call, "calls", Runner._calls),
     (Request, "requests", Runner._requests),
+    (Lookup, "names", Runner._lookups),
     (Inspection, "containers", Runner._inspections),
     (DaemonQuery, "daemons", Runner._queries),
 )

@@ -103,6 +103,8 @@ def _member(text: str, union: Any) -> Any:
     """The member of a union that the text is for: a sequence where it has commas."""
     kinds = [kind for kind in typing.get_args(union) if kind is not types.NoneType]
     single = [kind for kind in kinds if not _is_sequence(kind)]
+    if bool in single and len(single) > 1 and text.lower() not in TRUE + FALSE:
+        single.remove(bool)
     several = [kind for kind in kinds if _is_sequence(kind)]
     return (several + single if "," in text else single + several)[0]
 

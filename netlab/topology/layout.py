@@ -13,6 +13,7 @@ from netlab.errors import BadInput, shown
 from netlab.topology import underlay
 from netlab.topology.cidr import addresses, networks, refuse_overlaps
 from netlab.topology.containers import refuse_bad_containers
+from netlab.topology.dns import DNS_POD, dns_service, has_dns, nameserver
 from netlab.topology.ipam import Ipam, Lease, Pool, Wish
 from netlab.topology.ipam.host_local import HostLocal
 from netlab.topology.ipam.node_cidrs import too_many_nodes
@@ -64,11 +65,17 @@ def lay_out(cluster: Cluster, ipam: Ipam | None = None, *, force: bool = False) 
     _refuse_too_many(cluster, pools)
     underlay.refuse_too_many(cluster, segments)
     nodes = _nodes(cluster)
-    specs = _told_apart(_node_specs(cluster, nodes, segments, pools, ipam or HostLocal()))
+    pods = {name: _pods_of(cluster, node) for name, node in nodes.items()}
+    proxy = bool(cluster.services) or cluster.proxy is not None
+    wanted = list(cluster.services)
+    if has_dns(cluster, map(len, pods.values()), proxy=proxy):
+        wanted.append(dns_service(cluster, service_cidrs[0]))
+        pods = _with_dns(pods)
+    specs = _told_apart(_node_specs(cluster, nodes, pods, segments, pools, ipam or HostLocal()))
     services: tuple[ServiceSpec, ...] = ()
-    if cluster.services or cluster.proxy is not None:
+    if proxy:
         ports = cluster.node_port_range
-        services = resolve_services(cluster.services, specs, service_cidrs, ports)
+        services = resolve_services(wanted, specs, service_cidrs, ports)
         specs = with_servers(specs, services, LOCAL_PORT - 1)
     layout = Layout(
         cluster_cidrs=cluster_cidrs,
@@ -81,6 +88,7 @@ def lay_out(cluster: Cluster, ipam: Ipam | None = None, *, force: bool = False) 
         external=_external(cluster_cidrs, service_cidrs, segments) if cluster.external else None,
         spared=getattr(ipam, "spared", 0),
         services=services,
+        nameserver=nameserver(cluster, services),
     )
     refuse_bad_names(layout)
     refuse_bad_containers(layout)
@@ -187,11 +195,11 @@ def _nodes(cluster: Cluster) -> dict[str, Node]:
 def _node_specs(
     cluster: Cluster,
     nodes: dict[str, Node],
+    pods: dict[str, Sequence[Pod]],
     segments: tuple[SubnetSpec, ...],
     pools: Sequence[Pool],
     ipam: Ipam,
 ) -> tuple[NodeSpec, ...]:
-    pods = {name: _pods_of(cluster, node) for name, node in nodes.items()}
     wishes = [
         Wish(name, len(pods[name]), _given_cidrs(name, node, pools), _fixed(pods[name], pools))
         for name, node in nodes.items()
@@ -274,19 +282,28 @@ def _pods_of(cluster: Cluster, node: Node) -> Sequence[Pod]:
     return wanted
 
 
-class _Same(Sequence[Pod]):
-    """So many default pods, without a list as long as a number that a user mistyped."""
+def _with_dns(pods: dict[str, Sequence[Pod]]) -> dict[str, Sequence[Pod]]:
+    """The DNS server's pod after those of the first node that has any: theirs stay as they are."""
+    first = next(name for name, own in pods.items() if own)
+    own = pods[first]
+    return pods | {first: own.with_one(DNS_POD) if isinstance(own, _Same) else (*own, DNS_POD)}
 
-    def __init__(self, count: int) -> None:
+
+class _Same(Sequence[Pod]):
+    """So many default pods, then `more`; without a list as long as a number that was mistyped."""
+
+    def __init__(self, count: int, more: Sequence[Pod] = ()) -> None:
         self._count = count
+        self._more = more
+
+    def with_one(self, pod: Pod) -> _Same:
+        return _Same(self._count, (*self._more, pod))
 
     def __len__(self) -> int:
-        return min(self._count, 2**62)
+        return min(self._count + len(self._more), 2**62)
 
     def __getitem__(self, index: int) -> Pod:  # type: ignore[override]
-        if index >= self._count:
-            raise IndexError(index)
-        return Pod()
+        return Pod() if index < self._count else self._more[index - self._count]
 
 
 def _pods(
@@ -309,6 +326,7 @@ def _pods(
             namespace=pod.namespace,
             host_aliases=pod.host_aliases,
             labels=pod.labels,
+            dns=pod is DNS_POD,
         )
 
 

@@ -219,7 +219,10 @@ class Cluster:
 
     `proxy` is what makes `services` work on the nodes, such as `kube_proxy.Nftables()`, or a name;
     without, kube-proxy's iptables mode where there are Services, and else none. With a proxy there
-    is the Service `kubernetes` too.
+    is the Service `kubernetes` too. With `dns` there is a DNS server, the pod `coredns-1` on the
+    first node that has pods, behind the Service `kube-system/kube-dns`; True gives that the tenth
+    address of the service CIDR, as kubeadm does, and text is another. Where one of `services` has
+    that name, pods ask it; with False they do not.
 
     >>> Cluster(nodes=2, dataplane="flannel-host-gw", underlay_mtu=9000).pods_per_node
     2
@@ -239,6 +242,7 @@ class Cluster:
     dataplane: AnyDataplane | Named | str = "flannel-vxlan"
     services: Sequence[Service] = ()
     proxy: AnyProxy | Named | str | None = None
+    dns: bool | str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, Cluster, elsewhere=ELSEWHERE)

@@ -56,7 +56,10 @@ class ContainerSpec:
 
 @dataclass(frozen=True, slots=True)
 class PodSpec:
-    """A pod. `name` is what the lab calls it: `NAMESPACE/NAME` where several pods have its name."""
+    """A pod. `name` is what the lab calls it: `NAMESPACE/NAME` where several pods have its name.
+
+    In one with `dns`, and no other, netlab's DNS server runs.
+    """
 
     name: str
     node: str
@@ -65,6 +68,7 @@ class PodSpec:
     namespace: str = DEFAULT_NAMESPACE
     host_aliases: tuple[HostAlias, ...] = ()
     labels: tuple[str, ...] = ()
+    dns: bool = False
 
     @property
     def own_name(self) -> str:
@@ -236,7 +240,8 @@ class Layout:
     """A cluster with everything decided. `node_masks` are one a family.
 
     `underlay_mtu` is the least of the subnets', in bytes. `spared` are the first pieces of the
-    cluster network that are given to no node. `services` are there where a proxy is.
+    cluster network that are given to no node. `services` are there where a proxy is; `nameserver`
+    is the one of them that pods ask for names.
     """
 
     cluster_cidrs: tuple[Network, ...]
@@ -249,6 +254,7 @@ class Layout:
     external: ExternalSpec | None
     spared: int = 0
     services: tuple[ServiceSpec, ...] = ()
+    nameserver: Ip | None = None
     pods: tuple[PodSpec, ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from netlab.errors import BadInput, shown, unknown
 from netlab.topology.bands import port_band, service_band
 from netlab.topology.choice import drawn
+from netlab.topology.dns import PORT as DNS_PORT
 from netlab.topology.model import Service, ServicePort
 from netlab.topology.names import DNS_LABEL
 from netlab.topology.resolved import (
@@ -84,7 +85,11 @@ def matching(pods: Iterable[PodSpec], service: ServiceSpec) -> list[PodSpec]:
 
 def selects(selector: Iterable[str], names: Sequence[str] | None, pod: PodSpec) -> bool:
     """Whether a pod has one of the names, or without any given, all of the labels."""
-    return pod.own_name in names if names is not None else set(selector) <= set(pod.labels)
+    if names is not None:
+        return pod.own_name in names
+    if pod.dns and not selector:  # which serves names and nothing else
+        return False
+    return set(selector) <= set(pod.labels)
 
 
 def with_endpoints(port: ServicePortSpec, endpoints: Iterable[EndpointSpec]) -> ServicePortSpec:
@@ -244,7 +249,7 @@ def refuse_without_ports(service: str, targets: Iterable[int], pod: PodSpec) -> 
     """
     if any(container.command for container in pod.containers):
         return
-    known = sorted(container.port for container in pod.containers)
+    known = [DNS_PORT] if pod.dns else sorted(container.port for container in pod.containers)
     for target in targets:
         if target not in known:
             listens = f"listens on {', '.join(map(str, known))}" if known else "has no containers"

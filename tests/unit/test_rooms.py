@@ -16,7 +16,7 @@ LONGEST = 400  # lines of a file
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "topology": {"errors"},
-    "plan": {"errors", "topology"},
+    "plan": {"errors", "topology", "daemons"},
     "daemons": set(),
     "registry": {"errors", "topology", "plan"},
     "dataplane": {"errors", "topology", "plan", "daemons", "registry"},

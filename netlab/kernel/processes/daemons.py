@@ -7,6 +7,8 @@ the supervisor's to say, and whether that can work is the kernel's.
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.util
 import json
 import os
 import select
@@ -230,8 +232,15 @@ def program_path() -> str:
 
 
 def filled(text: str, folder: Path) -> str:
-    """A word or a file's content, with the daemon's private folder in it."""
-    return text.replace("{folder}", str(folder))
+    """A word or a file's content, with the daemon's private folder and netlab's libraries in it."""
+    return text.replace("{folder}", str(folder)).replace("{packages}", packages())
+
+
+@functools.cache
+def packages() -> str:
+    """The folder in which a library is that daemons take; the others of netlab are mostly there."""
+    found = importlib.util.find_spec("dnslib")
+    return str(Path(found.origin).parents[1]) if found and found.origin else ""
 
 
 def inside(folder: Path, path: str) -> Path:

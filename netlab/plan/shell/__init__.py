@@ -23,6 +23,7 @@ from netlab.plan.shell.text import (
     FINISH,
     HEADER,
     IPVS,
+    LIBRARY,
     SANDBOX,
     SERVER,
     SETTINGS,
@@ -41,9 +42,11 @@ def render(plan: Plan, server_source: str) -> str:
     """
     spaces = [_by_file(space) for space in plan.namespaces.values()]
     serving = any(processes.serves(item) for space in spaces for item in space.containers)
+    library = any(processes.needs_packages(item) for space in spaces for item in space.daemons)
     tools = _tools(spaces, serving=serving)
     parts = [
         HEADER.format(title=" ".join(plan.topology.split()), count=len(spaces)),
+        LIBRARY if library else "",
         SANDBOX.format(tools=" ".join(tools)),
         IPVS if "ipvsadm" in tools else "",
         SETTINGS,

@@ -12,6 +12,13 @@ from netlab.plan.processes import Container, Daemon, File, Ready
 from netlab.plan.shell.words import here_document, word
 from netlab.plan.types import Namespace
 
+PACKAGES = "{packages}"
+
+
+def needs_packages(daemon: Daemon) -> bool:
+    """Whether it is of Python with a library beside the standard one."""
+    return PACKAGES in daemon.command
+
 
 def serves(container: Container) -> bool:
     """Whether it is netlab's own server."""
@@ -111,8 +118,13 @@ def _ready(space: str, item: Daemon, ready: Ready, folder: str) -> Iterator[str]
 
 
 def _words(command: Iterable[str], folder: str) -> Iterator[str]:
-    """The words of a command, its `{folder}` put in by the shell."""
+    """The words of a command, its `{folder}` put in by the shell.
+
+    The shell's Python knows itself where its libraries are.
+    """
     for part in command:
+        if part == PACKAGES:
+            continue
         before, *after = part.split("{folder}")
         yield shlex.quote(before) + "".join(f'"{folder}"{_rest(text)}' for text in after)
 

@@ -141,6 +141,14 @@ listening() {
 }
 """.replace("%PATH%", PATH)
 
+LIBRARY = """\
+# The DNS server is a program in Python that reads and writes packets by dnslib.
+python3 -c "import dnslib" 2> /dev/null || {
+    echo "The DNS server needs Python's dnslib: python3-dnslib in Debian, dnslib on PyPI." >&2
+    exit 3
+}
+"""
+
 DAEMONS = """\
 # ==== The daemons: processes in their node's network, started again when they end
 
