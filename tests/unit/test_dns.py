@@ -29,7 +29,8 @@ DUAL = ("10.244.0.0/16", "fd00::/56")
 
 
 def cluster(*services: Service, **fields: Any) -> Cluster:
-    return Cluster(nodes=2, pods_per_node=2, services=services, proxy="nftables", **fields)
+    wanted = {"nodes": 2, "pods_per_node": 2, "proxy": "nftables", "dns": True} | fields
+    return Cluster(services=services, **wanted)
 
 
 def layout(*services: Service, **fields: Any) -> Layout:
@@ -182,8 +183,8 @@ def test_odd_questions_are_refused(zone: Zone, change: dict[str, int], code: str
 
 def test_the_server_comes_after_the_pods_of_the_first_node_that_may_have_some() -> None:
     nodes = (Node("control", pods=0), Node("a", pods=2), Node("b", pods=2))
-    plain = lay_out(Cluster(nodes=nodes, services=(WEB,), dns=False))
-    known = lay_out(Cluster(nodes=nodes, services=(WEB,)))
+    plain = lay_out(Cluster(nodes=nodes, services=(WEB,)))
+    known = lay_out(Cluster(nodes=nodes, services=(WEB,), dns=True))
     (server,) = [pod for pod in known.pods if pod.dns]
     assert (server.name, server.namespace, server.node) == ("coredns-1", "kube-system", "a")
     assert [pod for pod in known.pods if not pod.dns] == list(plain.pods)

@@ -100,7 +100,7 @@ def with_services() -> Iterator[Design]:
         for options in ({}, *PROXIES.get(name, ())):
             for shape in ({}, DUAL_STACK):
                 value = proxy.PROXIES.make(name, options)
-                given = replace(cluster, services=services, proxy=value, **shape)
+                given = replace(cluster, services=services, proxy=value, dns=True, **shape)
                 yield design(given, {}, force=True)
 
 

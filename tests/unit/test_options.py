@@ -30,6 +30,7 @@ VALUES: dict[str, str] = {
     "dataplane": "flannel-vxlan",
     "services": (Service("web", port=80, target_port=8080),),
     "proxy": "iptables",
+    "dns": True,
 }
 DUAL = Cluster(
     cluster_cidr=("10.244.0.0/16", "fd44::/56"), underlay=("192.168.0.0/24", "fd30::/64")
@@ -70,8 +71,12 @@ def test_one_value_is_given_once() -> None:
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Cluster)])
 def test_every_field_of_a_cluster_is_an_option(field: str, tmp_path: Path) -> None:
     topology = tmp_path / "mine.py"
-    dual = "cluster_cidr=('10.244.0.0/16', 'fd44::/56')" if field == "node_mask_ipv6" else ""
-    topology.write_text(f"from netlab import Cluster\ntopology = Cluster({dual})\n")
+    needed = {
+        "node_mask_ipv6": "cluster_cidr=('10.244.0.0/16', 'fd44::/56')",
+        "dns": "proxy='nftables'",
+    }
+    words = needed.get(field, "")
+    topology.write_text(f"from netlab import Cluster\ntopology = Cluster({words})\n")
     before, after = (design(topology, options) for options in ({}, {field: VALUES[field]}))
     if field != "dataplane":  # it is the default
         assert (before.plan, address_plan(before.layout)) != (

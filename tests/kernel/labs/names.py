@@ -12,6 +12,7 @@ def topology(late: bool = False) -> Cluster:
         nodes=[Node(pods=1), Node(pods=[Pod("web-0", namespace="prod")])],
         containers=1,
         dataplane="flannel-host-gw",
+        dns=True,
         proxy="nftables",
         services=[*services, *([Service("late", port=80, target_port=8080)] if late else [])],
     )
