@@ -18,6 +18,15 @@ class Proxy:
 
     A subclass with a `name` is a proxy: `name` is how commands call it, as `nftables`. Its fields
     are the options that a user may set.
+
+    >>> @dataclass(frozen=True, slots=True)
+    ... class Cautious(netlab.kube_proxy.Nftables):
+    ...     name: ClassVar[str] = "cautious"
+    ...     def validate(self, layout):
+    ...         if len(layout.services) > 100:
+    ...             yield "Its rules are kept few: at most 100 Services."
+    >>> netlab.Cluster(nodes=2, proxy=Cautious()).proxy.name
+    'cautious'
     """
 
     name: ClassVar[str] = ""

@@ -1,4 +1,8 @@
-"""kube-proxy's modes by the names that topologies use: `kube_proxy.Nftables()`."""
+"""kube-proxy's modes by the names that topologies use.
+
+>>> netlab.kube_proxy.Nftables(version="1.35").name
+'nftables'
+"""
 
 from __future__ import annotations
 
