@@ -44,7 +44,12 @@ def test_what_cannot_be_stored_is_not_begun(netlab: Netlab, spoil: str, more: st
 
 
 @pytest.mark.parametrize(
-    ("other", "containers"), [("pod-1-2", "1"), ("node-2", "0"), ("home", "1")]
+    ("other", "containers"),
+    [
+        ("pod-1-2", "1"),
+        pytest.param("node-2", "0", marks=pytest.mark.long),
+        pytest.param("home", "1", marks=pytest.mark.long),
+    ],
 )
 def test_a_name_of_another_namespace_is_given_back(
     netlab: Netlab, other: str, containers: str

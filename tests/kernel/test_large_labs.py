@@ -12,9 +12,12 @@ from tests.kernel.conftest import Netlab
     ("topology", "nodes", "pods", "options", "paths"),
     [
         ("flannel-vxlan", 64, 2, ("containers=0",), 320),
-        ("flannel-host-gw", 64, 2, ("containers=0",), 320),
+        pytest.param(*("flannel-host-gw", 64, 2, ("containers=0",), 320), marks=pytest.mark.long),
         # All addresses of a segment but the router's; its containers answer in all at once.
-        ("flannel-host-gw", 253, 1, ("containers=1", "underlay=192.168.0.0/23"), 1012),
+        pytest.param(
+            *("flannel-host-gw", 253, 1, ("containers=1", "underlay=192.168.0.0/23"), 1012),
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_lab_of_many_nodes_is_green(

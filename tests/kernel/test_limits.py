@@ -34,7 +34,7 @@ def test_a_limit_on_namespaces(netlab: Netlab, kind: str, limit: int) -> None:
         timeout=60,
     )
     assert done.returncode == 3, done.stderr
-    assert f"the limit user.max_{kind}_namespaces is {limit}" in sentence(done.stderr)
+    assert f"user.max_{kind}_namespaces is {limit}" in sentence(done.stderr)
     host.assert_nothing_left(netlab.state)
 
 

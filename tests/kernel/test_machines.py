@@ -54,7 +54,9 @@ def crossed(document: Any) -> list[Any]:
     return [check for check in document["checks"] if check["crossed"]]
 
 
-@pytest.mark.parametrize("dataplane", ["flannel-vxlan", "flannel-host-gw"])
+@pytest.mark.parametrize(
+    "dataplane", [pytest.param("flannel-host-gw", marks=pytest.mark.long), "flannel-vxlan"]
+)
 def test_a_lab_over_macvlans(netlab: Netlab, machines: Make, dataplane: str) -> None:
     made = machines("vm-1", "vm-2")
     with untouched(made):
