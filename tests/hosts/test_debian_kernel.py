@@ -84,7 +84,7 @@ def test_lab_works_and_leaves_the_machine_as_it_was(vm: DebianVM, topology: str)
 def test_lab_works_without_root(vm: DebianVM) -> None:
     vm.add_user(NOBODY)
     before, running = outside(vm), processes(vm)
-    verified(vm.run("netlab --json up flannel-vxlan", timeout=120, user=NOBODY))
+    verified(vm.run("netlab --json up flannel-vxlan", timeout=300, user=NOBODY))
     vm.run("netlab down -l flannel-vxlan", user=NOBODY).check()
     assert outside(vm) == before
     assert processes(vm) == running
