@@ -11,9 +11,10 @@ from netlab.plan.explanations import NETLAB, Says
 from netlab.plan.proxy import Proxy
 from netlab.plan.routing import Sysctl
 from netlab.plan.types import Object
-from netlab.topology.resolved import Ip, Layout, NodeSpec
+from netlab.topology.resolved import Ip, Layout, Network, NodeSpec
 
 KUBE_PROXY = "kube-proxy"
+PRIMARY = "primary"  # of nodePortAddresses: the node's own address of each family
 MASQUERADE_MARK = 0x4000  # bit 14, the default of masqueradeBit
 Detection = Literal["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"]
 # conntrack's times in seconds (pkg/proxy/apis/config/v1alpha1/defaults.go).
@@ -85,3 +86,11 @@ class KubeProxy(Proxy):
         if self.detect_local == "ClusterCIDR":
             return (str(layout.cluster_cidr_of(ipv6)),)
         return tuple(map(str, node.cidrs_of(ipv6))) if self.detect_local == "NodeCIDR" else ()
+
+
+def meets_pods(network: Network, layout: Layout) -> str | None:
+    """Why NodePorts cannot answer at a network's addresses: pods' are the dataplane's to give."""
+    same = (pods for pods in layout.cluster_cidrs if pods.version == network.version)
+    if network.prefixlen and any(network.overlaps(pods) for pods in same):
+        return "meets the pod network, of whose addresses the dataplane decides"
+    return None

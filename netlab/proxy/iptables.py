@@ -13,14 +13,13 @@ from netlab.plan.routing import Sysctl
 from netlab.plan.rulesets import IptablesTable
 from netlab.plan.rulesets.iptables import Backend
 from netlab.plan.types import Object
-from netlab.proxy.base import KubeProxy
+from netlab.proxy.base import PRIMARY, KubeProxy, meets_pods
 from netlab.proxy.iptables_fixed import CHAINS, fixed, jumps
 from netlab.proxy.iptables_services import Form, is_large, rules
 from netlab.proxy.iptables_tables import tables
 from netlab.proxy.iptables_words import EXPLAINS
 from netlab.topology.resolved import Ip, Layout, Network, NodeSpec
 
-PRIMARY = "primary"
 _LOCALHOST = IPv4Address("127.0.0.1")
 
 
@@ -135,7 +134,4 @@ def _flaw(text: str, layout: Layout) -> str | None:
         network: Network = ip_network(text)
     except ValueError:
         return f"is neither {PRIMARY!r} nor a network such as 192.168.0.0/24"
-    pods = (cidr for cidr in layout.cluster_cidrs if cidr.version == network.version)
-    if network.prefixlen and any(network.overlaps(cidr) for cidr in pods):
-        return "meets the pod network, of whose addresses the dataplane decides"
-    return None
+    return meets_pods(network, layout)

@@ -10,14 +10,12 @@ from typing import ClassVar
 from netlab.errors import BadInput, shown
 from netlab.plan.explanations import Says
 from netlab.plan.types import Object
-from netlab.proxy.base import KubeProxy
+from netlab.proxy.base import PRIMARY, KubeProxy, meets_pods
 from netlab.proxy.nftables_names import Family
 from netlab.proxy.nftables_services import Form, Version, contents
 from netlab.proxy.nftables_table import table
 from netlab.proxy.nftables_words import EXPLAINS
 from netlab.topology.resolved import Ip, Layout, Network, NodeSpec, of_family
-
-PRIMARY = "primary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +101,6 @@ def _one_of(networks: tuple[str, ...]) -> str:
 
 
 def _flaw(network: Network, layout: Layout) -> str | None:
-    if network.prefixlen == 0:
-        return None
-    if network.is_loopback:
+    if network.prefixlen and network.is_loopback:
         return "has no effect: in this mode NodePorts never answer at localhost"
-    same = [pods for pods in layout.cluster_cidrs if pods.version == network.version]
-    if any(network.overlaps(pods) for pods in same):
-        return "meets the pod network, of whose addresses the dataplane decides"
-    return None
+    return meets_pods(network, layout)

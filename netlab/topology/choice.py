@@ -6,6 +6,11 @@ import hashlib
 from collections.abc import Collection, Iterable
 
 
+def hashed(key: str) -> int:
+    """A number that only the key decides."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=16).digest(), "big")
+
+
 def drawn(key: str, ranges: Iterable[range], taken: Collection[int]) -> int | None:
     """A number of the first range that has one that is not taken: the one at a hash of `key`, or
     the next one after it, and from the start again. None where all are taken.
@@ -17,8 +22,7 @@ def drawn(key: str, ranges: Iterable[range], taken: Collection[int]) -> int | No
         used = sum(number in numbers for number in taken)
         if used >= count:
             continue
-        digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
-        offset = int.from_bytes(digest, "big") % count
+        offset = hashed(key) % count
         while numbers[offset] in taken:
             offset = (offset + 1) % count
         return numbers[offset]

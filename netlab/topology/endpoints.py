@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from netlab.topology.resolved import EndpointSpec, Ip, NodeSpec, ServicePortSpec, ServiceSpec
+from netlab.topology.resolved import EndpointSpec, ServicePortSpec, ServiceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,3 @@ def _usable(endpoints: Iterable[EndpointSpec]) -> tuple[EndpointSpec, ...]:
     found = tuple(endpoints)
     ready = tuple(one for one in found if one.ready)
     return ready or tuple(one for one in found if one.serving and one.terminating)
-
-
-def local_pod(ip: Ip, node: NodeSpec) -> bool:
-    """Whether an address is one of the node's pods."""
-    return any(ip in cidr for cidr in node.pod_cidrs)

@@ -5,7 +5,6 @@ A route or an encapsulation that is wrong while ping still works must be seen on
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.kernel.conftest import COMMAND, Netlab, Result, at_once, wanted
+from tests.kernel.conftest import Netlab, Result, at_once, wanted
+from tests.kernel.test_repair import sandbox
 
 VTEP_2 = "$(bridge fdb show dev flannel.1 | grep 192.168.0.2 | cut -d' ' -f1)"
 PORT_1 = "$(ls /sys/class/net | grep -m1 veth)"
@@ -164,19 +164,6 @@ SANDBOX_BREAKS = {
     ),
 }
 BREAKS = VXLAN_BREAKS | SANDBOX_BREAKS
-
-
-def sandbox(netlab: Netlab, command: str) -> str:
-    done = subprocess.run(
-        [*COMMAND, "shell"],
-        env=netlab.environment | {"SHELL": "/bin/sh"},
-        input=f"{command}\n",
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def verify(netlab: Netlab, *options: str) -> tuple[int, Any]:

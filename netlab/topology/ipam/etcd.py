@@ -6,13 +6,13 @@ first subnet is never given out (pkg/subnet/config.go).
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from netlab.errors import BadInput
+from netlab.topology.choice import hashed
 from netlab.topology.ipam import Lease, Pool, Wish
 from netlab.topology.ipam.host_local import host_local
 from netlab.topology.ipam.node_cidrs import given_cidrs
@@ -65,9 +65,7 @@ class EtcdLeases:
                 f"{count}, as the first subnet is not given out",
                 "widen it or use a longer node mask",
             )
-        text = f"{self.seed}/{node}/{pool.network.version}".encode()
-        number = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "big")
-        return free[number % len(free)]
+        return free[hashed(f"{self.seed}/{node}/{pool.network.version}") % len(free)]
 
 
 def _free(pool: Pool, leased: set[Network]) -> Iterator[Network]:

@@ -41,10 +41,11 @@ def around(pods: int, given: Mapping[int, Ip], free: Callable[[], Iterable[Ip]])
 def given_to_nodes(addresses: Iterable[str], cidrs: Iterable[Network]) -> Ip | None:
     """The first of some addresses that is in a node's CIDRs. Raises BadInput for what is none."""
     own = tuple(cidrs)
-    return next((ip for ip in map(_address, addresses) if any(ip in one for one in own)), None)
+    return next((ip for ip in map(node_address, addresses) if any(ip in one for one in own)), None)
 
 
-def _address(text: str) -> Ip:
+def node_address(text: str) -> Ip:
+    """Raises BadInput for what is no address."""
     try:
         return ip_address(text)
     except ValueError:

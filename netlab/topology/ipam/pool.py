@@ -6,14 +6,13 @@ the router's address (`cilium_host`) and the health endpoint's, and pods have wh
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 
-from netlab.errors import BadInput, shown
+from netlab.errors import BadInput
+from netlab.topology.choice import hashed
 from netlab.topology.ipam import Lease, Pool, Wish
-from netlab.topology.ipam.fixed import around, fixed, given_to_nodes
+from netlab.topology.ipam.fixed import around, fixed, given_to_nodes, node_address
 from netlab.topology.ipam.node_cidrs import node_cidrs
 from netlab.topology.resolved import Ip, Network
 
@@ -56,10 +55,7 @@ class ClusterPool:
         return Lease((cidr,), reserved[0][1], pods, reserved)
 
     def _check(self, address: str, cidrs: Sequence[Network]) -> None:
-        try:
-            ip = ip_address(address)
-        except ValueError:
-            raise BadInput(f"The address {shown(address)} of a node is not one.") from None
+        ip = node_address(address)
         for cidr in cidrs:
             if ip in cidr and ip not in (cidr[0], cidr[-1]):
                 return
@@ -70,9 +66,7 @@ class ClusterPool:
         size = cidr.num_addresses - 2
         count = 0
         while True:
-            text = f"{self.seed}/{wish.node}/{count}".encode()
-            number = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "big")
-            offset = number % size
+            offset = hashed(f"{self.seed}/{wish.node}/{count}") % size
             while offset in taken:
                 offset = (offset + 1) % size
             taken.add(offset)
