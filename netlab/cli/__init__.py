@@ -13,7 +13,7 @@ try:
     from netlab import __version__
     from netlab.cli import compare, enter, explain, host, labs, look, services, topologies
     from netlab.cli.app import App, common, guard, prepare_streams
-except MemoryError:
+except (MemoryError, SyntaxError):  # CPython 3.11's parser tells want of memory as either
     sys.stderr.write("netlab: There is not room to start; raise RLIMIT_AS (ulimit -v).\n")
     sys.exit(3)
 

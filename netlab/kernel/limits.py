@@ -18,6 +18,7 @@ from netlab.errors import NetlabError, Unmet
 
 _NAMESPACES = re.compile(rf"unshare ([a-z+]+): {os.strerror(ENOSPC)}")
 _MEMORY = (os.strerror(ENOMEM), "MemoryError", "failed to map segment")
+_COMPILER = "SyntaxError"  # so CPython 3.11's parser may tell want of memory
 _THREAD = "can't start new thread"  # for which there is neither a process nor room for a stack
 _PROCESSES = (os.strerror(EAGAIN), _THREAD)
 
@@ -39,7 +40,7 @@ def reached(said: BaseException | str) -> Unmet | None:
     if any(phrase in words for phrase in _MEMORY):
         usual = Unmet("There is not enough memory here", "free some, or make a smaller lab")
         return of_memory() or usual
-    if _THREAD in words and (lacking := of_memory()):
+    if (_THREAD in words or _COMPILER in words) and (lacking := of_memory()):
         return lacking
     if any(phrase in words for phrase in _PROCESSES):
         return Unmet(

@@ -122,6 +122,7 @@ def test_the_shape_is_that_of_the_contract() -> None:
         "addresses": ["10.244.0.2"],
         "aliases": [],
         "namespace": "default",
+        "nameserver": "",
     }
     assert [(one["pod"], one["device"]) for one in data["attachments"]] == [
         ("pod-1-1", "eth0"),

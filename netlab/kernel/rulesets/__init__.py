@@ -51,8 +51,8 @@ def observe(wanted: Sequence[Ruleset], canonical: Canonical) -> list[AnyRuleset]
         found += iptables.save("legacy", family, tables)
     if there.ipsets:
         found += ipset.listed()
-    if ipvs.loaded() and (table := ipvs.listed()).servers:
-        found.append(table)
+    if ipvs.loaded() and ipvs.there():
+        found.append(ipvs.listed())
     spelled = [
         canonical.spelled(want, item) if (want := planned.get(item.key)) else item for item in found
     ]
