@@ -35,6 +35,7 @@ EVERYTHING = {
     "inside",
     "listening",
     "changing",
+    "capturing",
     "running",
     "making",
     "comparing",
