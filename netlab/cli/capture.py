@@ -16,7 +16,7 @@ from netlab.cli.enter import complete_target
 from netlab.errors import BadInput
 
 if TYPE_CHECKING:
-    from netlab.capturing import Capture
+    from netlab.captures import Capture
     from netlab.probe.engines.recording import Recorded
 
 STANDARD_OUTPUT = "-"

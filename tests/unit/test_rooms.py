@@ -35,6 +35,7 @@ EVERYTHING = {
     "inside",
     "listening",
     "changing",
+    "captures",
     "capturing",
     "running",
     "making",
