@@ -29,10 +29,11 @@ def frame(time: int, device: int = 0, data: bytes = b"12345") -> Frame:
 def read(path: Path) -> list[tuple[int, str, int, bytes, int]]:
     """Time in nanoseconds, device, link type, frame, and its length on the wire."""
     found = []
-    for data, about in RawPcapNgReader(str(path)):
-        assert about.tsresol == 1_000_000_000
-        time = (about.tshigh << 32) + about.tslow
-        found.append((time, about.ifname.decode(), about.linktype, data, about.wirelen))
+    with RawPcapNgReader(str(path)) as reader:
+        for data, about in reader:
+            assert about.tsresol == 1_000_000_000
+            time = (about.tshigh << 32) + about.tslow
+            found.append((time, about.ifname.decode(), about.linktype, data, about.wirelen))
     return found
 
 

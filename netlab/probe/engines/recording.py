@@ -95,10 +95,10 @@ class _Recording:
 
     def run(self) -> Recorded:
         tell(READY, [str(device) for device in self.recorder.devices])
-        if self.wanted.into == "file":
-            self._obey()  # what it is
-        deadline = time.monotonic() + self.wanted.seconds if self.wanted.seconds else None
         try:
+            if self.wanted.into == "file":
+                self._obey()  # what it is
+            deadline = time.monotonic() + self.wanted.seconds if self.wanted.seconds else None
             with select.epoll() as poll:
                 self._register(poll)
                 while not (self.over or self.sink.full):
