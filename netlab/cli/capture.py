@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -53,6 +54,8 @@ def capture(
     from netlab.probe.engines.libpcap import Filter, compiled
     from netlab.probe.engines.recording import Wanted
 
+    if duration is not None and math.isnan(duration):
+        raise BadInput("The duration is not a number of seconds.")
     if file == STANDARD_OUTPUT:
         _refuse_output(app)
     into: Literal["file", "eyes", "nowhere"] = "file" if file else "eyes"

@@ -104,8 +104,9 @@ def test_a_device_that_is_made_meanwhile(lab: Lab, tmp_path: Path) -> None:
     with lab.capture("node-1", file=file) as capture:
         made = lab.node("node-1").run(
             *("sh", "-c"),
-            "ip link add late0 type veth peer late1 && ip link set late1 up && ip link set late0 "
-            "up && ip addr add 10.99.0.1/24 dev late0 && ping -c1 -W0.1 10.99.0.2; ip link del late0",
+            "ip link add late0 type veth peer late1 && ip link set late1 up && ip link set late0 up"
+            " && ip addr add 10.99.0.1/24 dev late0 && ping -c1 -W0.1 10.99.0.2; "
+            "ip link del late0",
         )
         assert made.code == 0, made.stderr
     assert "node-1/late0" not in capture.devices

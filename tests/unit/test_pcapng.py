@@ -46,7 +46,7 @@ def test_a_file_has_names_link_types_and_nanoseconds_in_order(tmp_path: Path) ->
     stream = Stream(50, 0, opened(path), HEAD)
     stream.add([frame(30), frame(31)])
     stream.add([frame(10, 1, b"")])
-    stream.pass_on(NOW + 70)
+    stream.pass_on(NOW + 70, NOW + 700)
     assert [time for time, *_ in read(path)] == [NOW + 10], "others may still come between"
     stream.add([frame(20)])
     stream.end({"node-1": 7})
@@ -83,7 +83,7 @@ def test_a_clock_that_is_set_back_keeps_nothing_back() -> None:
     given: list[Frame] = []
     ordered = Ordered(50, 0, given.extend)
     ordered.add([frame(1000)])
-    ordered.pass_on(NOW)
+    ordered.pass_on(NOW, NOW)
     assert given
 
 
