@@ -8,7 +8,8 @@ import fcntl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -32,6 +33,10 @@ from netlab.running import RED, Lab, Progress
 from netlab.state import Design, Share
 from netlab.status import Health, MachineStatus, Status, WireStatus
 from netlab.stored import layout_file, stored
+
+if TYPE_CHECKING:
+    from netlab.captures import Capture
+    from netlab.probe.engines.recording import Wanted
 
 PROBING = "probing"  # a file that is locked meanwhile
 LISTEN = 120.0  # seconds until every machine's daemons and containers are ready
@@ -262,6 +267,12 @@ class SpreadLab(Lab):
         options = ["-c", container] if container else []
         there = ["exec", "-l", self.name, *options, space, "--", *command]
         return (attached.catch if catch else attached.attach)(self._connection(name), there)
+
+    def recording(self, wanted: Wanted, file: int | str | Path | None = None) -> Capture:
+        raise BadInput(
+            f"The lab '{self.name}' is on several machines, where netlab captures nothing",
+            "`netlab exec TARGET -- tcpdump -i DEVICE` does, where that is installed",
+        )
 
     def log(self, space: str, process: str) -> str:
         """What a daemon or container has printed, on its machine."""

@@ -35,6 +35,8 @@ EVERYTHING = {
     "inside",
     "listening",
     "changing",
+    "captures",
+    "capturing",
     "running",
     "making",
     "comparing",
