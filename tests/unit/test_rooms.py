@@ -35,11 +35,13 @@ EVERYTHING = {
     "inside",
     "listening",
     "changing",
+    "reaching",
     "running",
     "making",
     "comparing",
     "hosts",
     "api",
+    "pytest_plugin",
     "cli",
 }
 PURE = ("errors", "topology", "plan", "registry", "dataplane", "proxy", "loading", "state")
