@@ -102,7 +102,7 @@ def set_up() -> int:
     must(BOOTSTRAP, "true", *words("dataplanes"))
     packages = words("install")
     if words("pytest"):
-        packages.insert(0, "pytest>=8.2")
+        packages.insert(0, "pytest")
     if packages:
         pip = (PROGRAMS / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
         must(*pip, *packages)
