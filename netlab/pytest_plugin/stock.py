@@ -16,6 +16,7 @@ from netlab.kernel import capabilities, room
 from netlab.kernel import lab as folders
 from netlab.kernel.processes import preflight
 from netlab.making import Tied, put_back, tied
+from netlab.plan.types import Plan
 from netlab.pytest_plugin.marks import Wanted
 from netlab.running import Lab
 
@@ -101,7 +102,7 @@ def handed_out(item: pytest.Item, stock: Stock, wanted: Wanted, *, again: bool) 
     return held.lab
 
 
-def _require(plan) -> None:
+def _require(plan: Plan) -> None:
     """Raise Lacking for what this host has not."""
     needs = {capabilities.SANDBOX, *plan.requires} - _present
     for name, remedy in capabilities.missing(sorted(needs)).items():

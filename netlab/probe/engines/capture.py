@@ -141,5 +141,5 @@ def _when(told: Iterable[tuple[int, int, bytes]]) -> float:
     for level, kind, data in told:
         if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
             seconds, nanoseconds = _TIMESPEC.unpack(data)
-            return float(seconds) + nanoseconds / 1e9
+            return float(seconds + nanoseconds / 1e9)
     return 0.0
