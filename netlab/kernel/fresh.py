@@ -189,6 +189,11 @@ def _name(nest: str, number: int) -> str:
     return f"{nest} {word}".strip()
 
 
+def seen() -> set[str]:
+    """The kinds of which this process knows a device as new."""
+    return set(_known)
+
+
 def learnt(kinds: Iterable[str]) -> dict[str, Fresh | None]:
     """Devices of these kinds as new; what `remember` takes."""
     for kind in kinds:
