@@ -214,12 +214,22 @@ def put_back(lab: Lab, wanted: Design) -> Lab:
 
     Raises as `tied`, and LabUnavailable for one that is gone.
     """
+    from netlab.kernel import fresh
+
+    if unseen := _kinds(wanted) - fresh.seen():
+        fresh.remember(lab.run_inside(lambda: fresh.learnt(unseen)))
     with lab.folder.locked():
         now = Lab(lab.folder)
         made = Lab(lab.folder, wanted, now.remake(None, wanted))
         if late := wait_for(made):
             raise NetlabError(f"The lab is not ready: {late[0]}.")
     return made
+
+
+def _kinds(wanted: Design) -> set[str]:
+    """The kinds of a lab's devices, and of those that others are compared with."""
+    links = (link for space in wanted.plan.namespaces.values() for link in space.links)
+    return {link.kind for link in links} | {"loopback", "veth"}
 
 
 def wait_for(lab: Lab, progress: Progress | None = None) -> list[Late]:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from netlab import inside
+from netlab.capturing import Capturing
 from netlab.changing import Changing
 from netlab.errors import BadInput, LabUnavailable, shown, unknown
 from netlab.inside import Applied
@@ -44,7 +45,7 @@ def store(
         folder.write(file, value)
 
 
-class Lab(Changing):
+class Lab(Changing, Capturing):
     """A running lab. `applied` is what its last `up` or `repair` in this program took.
 
     >>> with netlab.up("flannel-vxlan", nodes=2) as lab:

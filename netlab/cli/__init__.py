@@ -11,7 +11,17 @@ try:
     import click
 
     from netlab import __version__
-    from netlab.cli import compare, enter, explain, host, labs, look, services, topologies
+    from netlab.cli import (
+        capture,
+        compare,
+        enter,
+        explain,
+        host,
+        labs,
+        look,
+        services,
+        topologies,
+    )
     from netlab.cli.app import App, common, guard, prepare_streams
 except (MemoryError, SyntaxError):  # CPython 3.11's parser tells want of memory as either
     sys.stderr.write("netlab: There is not room to start; raise RLIMIT_AS (ulimit -v).\n")
@@ -41,6 +51,7 @@ for command in (
     enter.exec_,
     enter.shell,
     enter.logs,
+    capture.capture,
     topologies.ipcalc,
     topologies.addresses,
     topologies.export,

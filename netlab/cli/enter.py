@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+def complete_target(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
     names = list(_spaces(context))
     return [name for name in names if name.startswith(incomplete)]
 
@@ -55,7 +57,7 @@ def _container_option(function: F) -> F:
 
 
 @click.command("exec")
-@click.argument("target", shell_complete=_complete)
+@click.argument("target", shell_complete=complete_target)
 @_container_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
 @common
@@ -80,7 +82,7 @@ def exec_(app: App, target: str, container: str | None, command: tuple[str, ...]
 
 
 @click.command()
-@click.argument("target", required=False, shell_complete=_complete)
+@click.argument("target", required=False, shell_complete=complete_target)
 @_container_option
 @common
 @click.pass_obj
@@ -100,7 +102,7 @@ def shell(app: App, target: str | None, container: str | None) -> int:
 
 
 @click.command()
-@click.argument("target", metavar="NODE", shell_complete=_complete)
+@click.argument("target", metavar="NODE", shell_complete=complete_target)
 @click.argument("process", metavar="[DAEMON]", required=False, shell_complete=_complete_process)
 @common
 @click.pass_obj

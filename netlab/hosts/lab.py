@@ -8,10 +8,12 @@ import fcntl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from netlab.capturing import Capture
 from netlab.errors import BadInput, LabUnavailable, NetlabError
 from netlab.hosts import attached
 from netlab.hosts import share as calls
@@ -26,6 +28,7 @@ from netlab.kernel.lab import MACHINES, LabFolder
 from netlab.plan.diff import Change, Diff, Item
 from netlab.plan.machines import Spread
 from netlab.plan.spreading import spread
+from netlab.probe.engines.recording import Wanted
 from netlab.probe.result import Report
 from netlab.report.joined import join
 from netlab.running import RED, Lab, Progress
@@ -262,6 +265,12 @@ class SpreadLab(Lab):
         options = ["-c", container] if container else []
         there = ["exec", "-l", self.name, *options, space, "--", *command]
         return (attached.catch if catch else attached.attach)(self._connection(name), there)
+
+    def recording(self, wanted: Wanted, file: int | str | Path | None = None) -> Capture:
+        raise BadInput(
+            f"The lab '{self.name}' is on several machines, where netlab captures nothing",
+            "`netlab exec TARGET -- tcpdump -i DEVICE` does, where that is installed",
+        )
 
     def log(self, space: str, process: str) -> str:
         """What a daemon or container has printed, on its machine."""

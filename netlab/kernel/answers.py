@@ -11,7 +11,7 @@ import pickle
 import struct
 import traceback
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from netlab.errors import NetlabError
 
@@ -48,16 +48,22 @@ def answer(fd: int, work: Callable[[], Any]) -> None:
 def receive(fd: int, relay: Callable[..., None]) -> Outcome | None:
     """Wait for the outcome, and hand on what is told before; None if the process just ended."""
     with os.fdopen(fd, "rb", closefd=False) as stream:
-        while len(head := stream.read(_LENGTH.size)) == _LENGTH.size:
-            (length,) = _LENGTH.unpack(head)
-            body = stream.read(length)
-            if len(body) < length:
-                break
-            message = pickle.loads(body)
+        while (message := next_message(stream)) is not None:
             if isinstance(message, Outcome):
                 return message
             relay(*message)
     return None
+
+
+def next_message(stream: IO[bytes]) -> tuple[Any, ...] | None:
+    """The next words that are told, or the outcome; None if the process just ended."""
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    body = stream.read(length)
+    message: tuple[Any, ...] | None = pickle.loads(body) if len(body) == length else None
+    return message
 
 
 def refuse(fd: int, error: Exception) -> None:

@@ -23,7 +23,7 @@ from netlab.kernel import keeper as keeper_program
 from netlab.kernel import syscalls as sys_
 
 T = TypeVar("T")
-_FORKING = threading.Lock()
+FORKING = threading.Lock()
 
 _NAMESPACES = (
     sys_.CLONE_NEWNS | sys_.CLONE_NEWNET | sys_.CLONE_NEWPID | sys_.CLONE_NEWUTS | sys_.CLONE_NEWIPC
@@ -108,7 +108,7 @@ def create(state: Path) -> Sandbox:
 
     Raises Unmet when the kernel or its settings do not allow it.
     """
-    with _FORKING, limits.named():
+    with FORKING, limits.named():
         gate_out, gate = os.pipe()
         report_out, report = os.pipe()
         forked = os.fork()
@@ -247,15 +247,15 @@ def run_inside(
     the result must be something that can be pickled.
     Raises LabUnavailable when the lab goes away meanwhile.
     """
-    _flush()
+    flush()
     caller = os.getpid()
     with _no_interrupt() as interrupt:
         # No other process may get the pipe's end, or it would hold it open.
-        with _FORKING, limits.named():
+        with FORKING, limits.named():
             receiving, sending = os.pipe()
             pid = os.fork()
             if pid == 0:
-                _step_in(keeper, work, caller, interrupt, sending)
+                step_in(keeper, work, sending, interrupt, caller)
             for fd in (sending, *keep):
                 os.close(fd)
         try:
@@ -267,14 +267,14 @@ def run_inside(
             os.close(receiving)
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if outcome is None:
-        raise _ended(keeper, code, fresh=bool(keep))
+        raise ended(keeper, code, fresh=bool(keep))
     if outcome.error:
         raise limits.reached(outcome.error) or outcome.error
     result: T = outcome.value
     return result
 
 
-def _ended(keeper: Keeper, code: int, *, fresh: bool) -> NetlabError:
+def ended(keeper: Keeper, code: int, *, fresh: bool) -> NetlabError:
     """Why a process inside ended without an answer; a code above 128 is of a signal, as shells say.
 
     With the keeper the kernel kills all processes of the lab, and ends the keeper last; but that of
@@ -314,12 +314,20 @@ def _no_interrupt() -> Iterator[Any]:
         signal.signal(signal.SIGINT, interrupt)
 
 
-def _step_in(
-    keeper: Keeper, work: Callable[[], T], caller: int, interrupt: Any, sending: int
+def step_in(
+    keeper: Keeper,
+    work: Callable[[], T],
+    sending: int,
+    interrupt: Any = None,
+    caller: int | None = None,
 ) -> NoReturn:
-    """The middle process: enters everything, forks into the PID namespace, and waits for it."""
+    """The middle process: enters everything, forks into the PID namespace, and waits for it.
+
+    It ends with the thread of its `caller` that forked it, or, where there is none, with the work.
+    """
     try:
-        sys_.die_with_parent(caller)
+        if caller is not None:
+            sys_.die_with_parent(caller)
         namespaces.remember_machine()
         _enter(keeper)
         pid = os.fork()
@@ -328,7 +336,7 @@ def _step_in(
             if interrupt is not None:
                 signal.signal(signal.SIGINT, interrupt)
             answers.answer(sending, work)
-            _flush()
+            flush()
             os._exit(0)
         os.close(sending)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -358,7 +366,7 @@ def _enter(keeper: Keeper) -> None:
     os.chdir("/")
 
 
-def _flush() -> None:
+def flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

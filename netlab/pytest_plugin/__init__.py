@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netlab.pytest_plugin.stock import Stock
     from netlab.running import Lab
 
+_KILLED = pytest.StashKey[bool]()
 _FORK = r"ignore:.*use of fork\(\) may lead to deadlocks:DeprecationWarning"
 
 
@@ -41,6 +42,21 @@ def pytest_collection_modifyitems(
             items.remove(item)
             report = pytest.CollectReport(item.nodeid, "failed", words, [])
             config.hook.pytest_collectreport(report=report)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object | None) -> None:
+    """What a worker of pytest-xdist leaves that was killed is removed at the end."""
+    if error:
+        node.config.stash[_KILLED] = True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.stash.get(_KILLED, False):
+        from netlab.pytest_plugin.leftovers import remove
+
+        remove()
 
 
 @pytest.hookimpl(wrapper=True)

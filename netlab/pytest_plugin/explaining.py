@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from netlab.errors import NetlabError
@@ -31,6 +31,8 @@ def _reach(reach: Reach) -> list[str]:
 
 
 def _report(report: Report) -> list[str]:
+    if report.ok:
+        return [f"all {len(report.checks)} checks passed"]
     lines = [f"{len(report.failed)} of {len(report.checks)} checks failed:"]
     for check in report.failed[:_MOST_CHECKS]:
         evidence = f" ({check.evidence})" if check.evidence else ""
@@ -42,4 +44,4 @@ def _report(report: Report) -> list[str]:
     return [*lines, *([f"  and {more} more"] if more > 0 else [])]
 
 
-_WORDS = {Reach: _reach, Report: _report, Diff: differences}
+_WORDS: dict[type, Callable[[Any], list[str]]] = {Reach: _reach, Report: _report, Diff: differences}

@@ -69,7 +69,7 @@ def attend(item: pytest.Item, report: pytest.TestReport) -> None:
     if held and (folder := item.config.getoption("--netlab-artifacts")):
         from netlab.pytest_plugin.artifacts import collect
 
-        lines += collect(item, [one.lab for one in held], folder)
+        lines += collect(item, held, folder)
     if item.config.getoption("--netlab-keep"):
         for one in held:
             one.stay()

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
 from netlab.reaching.asking import ask
-
-if TYPE_CHECKING:
-    from netlab.plan.types import Namespace
-    from netlab.reaching.result import Reach
-    from netlab.running import Lab, Target
-
-Protocol = Literal["icmp", "tcp", "udp", "http"]
+from netlab.reaching.place import Place
+from netlab.reaching.result import Protocol, Reach
 
 
 class Reaching:
     """What a place of a lab can be asked about its way to another."""
 
     __slots__ = ()
-    lab: Lab
-    space: Namespace
 
     def reaches(
-        self,
-        target: str | Target,
+        self: Place,
+        target: str | Place,
         *,
         port: int | None = None,
         protocol: Protocol | None = None,
@@ -46,11 +37,11 @@ class Reaching:
         True
         True
         """
-        return ask(self, target, port, protocol, source, timeout, expected=True)  # type: ignore[arg-type]
+        return ask(self, target, port, protocol, source, timeout, expected=True)
 
     def not_reaches(
-        self,
-        target: str | Target,
+        self: Place,
+        target: str | Place,
         *,
         port: int | None = None,
         protocol: Protocol | None = None,
@@ -58,4 +49,4 @@ class Reaching:
         timeout: float = 1.0,
     ) -> Reach:
         """As `reaches`, true where no answer comes: it waits all of `timeout`."""
-        return ask(self, target, port, protocol, source, timeout, expected=False)  # type: ignore[arg-type]
+        return ask(self, target, port, protocol, source, timeout, expected=False)

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, get_args
 
 from netlab.errors import BadInput, shown, unknown
 from netlab.plan.probing.actions import Application, Echo, Request
-from netlab.reaching.result import Question, Reach
+from netlab.reaching.place import AnyLab, Place
+from netlab.reaching.result import Protocol, Question, Reach
+from netlab.topology.resolved import ExternalSpec, NodeSpec, PodSpec
 
 if TYPE_CHECKING:
     from netlab.probe.engines.follow import Followed
-    from netlab.running import Lab, Target
 
-_APPLICATIONS = get_args(Application)
+_PORTS = 1 << 16
+_APPLICATIONS: tuple[Application, ...] = get_args(Application)
 
 
 def ask(
-    start: Target,
-    target: str | Target,
+    start: Place,
+    target: str | Place,
     port: int | None,
     protocol: str | None,
     source: str | None,
@@ -27,9 +29,9 @@ def ask(
     *,
     expected: bool,
 ) -> Reach:
-    """Send the packet. Raises as `Target.reaches` says."""
-    spoken = protocol or ("icmp" if port is None else "tcp")
-    _check(spoken, port, source, timeout)
+    """Send the packet. Raises as `Reaching.reaches` says."""
+    spoken = _spoken(protocol or ("icmp" if port is None else "tcp"), port)
+    _check(source, timeout)
     name, address = addressed(start.lab, target, port)
     if source and (":" in source) is not (":" in address):
         raise BadInput(f"{source} and {address} are of two address families.")
@@ -37,21 +39,29 @@ def ask(
     return Reach(question, _followed(start, question, source or ""), expected)
 
 
-def _check(protocol: str, port: int | None, source: str | None, timeout: float) -> None:
+def _spoken(protocol: str, port: int | None) -> Protocol:
+    """The protocol, with a port where it has ports. Raises BadInput."""
     if protocol == "icmp":
         if port is not None:
             raise BadInput("ICMP has no ports", "leave `port` or `protocol` out")
-    elif protocol not in _APPLICATIONS:
-        raise unknown("protocol", protocol, ["icmp", *_APPLICATIONS])
-    elif port is None or not 0 < port < 65536:
-        raise BadInput(f"`port` is {shown(port)}", f"say which one is asked by {protocol}, as 8080")
+        return "icmp"
+    for known in _APPLICATIONS:
+        if protocol == known:
+            if port is None or not 0 < port < _PORTS:
+                words = f"say which one is asked by {protocol}, as 8080"
+                raise BadInput(f"`port` is {shown(port)}", words)
+            return known
+    raise unknown("protocol", protocol, ["icmp", *_APPLICATIONS])
+
+
+def _check(source: str | None, timeout: float) -> None:
     if not timeout > 0:
         raise BadInput(f"`timeout` is {shown(timeout)}", "give the seconds that an answer may take")
     if source is not None and not _is_address(source):
         raise BadInput(f"`source` is {shown(source)}", "give an address of the one that asks")
 
 
-def addressed(lab: Lab, target: str | Target, port: int | None) -> tuple[str, str]:
+def addressed(lab: AnyLab, target: str | Place, port: int | None) -> tuple[str, str]:
     """What the target is called, and its address. Raises BadInput."""
     if not isinstance(target, str):
         return target.name, _own_address(lab, target.name)
@@ -77,14 +87,14 @@ def addressed(lab: Lab, target: str | Target, port: int | None) -> tuple[str, st
         raise unknown("target", target, {*known, *services}) from None
 
 
-def _owners(lab: Lab) -> Iterable[tuple[str, list[str]]]:
+def _owners(lab: AnyLab) -> Iterable[tuple[str, list[str]]]:
     layout = lab.layout
-    outside = [layout.external] if layout.external else []
-    for one in (*layout.pods, *layout.nodes, *outside):
+    places: list[PodSpec | NodeSpec | ExternalSpec] = [*layout.pods, *layout.nodes]
+    for one in [*places, *([layout.external] if layout.external else [])]:
         yield one.name, [str(ip) for ip in one.addresses]
 
 
-def _own_address(lab: Lab, name: str) -> str:
+def _own_address(lab: AnyLab, name: str) -> str:
     """The first address of a place. Raises BadInput for one without, as a switch."""
     found = dict(_owners(lab)).get(name) or [
         item.ip for item in lab.plan.namespaces[name].addresses if item.scope == "global"
@@ -102,18 +112,17 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _followed(start: Target, question: Question, source: str) -> Followed:
+def _followed(start: Place, question: Question, source: str) -> Followed:
     from netlab.probe.engines.follow import follow
     from netlab.probe.engines.sockets import Unavailable
 
     lab = start.lab
     action: Echo | Request
-    if question.port is None:
+    if question.protocol == "icmp" or question.port is None:
         action = Echo(start.name, question.address, source=source)
     else:
-        action = Request(
-            start.name, question.address, question.port, question.protocol, source=source
-        )
+        ends = start.name, question.address, question.port
+        action = Request(*ends, question.protocol, source=source)
     spaces = list(lab.plan.namespaces)
     segments = [name for name, space in lab.plan.namespaces.items() if space.role == "switch"]
     try:

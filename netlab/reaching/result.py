@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Literal
 
 from netlab.errors import BadInput, LabUnavailable, unknown
 from netlab.plan.probing.actions import Response
 from netlab.reaching import carriage
 from netlab.reaching.largest import largest
+from netlab.reaching.place import Place
 
 if TYPE_CHECKING:
     from netlab.plan.diff import Diff
     from netlab.probe.engines.follow import Followed, Seen
-    from netlab.running import Target
 
+Protocol = Literal["icmp", "tcp", "udp", "http"]
 _MOST_PLACES = 24  # of a way that is told
 _MOST_DIFFERENCES = 8
 
@@ -23,10 +25,10 @@ _MOST_DIFFERENCES = 8
 class Question:
     """Who was asked what: `name` is what has the `address`, `port` None for ICMP."""
 
-    start: Target
+    start: Place
     name: str
     address: str
-    protocol: str
+    protocol: Protocol
     port: int | None
     timeout: float
 
@@ -224,8 +226,6 @@ def _client(outcome: Response) -> str:
 
 
 def _is_address(text: str) -> bool:
-    from ipaddress import ip_address
-
     try:
         ip_address(text)
     except ValueError:

@@ -36,6 +36,7 @@ EVERYTHING = {
     "listening",
     "changing",
     "reaching",
+    "capturing",
     "running",
     "making",
     "comparing",

@@ -5,14 +5,17 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 SO_ATTACH_FILTER = 26
 # BPF_LD | BPF_W, BPF_H, BPF_B | BPF_ABS: from the frame's start
 _LOAD_WORD, _LOAD_HALF, _LOAD_BYTE = 0x20, 0x28, 0x30
 _LOAD_WORD_X, _LOAD_BYTE_X = 0x40, 0x50  # BPF_LD | BPF_W, BPF_B | BPF_IND: from the index register
 _LOAD_LENGTH, _SUBTRACT, _TO_X = 0x80, 0x14, 0x07
-_JUMP_EQUAL, _RETURN = 0x15, 0x06
+_JUMP, _JUMP_EQUAL, _RETURN = 0x05, 0x15, 0x06
+# What the kernel knows of a frame beside its bytes (SKF_AD_OFF): its device, and that one's type.
+_DEVICE, _DEVICE_TYPE = 0xFFFFF000 + 8, 0xFFFFF000 + 28
+_ETHERNET, _LOOPBACK = 1, 772  # ARPHRD_: the types of devices whose frames have an Ethernet header
 _WHOLE = 0xFFFFFFFF
 _ICMP_HEADER = 8
 _ECHO, _ECHO6 = 8, 128  # the types of an echo request
@@ -22,6 +25,31 @@ _IPV4, _UDP = 0x0800, 17
 _WIREGUARD = 0x04000000  # how a WireGuard data message begins
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, value
+
+REFUSE: tuple[Instruction, ...] = ((_RETURN, 0, 0, 0),)
+PASS: tuple[Instruction, ...] = ((_RETURN, 0, 0, _WHOLE),)
+
+
+def on_devices(
+    devices: Sequence[int], ethernet: Sequence[Instruction], raw: Sequence[Instruction]
+) -> list[Instruction]:
+    """Pass frames of some devices, by their index, or of all where there is none.
+
+    Of those, what has an Ethernet header passes by the one program and all else by the other.
+    """
+    program: list[Instruction] = [(_LOAD_WORD, 0, 0, _DEVICE)] if devices else []
+    for left, device in enumerate(reversed(devices)):
+        rest = 2 * left + 1  # the tests of the others, and the refusal after them
+        program[1:1] = [(_JUMP_EQUAL, 0, 1, device), (_JUMP, 0, 0, rest)]
+    program += REFUSE if devices else ()
+    return [
+        *program,
+        (_LOAD_WORD, 0, 0, _DEVICE_TYPE),
+        *((_JUMP_EQUAL, 2, 0, _ETHERNET), (_JUMP_EQUAL, 1, 0, _LOOPBACK)),
+        (_JUMP, 0, 0, len(ethernet)),
+        *ethernet,
+        *raw,
+    ]
 
 
 def echoes(

@@ -39,6 +39,18 @@ class Captured(NamedTuple):
     ethernet: bool = True
 
 
+def open_all(namespace: str, program: Sequence[Instruction] = ()) -> socket.socket:
+    """A socket that has the frames of all devices of a namespace, those made later too.
+
+    Raises Unavailable. What passed before the program was in place may be in it.
+    """
+    opened = open_in(namespace, socket.AF_PACKET, socket.SOCK_RAW, _EVERY_PROTOCOL)
+    widen(opened)
+    if program:
+        attach(opened, program)
+    return opened
+
+
 class Capture:
     """Captures on all devices of some namespaces, one socket each; `lost` says why one is not.
 
@@ -57,16 +69,12 @@ class Capture:
         self._sockets: dict[str, socket.socket] = {}
         for namespace in namespaces:
             try:
-                opened = open_in(namespace, socket.AF_PACKET, socket.SOCK_RAW, _EVERY_PROTOCOL)
+                self._sockets[namespace] = open_all(namespace, program)
             except Unavailable as error:
                 self.lost[namespace] = str(error)
                 continue
-            widen(opened)
-            if program:
-                attach(opened, program)
             if timed:
-                opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-            self._sockets[namespace] = opened
+                self._sockets[namespace].setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._frames: dict[str, list[Captured]] = {name: [] for name in self._sockets}
 
     def __enter__(self) -> Self:
@@ -141,5 +149,5 @@ def _when(told: Iterable[tuple[int, int, bytes]]) -> float:
     for level, kind, data in told:
         if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
             seconds, nanoseconds = _TIMESPEC.unpack(data)
-            return float(seconds) + nanoseconds / 1e9
+            return float(seconds + nanoseconds / 1e9)
     return 0.0

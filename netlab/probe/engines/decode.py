@@ -25,6 +25,7 @@ _READERS: dict[str, Callable[[Any], h.Header]] = {
     "GENEVE": lambda layer: h.Geneve(layer.vni),
 }
 # Where the pod's own packet has its payload: the probe's echo.
+UNKNOWN = "unknown payload"
 _PAYLOADS = ("ICMP", "ICMPv6EchoRequest", "ICMPv6EchoReply", "Raw", "Padding", "NoPayload")
 
 
@@ -35,29 +36,40 @@ def decode(frame: bytes) -> h.Stack:
     What is in UDP is recognised by its content, whatever the port is: a wrong port is to be
     reported, not overlooked. A layer that is not known here has scapy's name for it.
     """
+    return h.Stack(tuple(header for header, _ in dissect(frame) if header))
+
+
+def dissect(frame: bytes, *, ethernet: bool = True) -> Iterator[tuple[h.Header | None, Any]]:
+    """As `decode`, each header with scapy's layer; and last the payload, which is no header.
+
+    `ethernet` is whether the frame begins with that header, else with one of IP.
+    """
     _load("scapy.layers.l2")
     layers = importlib.import_module("scapy.layers.inet")
-    if _IPV6_TYPE in frame:
-        _load("scapy.layers.inet6")
-    return h.Stack(tuple(_headers(layers.Ether(frame))))
+    six = not ethernet and frame[:1] >= b"\x60"
+    if six or _IPV6_TYPE in frame:
+        inet6 = _load("scapy.layers.inet6")
+    first = layers.Ether if ethernet else inet6.IPv6 if six else layers.IP
+    return _headers(first(frame))
 
 
-def _headers(layer: Any) -> Iterator[h.Header]:
+def _headers(layer: Any) -> Iterator[tuple[h.Header | None, Any]]:
     while (name := type(layer).__name__) not in _PAYLOADS:
         read = _READERS.get(name)
-        yield read(layer) if read else h.Other(_standard(name))
+        yield (read(layer) if read else h.Other(_standard(name))), layer
         if name == "UDP":
             content = bytes(layer.payload)
             if _is_wireguard(content):
-                yield h.Wireguard(len(content) - h.Wireguard.size)
+                yield h.Wireguard(len(content) - h.Wireguard.size), layer.payload
                 return
             inside = _inside_udp(content)
             if inside is None:
-                yield h.Other("unknown payload")
+                yield h.Other(UNKNOWN), layer.payload
                 return
             layer = inside
         else:
             layer = layer.payload
+    yield None, layer
 
 
 def _inside_udp(content: bytes) -> Any | None:

@@ -1,0 +1,176 @@
+"""What passes devices of several namespaces, with its time by the kernel's clock."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from netlab.errors import BadInput, shown
+from netlab.kernel import namespaces
+from netlab.probe.engines import pcapng
+from netlab.probe.engines.bpf import PASS, on_devices
+from netlab.probe.engines.capture import open_all
+from netlab.probe.engines.libpcap import Filter
+from netlab.probe.engines.pcapng import Frame
+from netlab.probe.engines.sockets import close_aside, descriptors, dropped
+
+_SOL_PACKET, _PACKET_AUXDATA = 263, 8
+_SO_TIMESTAMPNS = 35
+_TIME = struct.Struct("@ll")  # seconds and nanoseconds since 1970
+# linux/if_packet.h: struct tpacket_auxdata; of its status: there was a tag, and its type is known
+_AUXDATA = struct.Struct("=IIIHHHH")
+_TAGGED, _TYPE_KNOWN = 0x10, 0x40
+_TAG = 0x8100  # of 802.1Q
+_ANCILLARY = socket.CMSG_SPACE(_TIME.size) + socket.CMSG_SPACE(_AUXDATA.size)
+_SIOCGIFHWADDR = 0x8927
+_REQUEST = struct.Struct("=16sH22x")  # struct ifreq with a hardware address
+_ETHERNET, _LOOPBACK = 1, 772  # ARPHRD_: with an Ethernet header
+_LONGEST = 1 << 18  # bytes; what the kernel has yet to segment may be longer than any packet
+_AT_ONCE = 1000  # frames of a socket, before the others have a turn
+# By whom a frame was meant to be received (PACKET_HOST and so on), as flags of a packet's block
+_RECEPTION = {0: 1 << 2, 1: 3 << 2, 2: 2 << 2, 3: 4 << 2}
+_GONE = "?"  # of a device that was gone before its frame was read
+
+
+class Device(NamedTuple):
+    """A device of a namespace, whose frames have the header that `link` says (`pcapng`)."""
+
+    namespace: str
+    name: str
+    link: int
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Recorder:
+    """Reads the frames of devices, one socket for each namespace.
+
+    `wanted` are the devices by their namespaces; none stands for all, also those that are made
+    later. `devices` are those there were, then those that had a frame: a frame has their number.
+    `sockets` are known by their descriptors.
+    Raises BadInput for a device that is not there, and Unavailable.
+    """
+
+    def __init__(self, wanted: Mapping[str, Sequence[str]], filtered: Filter) -> None:
+        descriptors()
+        self.devices: list[Device] = []
+        self._numbers: dict[Device, int] = {}
+        self.sockets: dict[int, socket.socket] = {}
+        self._names: dict[int, str] = {}
+        self._buffer = bytearray(_LONGEST)
+        self._view = memoryview(self._buffer)
+        for namespace, names in wanted.items():
+            there = _devices(namespace)
+            for name in names:
+                if name not in there:
+                    raise BadInput(
+                        f"There is no device {shown(name)} in {namespace}",
+                        f"it has {', '.join(sorted(there))}",
+                    )
+            for name in names or there:
+                self._number(Device(namespace, name, there[name][1]))
+            self._open(namespace, [there[name][0] for name in names], filtered)
+        if filtered.only_ethernet and all(one.link == pcapng.RAW for one in self.devices):
+            raise BadInput(
+                f"The filter '{filtered.expression}' lets nothing pass on devices without an "
+                f"Ethernet header, as libpcap says: {filtered.only_ethernet}."
+            )
+        self.forget()
+
+    def _open(self, namespace: str, indexes: Sequence[int], filtered: Filter) -> None:
+        program = []
+        if indexes or filtered.expression:
+            program = on_devices(indexes, filtered.ethernet or PASS, filtered.raw or PASS)
+        opened = open_all(namespace, program)
+        opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        opened.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+        self.sockets[opened.fileno()] = opened
+        self._names[opened.fileno()] = namespace
+
+    def read(self, number: int) -> list[Frame]:
+        """What has passed and is in the socket of that descriptor; there may be more."""
+        found: list[Frame] = []
+        opened, namespace = self.sockets[number], self._names[number]
+        for _ in range(_AT_ONCE):
+            try:
+                size, added, _, sender = opened.recvmsg_into([self._buffer], _ANCILLARY)
+            except BlockingIOError:
+                break
+            name, _, kind, header = sender[:4]
+            out = kind == socket.PACKET_OUTGOING
+            if out and header == _LOOPBACK:
+                continue  # it comes again as received
+            link = pcapng.ETHERNET if header in (_ETHERNET, _LOOPBACK) else pcapng.RAW
+            device = self._number(Device(namespace, name or _GONE, link))
+            flags = pcapng.OUTBOUND if out else pcapng.INBOUND | _RECEPTION.get(kind, 0)
+            stamp, data, length = self._whole(size, added)
+            found.append(Frame(stamp, device, flags, data, length))
+        return found
+
+    def read_all(self) -> list[Frame]:
+        """All that has passed so far."""
+        found: list[Frame] = []
+        for number in self.sockets:
+            while len(part := self.read(number)) == _AT_ONCE:
+                found += part
+            found += part
+        return found
+
+    def _whole(self, size: int, added: list[tuple[int, int, bytes]]) -> tuple[int, bytes, int]:
+        """A frame's time, its bytes with the tag that the kernel took off, and its length."""
+        stamp, data, length = 0, bytes(self._view[:size]), size
+        for level, kind, value in added:
+            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+                seconds, nanoseconds = _TIME.unpack(value[: _TIME.size])
+                stamp = seconds * 1_000_000_000 + nanoseconds
+            elif level == _SOL_PACKET and kind == _PACKET_AUXDATA:
+                status, length, _, _, _, tag, type_ = _AUXDATA.unpack(value[: _AUXDATA.size])
+                if status & _TAGGED:
+                    type_ = type_ if status & _TYPE_KNOWN else _TAG
+                    data = data[:12] + struct.pack("!HH", type_, tag) + data[12:]
+                    length += 4
+        return stamp or time.time_ns(), data, length
+
+    def _number(self, device: Device) -> int:
+        if device not in self._numbers:
+            self._numbers[device] = len(self.devices)
+            self.devices.append(device)
+        return self._numbers[device]
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """How many frames found no room in a namespace's socket; none without any."""
+        counts = {
+            namespace: dropped(self.sockets[number]) - self._before.get(number, 0)
+            for number, namespace in self._names.items()
+        }
+        return {namespace: count for namespace, count in counts.items() if count}
+
+    def forget(self) -> None:
+        """Begin anew: nothing has passed, nothing was lost."""
+        self.read_all()
+        self._before = {number: dropped(opened) for number, opened in self.sockets.items()}
+
+    def close(self) -> None:
+        """Close the sockets; to be awaited by `await_closing`."""
+        close_aside(self.sockets.values())
+
+
+def _devices(namespace: str) -> dict[str, tuple[int, int]]:
+    """The devices of a namespace: their index, and what header their frames have."""
+    found = {}
+    with namespaces.inside(namespace), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        for index, name in socket.if_nameindex():
+            try:
+                answer = fcntl.ioctl(asking, _SIOCGIFHWADDR, _REQUEST.pack(name.encode(), 0))
+            except OSError:
+                continue  # it is gone already
+            kind = _REQUEST.unpack(answer)[1]
+            link = pcapng.ETHERNET if kind in (_ETHERNET, _LOOPBACK) else pcapng.RAW
+            found[name] = index, link
+    return found
