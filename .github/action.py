@@ -198,12 +198,12 @@ def summarise(title: str, junit: Path) -> None:
     counts = {kind: sum(case.find(kind) is not None for case in cases) for kind in KINDS}
     passed = len(cases) - sum(counts.values())
     said = [f"{passed} passed", *(f"{n} {KINDS[kind]}" for kind, n in counts.items() if n)]
-    lines = [f"### {title}: {', '.join(said)}", ""]
+    lines = [f"### {title}: {', '.join(said)}"]
     bad = [
         (case, found) for case in cases for found in (*case.iter("failure"), *case.iter("error"))
     ]
     if bad:
-        # Indented, whatever it says is shown and nothing else.
+        lines.append("")  # what is indented after it is shown as it stands, whatever it says
         for case, found in bad[:SHOWN]:
             message = f"{case.get('name', '')}\n    {found.get('message', '')}"
             lines += [f"    {line}" for line in message.splitlines()]
