@@ -324,3 +324,16 @@ def test_modules_that_the_image_lacks_are_installed(runner: Runner) -> None:
 def test_it_runs_on_the_python_of_any_job() -> None:
     text = (REPOSITORY / ".github/action.py").read_text()
     ast.parse(text, feature_version=(3, 9))
+
+
+def test_the_readme_has_every_input_and_a_workflow_that_github_reads(tmp_path: Path) -> None:
+    chapter = (REPOSITORY / "README.md").read_text().split("\n## On hosted runners\n")[1]
+    rows = re.findall(r"^\| (`.*`) \| ", chapter.split("\n## ")[0], re.MULTILINE)
+    told = [name for row in rows for name in re.findall("`([a-z]+)`", row)]
+    assert sorted(told) == sorted(ACTION["inputs"])
+    jobs = chapter.split("```yaml\n")[1].split("```")[0]
+    workflow = tmp_path / "workflow.yml"
+    workflow.write_text("on: push\n" + jobs)
+    assert check("github-workflows", workflow).returncode == 0
+    (step,) = [one for one in yaml.safe_load(jobs)["jobs"]["network"]["steps"] if "with" in one]
+    assert step["with"].keys() <= ACTION["inputs"].keys()
