@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from netlab import inside
 from netlab.designing import Topology, design, without
-from netlab.errors import BadInput, LabUnavailable, shown
+from netlab.errors import BadInput, LabUnavailable, NetlabError, shown
 from netlab.kernel import lab as folders
 from netlab.kernel import room, sandbox
+from netlab.kernel.keeper import WHOLE
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes.waiting import Late, awaited
 from netlab.kernel.sandbox import Sandbox
@@ -164,6 +166,70 @@ def throwaway(wanted: Design, name: str, progress: Progress | None = None) -> It
                 os.close(fresh.gate)
         finally:
             folder.end()
+
+
+@dataclass(frozen=True, slots=True)
+class Tied:
+    """A lab that ends with this process, however that ends, unless it is told to `stay`."""
+
+    lab: Lab
+    gate: int
+
+    def stay(self) -> None:
+        """From now on only `end`, or a command, ends it."""
+        os.write(self.gate, WHOLE)
+        os.close(self.gate)
+
+    def end(self) -> None:
+        """Take it down, whatever was done to it meanwhile. Raises LabUnavailable, Unmet."""
+        try:
+            if self.lab.folder.exists():
+                self.lab.down()
+        finally:
+            os.close(self.gate)
+
+
+def tied(wanted: Design, name: str, progress: Progress | None = None) -> Tied:
+    """A new lab, whole and ready, that ends with this process. What its plan takes must be there.
+
+    As its keeper waits for the end of a pipe, it ends with the last process that was forked from
+    this one and still holds that. Raises NetlabError where it is not ready in time.
+    """
+    folder = LabFolder(name)
+    with folder.locked(create=True):
+        fresh = sandbox.create(folder.folder)
+        try:
+            made = _filled(folder, fresh, wanted, progress, folder.mark_whole)
+            if late := wait_for(made, progress):
+                raise NetlabError(f"The lab is not ready: {late[0]}.")
+        except BaseException:
+            folder.end()
+            os.close(fresh.gate)
+            raise
+    return Tied(made, fresh.gate)
+
+
+def put_back(lab: Lab, wanted: Design) -> Lab:
+    """The same lab as it was made: compared with that plan, and what differs made good.
+
+    Raises as `tied`, and LabUnavailable for one that is gone.
+    """
+    from netlab.kernel import fresh
+
+    if unseen := _kinds(wanted) - fresh.seen():
+        fresh.remember(lab.run_inside(lambda: fresh.learnt(unseen)))
+    with lab.folder.locked():
+        now = Lab(lab.folder)
+        made = Lab(lab.folder, wanted, now.remake(None, wanted))
+        if late := wait_for(made):
+            raise NetlabError(f"The lab is not ready: {late[0]}.")
+    return made
+
+
+def _kinds(wanted: Design) -> set[str]:
+    """The kinds of a lab's devices, and of those that others are compared with."""
+    links = (link for space in wanted.plan.namespaces.values() for link in space.links)
+    return {link.kind for link in links} | {"loopback", "veth"}
 
 
 def wait_for(lab: Lab, progress: Progress | None = None) -> list[Late]:

@@ -20,6 +20,7 @@ from netlab.kernel.private import contents
 from netlab.kernel.processes.waiting import Late
 from netlab.plan.diff import Diff
 from netlab.plan.types import Namespace, Plan
+from netlab.reaching import Reaching
 from netlab.state import Design, Share
 from netlab.status import State, Status, describe
 from netlab.stored import SHARE, Stored, stored
@@ -329,12 +330,15 @@ def _only(name: str, pods: Sequence[str]) -> str:
     return pods[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+@dataclass(frozen=True, slots=True, repr=False)
+class Target(Reaching):
     """Where in a lab a command can run: a pod, a node, the client outside, a switch."""
 
     lab: Lab
     space: Namespace
+
+    def __repr__(self) -> str:
+        return f"<{self.name} of {self.lab.name}>"
 
     @property
     def name(self) -> str:

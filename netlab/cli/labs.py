@@ -79,7 +79,7 @@ def up(
         app.say(f"netlab: {late}.")
     report, applied = lab.report, lab.applied
     assert applied is not None
-    ok = report.ok if report else not lab.late
+    ok = not lab.late if report is None else report.ok
     document = {
         "lab": lab.name,
         "topology": lab.plan.topology,
@@ -88,9 +88,9 @@ def up(
         "seconds": round(applied.seconds, 3),
         "ok": ok,
         "warnings": warn(app, lab.layout),
-        "verify": to_json(report) if report else None,
+        "verify": None if report is None else to_json(report),
     }
-    app.show(document, lambda: look.show_report(report) if report else "")
+    app.show(document, lambda: "" if report is None else look.show_report(report))
     return 0 if ok else 1
 
 

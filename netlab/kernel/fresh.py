@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from netlab.kernel import namespaces
@@ -62,6 +62,9 @@ class Fresh(NamedTuple):
 
     values: Mapping[Key, bytes]
     features: offloads.Features
+
+
+_known: dict[str, Fresh | None] = {}
 
 
 def differing(raw: Raw, features: offloads.Features) -> tuple[tuple[str, ...], offloads.Features]:
@@ -186,9 +189,31 @@ def _name(nest: str, number: int) -> str:
     return f"{nest} {word}".strip()
 
 
-@functools.cache
+def seen() -> set[str]:
+    """The kinds of which this process knows a device as new."""
+    return set(_known)
+
+
+def learnt(kinds: Iterable[str]) -> dict[str, Fresh | None]:
+    """Devices of these kinds as new; what `remember` takes."""
+    for kind in kinds:
+        _fresh(kind)
+    return dict(_known)
+
+
+def remember(learnt: Mapping[str, Fresh | None]) -> None:
+    """Take what another process has seen of this kernel, so that it need not be made again."""
+    _known.update(learnt)
+
+
 def _fresh(kind: str) -> Fresh | None:
     """A device as new; None where netlab does not make such."""
+    if kind not in _known:
+        _known[kind] = _seen(kind)
+    return _known[kind]
+
+
+def _seen(kind: str) -> Fresh | None:
     device = of_kind(kind)
     if kind != "loopback" and not (device.makes and device.by_netlink and device.kind == kind):
         return None

@@ -66,7 +66,7 @@ class Change:
         return list(words.differences(self.want, self.have))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Diff:
     """What lacks, what should not be there, what is there in another state, what is others'.
 
@@ -95,6 +95,11 @@ class Diff:
         return self.ok or (
             not self.unexpected and not self.changed and len(self.awaited) == len(self.missing)
         )
+
+    def __repr__(self) -> str:
+        kinds = ("missing", "unexpected", "changed")
+        counts = [f"{count} {kind}" for kind in kinds if (count := len(getattr(self, kind)))]
+        return f"<Diff: {', '.join(counts) or 'none'}>"
 
     def __len__(self) -> int:
         return len(self.missing) + len(self.unexpected) + len(self.changed)

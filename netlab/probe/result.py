@@ -12,7 +12,7 @@ from netlab.plan.probing.check import Check, Kind
 __all__ = ["Check", "Kind", "Report", "to_json"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """All checks of one `verify`; `seconds` is how long it took; `places` are the pods' nodes.
 
@@ -40,6 +40,13 @@ class Report:
     @property
     def ok(self) -> bool:
         return all(check.ok for check in self.checks)
+
+    def __bool__(self) -> bool:
+        """So that `assert lab.verify()` is no test that always passes."""
+        return self.ok
+
+    def __repr__(self) -> str:
+        return f"<Report: {len(self.checks)} checks, {len(self.failed)} failed>"
 
     @property
     def failed(self) -> list[Check]:

@@ -12,8 +12,6 @@ from netlab.plan.probing.actions import (
     Call,
     CapturedEcho,
     ColdEcho,
-    DaemonQuery,
-    DaemonWords,
     Echo,
     GsoPacket,
     HairpinFrame,
@@ -26,6 +24,7 @@ from netlab.plan.probing.actions import (
 from netlab.plan.probing.check import Check
 from netlab.plan.probing.lab import Lab
 from netlab.plan.probing.lookup import Lookup
+from netlab.plan.probing.queries import DaemonQuery, DaemonWords
 from netlab.plan.probing.repeated import Repeated
 from netlab.plan.probing.scenario import Probe, asked_again
 from netlab.probe.engines import sessions

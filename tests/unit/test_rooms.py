@@ -36,12 +36,14 @@ EVERYTHING = {
     "listening",
     "changing",
     "captures",
+    "reaching",
     "capturing",
     "running",
     "making",
     "comparing",
     "hosts",
     "api",
+    "pytest_plugin",
     "cli",
 }
 PURE = ("errors", "topology", "plan", "registry", "dataplane", "proxy", "loading", "state")

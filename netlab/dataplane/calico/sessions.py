@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from netlab.dataplane.calico.bird import Peer
-from netlab.plan.probing.actions import DaemonQuery, DaemonWords
 from netlab.plan.probing.check import Kind, Verdict
 from netlab.plan.probing.lab import Lab
+from netlab.plan.probing.queries import DaemonQuery, DaemonWords
 from netlab.plan.probing.sample import Sample
 from netlab.plan.probing.scenario import Probe, Scenario
 from netlab.topology.resolved import Layout, NodeSpec

@@ -16,7 +16,7 @@ from netlab.kernel.processes import ready
 from netlab.kernel.processes.containers import Containers, Known
 from netlab.kernel.processes.daemons import Daemons, State, filled, program_path
 from netlab.plan import etc
-from netlab.plan.probing.actions import DaemonWords
+from netlab.plan.probing.queries import DaemonWords
 from netlab.plan.processes import Container, Daemon
 from netlab.plan.types import Plan
 

@@ -13,7 +13,7 @@ from netlab.kernel import enter, namespaces
 from netlab.kernel.processes.containers import Known
 from netlab.kernel.processes.daemons import filled, inside, program_path
 from netlab.plan import etc
-from netlab.plan.probing.actions import DaemonWords
+from netlab.plan.probing.queries import DaemonWords
 from netlab.plan.processes import Ready
 
 _LISTENING = "0A"  # TCP_LISTEN, as /proc/net/tcp shows it

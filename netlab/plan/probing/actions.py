@@ -37,12 +37,14 @@ class Echo(NamedTuple):
     """An ICMP echo. `wanted` is whether a reply should come: such a one, if lost, is repeated.
 
     Fragmentation is forbidden: a reply proves that the path carries a packet of that size whole.
+    `source` is the address that it is sent from; without, the kernel chooses.
     """
 
     namespace: str
     target: str
     payload: bytes = b""
     wanted: bool = True
+    source: str = ""
 
     @property
     def ipv6(self) -> bool:
@@ -67,7 +69,10 @@ class EchoReply(NamedTuple):
 
 
 class Request(NamedTuple):
-    """To ask of `address`:`port`, by HTTP for `path`; `wanted` is whether an answer is due."""
+    """To ask of `address`:`port`, by HTTP for `path`; `wanted` is whether an answer is due.
+
+    `words` are what is said by TCP and UDP, `source` as of an echo.
+    """
 
     namespace: str
     address: str
@@ -75,6 +80,8 @@ class Request(NamedTuple):
     application: Application
     wanted: bool = True
     path: str = "/"
+    words: bytes = b"netlab\n"
+    source: str = ""
 
     @property
     def ipv6(self) -> bool:
@@ -90,11 +97,15 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """The answer's body and how many seconds it took, or an error in words."""
+    """The answer's body and how many seconds it took, or an error in words.
+
+    `connected` is whether there was a TCP connection at least.
+    """
 
     body: str = ""
     seconds: float = 0.0
     error: str | None = None
+    connected: bool = False
 
     @property
     def failure(self) -> str | None:
@@ -351,34 +362,6 @@ class Namespaces(NamedTuple):
     one: dict[str, int] | None
     other: dict[str, int] | None
     pod: int | None
-
-
-class DaemonQuery(NamedTuple):
-    """A command that asks a daemon of a node, as `birdc show protocols`; `asked` is about what.
-
-    `{folder}` in a word is the daemon's private folder, as in the plan.
-    """
-
-    namespace: str
-    daemon: str
-    command: tuple[str, ...]
-    asked: str
-    ipv6: bool = False
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        return (self.namespace,)
-
-    @property
-    def protocol(self) -> str:
-        return self.asked
-
-
-class DaemonWords(NamedTuple):
-    """What the command printed; or why there is no answer, in words."""
-
-    text: str = ""
-    error: str | None = None
 
 
 class Together(NamedTuple):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
@@ -15,15 +17,26 @@ Direction = Literal["in", "out"]
 _EVERY_PROTOCOL = socket.htons(0x0003)  # ETH_P_ALL
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _FRAME = 65536 + 14  # bytes; a frame that the kernel has yet to segment may be this long
+_SO_TIMESTAMPNS = 35
+_TIMESPEC = struct.Struct("=qq")
+_TOLD = socket.CMSG_SPACE(_TIMESPEC.size)  # bytes
+_MOMENT, _TRIES = 0.0005, 40  # seconds
+_ETHERNET = (1, 772)  # linux/if_arp.h: ARPHRD_ETHER, and ARPHRD_LOOPBACK, which has the same header
 
 
 class Captured(NamedTuple):
-    """A frame on `device` of `namespace`; `in` is what the device received."""
+    """A frame on `device` of `namespace`; `in` is what the device received.
+
+    `seconds` is when, after the epoch, where that was asked for. Without `ethernet` the frame is a
+    packet of a device that has no other header, as a tunnel's.
+    """
 
     namespace: str
     device: str
     direction: Direction
     frame: bytes
+    seconds: float = 0.0
+    ethernet: bool = True
 
 
 def open_all(namespace: str, program: Sequence[Instruction] = ()) -> socket.socket:
@@ -42,9 +55,16 @@ class Capture:
     """Captures on all devices of some namespaces, one socket each; `lost` says why one is not.
 
     `program` is what the kernel's own filter lets through (`bpf`); all, where there is none.
+    `timed` has the kernel note when each frame passed.
     """
 
-    def __init__(self, namespaces: Iterable[str], program: Sequence[Instruction] = ()) -> None:
+    def __init__(
+        self,
+        namespaces: Iterable[str],
+        program: Sequence[Instruction] = (),
+        *,
+        timed: bool = False,
+    ) -> None:
         self.lost: dict[str, str] = {}
         self._sockets: dict[str, socket.socket] = {}
         for namespace in namespaces:
@@ -52,6 +72,9 @@ class Capture:
                 self._sockets[namespace] = open_all(namespace, program)
             except Unavailable as error:
                 self.lost[namespace] = str(error)
+                continue
+            if timed:
+                self._sockets[namespace].setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._frames: dict[str, list[Captured]] = {name: [] for name in self._sockets}
 
     def __enter__(self) -> Self:
@@ -71,11 +94,15 @@ class Capture:
         for namespace, opened in self._sockets.items():
             while True:
                 try:
-                    frame, sender = opened.recvfrom(_FRAME)
+                    frame, told, _, sender = opened.recvmsg(_FRAME, _TOLD)
                 except OSError:
                     break
-                direction: Direction = "out" if sender[2] == socket.PACKET_OUTGOING else "in"
-                self._frames[namespace].append(Captured(namespace, sender[0], direction, frame))
+                device, _, kind, hardware, *_ = sender
+                direction: Direction = "out" if kind == socket.PACKET_OUTGOING else "in"
+                found = Captured(
+                    namespace, device, direction, frame, _when(told), hardware in _ETHERNET
+                )
+                self._frames[namespace].append(found)
 
     @property
     def dropped(self) -> int:
@@ -95,3 +122,32 @@ class Capture:
     @property
     def namespaces(self) -> Iterable[str]:
         return self._sockets
+
+
+@contextlib.contextmanager
+def timing(namespace: str) -> Iterator[None]:
+    """Meanwhile the kernel notes when each frame passes; without, it may begin some frames late.
+
+    It is asked by datagrams that the namespace sends to itself, and that are read a moment later.
+    Raises Unavailable.
+    """
+    with open_in(namespace, socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        with contextlib.suppress(OSError):  # its loopback device is down
+            opened.bind(("127.0.0.1", 0))
+            opened.connect(opened.getsockname())
+            for _ in range(_TRIES):
+                opened.send(b"?")
+                time.sleep(_MOMENT)
+                if time.time() - _when(opened.recvmsg(1, _TOLD)[1]) > _MOMENT / 2:
+                    break
+        yield
+
+
+def _when(told: Iterable[tuple[int, int, bytes]]) -> float:
+    """The time in a message's ancillary data, in seconds after the epoch; 0 without one."""
+    for level, kind, data in told:
+        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+            seconds, nanoseconds = _TIMESPEC.unpack(data)
+            return float(seconds + nanoseconds / 1e9)
+    return 0.0

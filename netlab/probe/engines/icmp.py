@@ -22,6 +22,7 @@ from netlab.probe.engines.polling import Patience, quiet_enough
 from netlab.probe.engines.sockets import (
     Tell,
     Unavailable,
+    bind,
     chunks,
     descriptors,
     dropped,
@@ -34,7 +35,7 @@ from netlab.probe.engines.sockets import (
 PATIENCE = (0.5, 0.7, 0.8, 1.0)
 _ATTEMPTS = 3  # of asking again for what the sockets lost
 
-Source = tuple[str, bool]  # a namespace, and whether its socket is of IPv6
+Source = tuple[str, bool, str]  # a namespace, whether its socket is of IPv6, and its address
 
 
 def send_echoes(
@@ -53,7 +54,7 @@ def send_echoes(
     outcomes: list[EchoReply | None] = [None] * len(echoes)
     by_source: dict[Source, list[int]] = {}
     for index, item in enumerate(echoes):
-        by_source.setdefault((item.namespace, item.ipv6), []).append(index)
+        by_source.setdefault((item.namespace, item.ipv6, item.source), []).append(index)
     for group in chunks(list(by_source), descriptors()):
         own = {source: by_source[source] for source in group}
         _Round(echoes, outcomes, waits, tell).run(own, between)
@@ -103,10 +104,11 @@ class _Round:
                 self.outcomes[index] = EchoReply(error=words, silent=not doubt)
 
     def _open_and_send(self, source: Source, indexes: list[int]) -> None:
-        name, ipv6 = source
+        name, ipv6, address = source
         family = icmp6 if ipv6 else icmp4
         try:
             opened: socket.socket = family.open_echo(name)
+            bind(opened, address)
         except Unavailable as error:
             for index in indexes:
                 self.outcomes[index] = EchoReply(error=str(error))

@@ -16,7 +16,14 @@ from itertools import takewhile
 
 from netlab.plan.probing.actions import Request, Response
 from netlab.probe.engines.polling import Patience, quiet_enough
-from netlab.probe.engines.sockets import TIMEOUT, Unavailable, descriptors, in_words, open_in
+from netlab.probe.engines.sockets import (
+    TIMEOUT,
+    Unavailable,
+    bind,
+    descriptors,
+    in_words,
+    open_in,
+)
 
 # Requests under way at once. Many, as those that get no answer are to wait for it together; but few
 # that are fresh, so that all fit into the queue of one server, should each come to the same.
@@ -29,7 +36,6 @@ _STALE = 0.1  # seconds after which an answer is late
 _PORTS = range(2048, 32768)
 _SHARE, _SECONDS = 640, 3
 _LONGEST = 500  # characters of an answer; the longest names that can be make 440
-_WORDS = b"netlab\n"
 
 
 def send_requests(requests: Sequence[Request], timeout: float = TIMEOUT) -> list[Response]:
@@ -62,8 +68,10 @@ class _Exchange:
         kind = socket.SOCK_DGRAM if request.application == "udp" else socket.SOCK_STREAM
         family = socket.AF_INET6 if request.ipv6 else socket.AF_INET
         self.socket = open_in(request.namespace, family, kind)
-        with contextlib.suppress(OSError):  # who listens there keeps it: the kernel chooses
-            self.socket.bind(("", port))
+        try:
+            self.socket.bind((request.source, port))
+        except OSError:  # who listens there keeps it: the kernel chooses
+            bind(self.socket, request.source)
 
     @property
     def interest(self) -> int:
@@ -123,15 +131,20 @@ class _Exchange:
             text = body
         # Any server may answer, with anything; a report is text that a terminal shows.
         line = "".join(sign if sign.isprintable() else "?" for sign in text.strip()[:_LONGEST])
-        return Response(line, time.monotonic() - self.began)
+        return Response(line, time.monotonic() - self.began, connected=self._connected)
 
     def _failed(self, words: str) -> Response:
-        return Response(error=words, seconds=time.monotonic() - self.began)
+        seconds = time.monotonic() - self.began
+        return Response(error=words, seconds=seconds, connected=self._connected)
+
+    @property
+    def _connected(self) -> bool:
+        return self.asked and self.request.application != "udp"
 
 
 def _said(request: Request) -> bytes:
     http = f"GET {request.path} HTTP/1.0\r\n\r\n"
-    return http.encode() if request.application == "http" else _WORDS
+    return http.encode() if request.application == "http" else request.words
 
 
 class _Round:

@@ -45,6 +45,7 @@ _WORDS = {
     errno.EACCES: "prohibited by a route or rule",
     errno.EPERM: "dropped by a rule",
     errno.EINVAL: "no usable route",
+    errno.EADDRNOTAVAIL: "it is no address here",
 }
 
 
@@ -73,6 +74,16 @@ def open_in(namespace: str, family: int, kind: int, protocol: int = 0) -> socket
         raise Unavailable(f"namespace {namespace} is gone") from error
     opened.setblocking(False)
     return opened
+
+
+def bind(opened: socket.socket, source: str) -> None:
+    """Have a socket send from an address of its namespace; raises Unavailable, and closes it."""
+    try:
+        if source:
+            opened.bind((source, 0))
+    except OSError as error:
+        opened.close()
+        raise Unavailable(f"nothing can be sent from {source}: {in_words(error)}") from None
 
 
 def open_packet(
