@@ -172,7 +172,7 @@ class Reach:
         ends = f"{end.source} > {end.destination}{how}"
         return [
             f"{title + ':':<11}{', '.join(shown)}",
-            f"{last + ':':<11}{_place(end)}, {direction}, {ends}",
+            f"{last + ':':<10} {_place(end)}, {direction}, {ends}",
         ]
 
     def _differences(self) -> list[str]:

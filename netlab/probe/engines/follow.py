@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from netlab.plan.probing.actions import Echo, EchoReply, Request, Response
@@ -22,7 +22,10 @@ _ECHO_HEADER, _UDP_HEADER, _TCP_HEADER = 8, 8, 20
 _REQUESTS, _REPLIES = (8, 128), (0, 129)  # ICMP's and ICMPv6's types
 _SYN, _RESET, _ACK = 0x02, 0x04, 0x10
 _ACK_AT = 8  # where TCP's header has the number that it acknowledges
+_FLAGS_AFTER_ACK = 5
 _ETHERNET = 14
+_ICMP = {socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6}
+_UDP, _TCP = {socket.IPPROTO_UDP}, {socket.IPPROTO_TCP}
 
 
 class Seen(NamedTuple):
@@ -77,25 +80,27 @@ def follow(
     if isinstance(action, Echo):
         request, reply = _echo(frames, cookie, _REQUESTS), _echo(frames, cookie, _REPLIES)
     elif udp:
-        request, reply = _with(frames, cookie, _UDP_HEADER), iter(())
+        request, reply = _with(frames, cookie, _UDP_HEADER, _UDP), iter(())
     else:
         begun = _beginning(frames, action)
-        request = _with(frames, begun + bytes(4), 4) if begun else iter(())
+        request = _with(frames, begun + bytes(4), 4, _TCP) if begun else iter(())
         reply = _answers(frames, begun) if begun else iter(())
     on_segments = tuple(one for one in frames if one.namespace in segments)
     return Followed(outcome, tuple(request), tuple(reply), lost, dropped, on_segments)
 
 
-def _with(frames: Iterable[Captured], words: bytes, before: int) -> Iterator[Seen]:
+def _with(
+    frames: Iterable[Captured], words: bytes, before: int, protocols: Container[int]
+) -> Iterator[Seen]:
     """Those that hold the words, `before` bytes after the start of what the IP header carries."""
     for one in frames:
         at = one.frame.find(words)
-        if at >= before and (ends := _ends(one.frame, at - before)):
+        if at >= before and (ends := _ends(one.frame, at - before, protocols)):
             yield Seen(one, *ends)
 
 
 def _echo(frames: Iterable[Captured], cookie: bytes, kinds: Sequence[int]) -> Iterator[Seen]:
-    for one in _with(frames, cookie, _ECHO_HEADER):
+    for one in _with(frames, cookie, _ECHO_HEADER, _ICMP):
         frame = one.captured.frame
         if frame[frame.find(cookie) - _ECHO_HEADER] in kinds:
             yield one
@@ -126,7 +131,7 @@ def _segments(
         if one.frame[start + (6 if ipv6 else 9)] != socket.IPPROTO_TCP:
             continue
         start += 40 if ipv6 else (one.frame[start] & 15) * 4
-        if len(one.frame) >= start + _TCP_HEADER and (ends := _ends(one.frame, start)):
+        if len(one.frame) >= start + _TCP_HEADER and (ends := _ends(one.frame, start, _TCP)):
             yield one.frame, start, ends
 
 
@@ -136,18 +141,23 @@ def _answers(frames: Iterable[Captured], begun: bytes) -> Iterator[Seen]:
     words = number.to_bytes(4, "big")
     for one in frames:
         at = one.frame.find(words)
-        if at < _ACK_AT or not one.frame[at + 5] & (_SYN | _RESET):
+        flags = one.frame[at + _FLAGS_AFTER_ACK] if at >= _ACK_AT else 0
+        if not (flags & _ACK and flags & (_SYN | _RESET)):
             continue
-        if ends := _ends(one.frame, at - _ACK_AT):
+        # What the asker says next has the number too, elsewhere: no IP header ends there.
+        if ends := _ends(one.frame, at - _ACK_AT, _TCP):
             yield Seen(one, *ends)
 
 
-def _ends(frame: bytes, carried: int) -> tuple[str, str] | None:
-    """The addresses of the IP header that ends where `carried` begins; None where there is none."""
-    if carried >= 20 and frame[carried - 20] == 0x45:
+def _ends(frame: bytes, carried: int, protocols: Container[int]) -> tuple[str, str] | None:
+    """The addresses of the IP header of one of the protocols that ends where `carried` begins.
+
+    None where there is none.
+    """
+    if carried >= 20 and frame[carried - 20] == 0x45 and frame[carried - 11] in protocols:
         pair = frame[carried - 8 : carried - 4], frame[carried - 4 : carried]
         return socket.inet_ntoa(pair[0]), socket.inet_ntoa(pair[1])
-    if carried >= 40 and frame[carried - 40] >> 4 == 6:
+    if carried >= 40 and frame[carried - 40] >> 4 == 6 and frame[carried - 34] in protocols:
         pair = frame[carried - 32 : carried - 16], frame[carried - 16 : carried]
         source, destination = (socket.inet_ntop(socket.AF_INET6, one) for one in pair)
         return source, destination
