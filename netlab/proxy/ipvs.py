@@ -36,13 +36,17 @@ class Ipvs(KubeProxy):
 
     `scheduler` is how a virtual server chooses among its real ones. With `strict_arp` a node
     answers ARP for an address only where it has it. `backend` is whose programs write the chains.
-    A ping of a ClusterIP is refused, by KUBE-IPVS-FILTER, though the node has the address.
+    A ping of a ClusterIP is refused, by KUBE-IPVS-FILTER, though the node has the address; before
+    kube-proxy had that chain (kubernetes/kubernetes#108460, 2022) it was answered.
     With kube-proxy a real server that goes is drained first; here it is removed at once.
     """
 
     name: ClassVar[str] = "ipvs"
     summary: ClassVar[str] = "kube-proxy's IPVS mode: virtual servers, and addresses on a device"
     explains: ClassVar[tuple[Says, ...]] = EXPLAINS
+    no_ping: ClassVar[str] = (
+        f"{DEVICE} has the ClusterIP, and KUBE-IPVS-FILTER refuses all but its ports"
+    )
     refuses_other_ports: ClassVar[bool] = True
     falls_back: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = (*KubeProxy.requires, "dummy", "ip_vs", "ipset")

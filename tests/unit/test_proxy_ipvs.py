@@ -20,7 +20,8 @@ from netlab.plan.explaining import TELLS_NOTHING, explain
 from netlab.plan.links import Dummy
 from netlab.plan.rulesets import Ipset, IptablesTable, IpvsTable, RealServer, VirtualServer
 from netlab.plan.shell import render
-from netlab.proxy.kube_proxy import Ipvs
+from netlab.proxy import spared
+from netlab.proxy.kube_proxy import Iptables, Ipvs
 from netlab.state import Design
 from tests.unit.plans import DUAL_STACK
 
@@ -213,11 +214,23 @@ def test_a_kernel_without_it_is_named(lab: Design, monkeypatch: pytest.MonkeyPat
     there = set(capabilities.features()) - {"dummy", "ip_vs", "ip_vs_rr"}
     monkeypatch.setattr(capabilities, "_in_child", lambda names: (there, ""))
     with pytest.raises(Unmet) as refused:
-        capabilities.require(lab.plan.requires, "The topology mine")
+        capabilities.require(lab.plan.requires, "The topology mine", spared(lab.proxy))
     assert str(refused.value) == (
         "The topology mine needs dummy, which this host lacks (it also lacks ip_vs, ip_vs_rr): "
-        "load the kernel module dummy, or use a kernel that has it."
+        "load the kernel module dummy, or use a kernel that has it, or choose another proxy by "
+        "--set proxy=iptables."
     )
+    assert set(spared(lab.proxy)) == {"dummy", "ip_vs", "ip_vs_rr", "ipset"}
+    assert spared(Iptables()) == spared(None) == {}
+
+
+def test_a_user_whom_the_kernel_lets_set_nothing_is_told_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ipvs, "loaded", lambda: True)
+    for user, told in ((0, "load the kernel module ip_vs_rr"), (1000, "run netlab as root")):
+        monkeypatch.setattr("os.geteuid", lambda user=user: user)
+        assert capabilities.remedy("ip_vs_rr").startswith(told)
 
 
 def test_everything_has_its_words(lab: Design) -> None:
