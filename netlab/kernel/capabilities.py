@@ -100,8 +100,8 @@ def remedy(name: str) -> str:
         return "make /dev/net/tun readable and writable (modprobe tun; chmod 0666 /dev/net/tun)"
     if name.startswith("ip_vs") and ipvs.loaded() and sandbox.rootless():
         return (
-            f"run netlab as root, or take Linux 6.10 or newer with the kernel module {name}: older "
-            "kernels let the host's root alone set IPVS"
+            f"run netlab as root, with the kernel module {name} (before Linux 6.10 IPVS is for the "
+            "host's root alone)"
         )
     if name == NFTABLES_SERVICES:
         return (

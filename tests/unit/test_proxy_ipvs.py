@@ -205,6 +205,25 @@ def test_options() -> None:
     assert all(one.backend == "legacy" for one in ruleset(lab, "node-1", IptablesTable))
 
 
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        (("primary",), ["192.168.0.1"]),
+        (("192.168.0.0/24",), ["192.168.0.1"]),
+        (("0.0.0.0/0",), ["192.168.0.1", "10.244.0.0", "10.244.0.1"]),
+        # What kube-ipvs0 has is an address of the node too.
+        (("10.96.0.12/31", "192.168.0.1/32"), ["192.168.0.1", "10.96.0.12"]),
+        (("172.16.0.0/12",), []),
+    ],
+)
+def test_where_node_ports_answer(given: tuple[str, ...], where: list[str]) -> None:
+    lab = designed(Ipvs(node_port_addresses=given))
+    (table,) = ruleset(lab, "node-1", IpvsTable)
+    assert {one.address for one in table.servers if one.port == 30080} == set(where)
+    (ports,) = (one for one in ruleset(lab, "node-1", Ipset) if one.name == "KUBE-NODE-PORT-TCP")
+    assert bool(ports.entries) == bool(where)
+
+
 def test_dual_stack_is_refused() -> None:
     with pytest.raises(BadInput, match="ipvs balances IPv4 alone"):
         designed(Ipvs(), services=[], **DUAL_STACK)
