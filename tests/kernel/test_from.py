@@ -34,7 +34,7 @@ def cluster() -> list[Json]:
     items.append(endpoints("edge", [{"name": "", "port": 8443}], "10.9.0.22"))
     dns = {"labels": {"k8s-app": "kube-dns"}, "namespace": "kube-system"}
     items.append(pod("coredns-6x", "worker-1", "10.42.1.8", ("dns", 53, "UDP"), **dns))
-    names = [{"name": kind, "port": 53, "protocol": kind} for kind in ("UDP", "TCP")]
+    names = [{"name": f"dns-{n}", "port": 53, "protocol": n.upper()} for n in ("udp", "tcp")]
     system = {"namespace": "kube-system", "selector": {"k8s-app": "kube-dns"}}
     items.append(service("kube-dns", "10.43.0.10", *names, **system))
     return items
