@@ -17,7 +17,7 @@ import pytest
 from scapy.utils import PcapNgReader
 
 from tests.kernel import host
-from tests.kernel.conftest import REPOSITORY, Netlab, warm
+from tests.kernel.conftest import REPOSITORY, Netlab
 
 Run = Callable[..., pytest.RunResult]
 SMALL = 'pytestmark = pytest.mark.netlab("flannel-vxlan", nodes=2, pods_per_node=1)\n'
@@ -27,7 +27,6 @@ CUT = 'lab.node("node-1").run("ip", "route", "del", "10.244.1.0/24")'
 @pytest.fixture
 def run(pytester: pytest.Pytester, netlab: Netlab, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the tests of files, by their names; nothing of a lab is left afterwards."""
-    warm()  # it would else begin with this test's state folder, as a process of a lab does
     monkeypatch.setenv("NETLAB_STATE", str(netlab.state))
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
 

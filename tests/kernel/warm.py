@@ -37,6 +37,8 @@ class Warm:
                 [sys.executable, "-m", __name__, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                # By this variable tests know the processes of a state folder's labs.
+                env={key: os.environ[key] for key in os.environ if key != "NETLAB_STATE"},
             )
 
     def run(

@@ -1,7 +1,7 @@
 """Settings under /proc/sys/net: what is neither planned nor as in a new namespace is drift.
 
 Those of devices are read by netlink (`of_devices`), those of whole namespaces from their files
-(`files`), in another process while this one reads what netlink tells.
+(`files`), in another process while this one reads what netlink tells, and then by both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from netlab.kernel.devices import base
 from netlab.kernel.netlink import Netlink
 from netlab.kernel.settings import files, of_devices, scratch
 from netlab.kernel.settings.copies import without_copies
-from netlab.kernel.settings.files import OF_PODS, Found, Question, write
+from netlab.kernel.settings.files import OF_PODS, Found, Question, Turns, write
 from netlab.kernel.settings.of_devices import (
     Numbers,
     by_netlink,
@@ -59,19 +59,21 @@ class Device(NamedTuple):
 class Look:
     """One look at the settings of a plan's namespaces; `every`: at all of pods in large labs too.
 
-    To be begun before the dumps and asked after them: meanwhile another process reads the files.
+    To be begun before the dumps and asked after them: meanwhile another process reads files.
     """
 
     def __init__(self, plan: Plan, baselines: Baselines, *, every: bool = False) -> None:
         self._plan = plan
         self._baselines = baselines
         self._every = every or len(plan.namespaces) <= SMALL
+        self._questions: list[Question] = []
         self._reading: Apart[dict[str, Found]] | None = None
 
     def begin(self, names: Iterable[str]) -> None:
         """Begin to read the files of planned namespaces that are there."""
-        questions = [self._question(self._plan.namespaces[name]) for name in names]
-        self._reading = Apart(lambda: files.compare(questions))
+        self._questions = [self._question(self._plan.namespaces[name]) for name in names]
+        self._turns = turns = Turns(self._questions)
+        self._reading = Apart(lambda: files.compare(turns))
 
     def _question(self, space: Namespace) -> Question:
         expected = self._baselines.get(space.name).files
@@ -96,7 +98,14 @@ class Look:
 
     @functools.cached_property
     def _files(self) -> dict[str, Found]:
-        return self._reading.result() if self._reading else {}
+        if self._reading is None:
+            return {}
+        found = files.compare(self._turns)
+        found |= self._reading.result()
+        self._turns.close()
+        # What the other had taken, if it was killed.
+        left = [one for one in self._questions if one.namespace not in found]
+        return found | files.compare(left)
 
     def found(self, space: Namespace, devices: Iterable[Device]) -> list[Sysctl]:
         """The planned settings of a namespace as they are, and those that somebody altered."""

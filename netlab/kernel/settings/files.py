@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Collection, Iterator, Mapping
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from netlab.plan.routing import Sysctl
 
 _PER_MOUNT = 100  # namespaces
 _TREE = "/proc/sys"
+_NUMBER = "I"  # of an array
 _USUAL = 256  # bytes; more room is worth asking for only where there is more
 _WRITABLE, _READABLE = 0o200, 0o400  # by the namespace's root
 _SECRET = frozenset({"tcp_fastopen_key", "stable_secret"})  # see `netlab.plan.exceptions`
@@ -117,7 +119,24 @@ def _walk(folder: str) -> Iterator[str]:
                     yield path
 
 
-def compare(questions: Collection[Question]) -> dict[str, Found]:
+class Turns:
+    """Questions that several processes take in turn: the offset of an open file is shared by all
+    that were forked since, and moved by one at a time."""
+
+    def __init__(self, questions: Sequence[Question]) -> None:
+        self._questions = questions
+        self._file = os.memfd_create("turns")
+        os.pwrite(self._file, array(_NUMBER, range(len(questions))).tobytes(), 0)
+
+    def __iter__(self) -> Iterator[Question]:
+        while turn := os.read(self._file, array(_NUMBER).itemsize):
+            yield self._questions[array(_NUMBER, turn)[0]]
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def compare(questions: Iterable[Question]) -> dict[str, Found]:
     """Read the settings of many namespaces, and tell what is not as expected. Raises OSError."""
     found: dict[str, Found] = {}
     everything: list[str] = []  # of one namespace: all of a sandbox have the same
