@@ -32,6 +32,7 @@ from netlab.topology.model import (
 
 if TYPE_CHECKING:
     from netlab.api import lab, labs, up
+    from netlab.captures import Capture
     from netlab.dataplane import calico, cilium, flannel
     from netlab.plan.dataplane import Dataplane
     from netlab.plan.proxy import Proxy
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadInput",
+    "Capture",
     "Cluster",
     "Container",
     "Dataplane",
@@ -65,6 +67,7 @@ __all__ = [
 __version__ = "0.1.0"
 # Where the other names are: in a module, or (without a colon) a module themselves.
 _LAZY = {
+    "Capture": "netlab.captures:Capture",
     "Dataplane": "netlab.plan.dataplane:Dataplane",
     "Lab": "netlab.running:Lab",
     "Proxy": "netlab.plan.proxy:Proxy",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from netlab.cli.enter import complete_target
 from netlab.errors import BadInput
 
 if TYPE_CHECKING:
-    from netlab.capturing import Capture
+    from netlab.captures import Capture
     from netlab.probe.engines.recording import Recorded
 
 STANDARD_OUTPUT = "-"
@@ -53,6 +54,8 @@ def capture(
     from netlab.probe.engines.libpcap import Filter, compiled
     from netlab.probe.engines.recording import Wanted
 
+    if duration is not None and math.isnan(duration):
+        raise BadInput("The duration is not a number of seconds.")
     if file == STANDARD_OUTPUT:
         _refuse_output(app)
     into: Literal["file", "eyes", "nowhere"] = "file" if file else "eyes"

@@ -9,11 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from netlab.capturing import Capture
 from netlab.errors import BadInput, LabUnavailable, NetlabError
 from netlab.hosts import attached
 from netlab.hosts import share as calls
@@ -28,13 +27,16 @@ from netlab.kernel.lab import MACHINES, LabFolder
 from netlab.plan.diff import Change, Diff, Item
 from netlab.plan.machines import Spread
 from netlab.plan.spreading import spread
-from netlab.probe.engines.recording import Wanted
 from netlab.probe.result import Report
 from netlab.report.joined import join
 from netlab.running import RED, Lab, Progress
 from netlab.state import Design, Share
 from netlab.status import Health, MachineStatus, Status, WireStatus
 from netlab.stored import layout_file, stored
+
+if TYPE_CHECKING:
+    from netlab.captures import Capture
+    from netlab.probe.engines.recording import Wanted
 
 PROBING = "probing"  # a file that is locked meanwhile
 LISTEN = 120.0  # seconds until every machine's daemons and containers are ready

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from typing import Any
 
@@ -25,8 +26,14 @@ def line(device: Device, frame: Frame, width: int) -> str:
 
 def headers(data: bytes, *, ethernet: bool = True) -> str:
     """The headers of a frame from the outside in, and what its payload is."""
-    found = list(dissect(data, ethernet=ethernet))
+    try:
+        found = list(dissect(data, ethernet=ethernet))
+    except struct.error:  # scapy's, of an outermost header that is not whole
+        return "no whole header"
     told = [_words(header, layer) for header, layer in found]
+    for number, (_, layer) in enumerate(found[:-1]):
+        if found[number + 1][0] == h.Other(UNKNOWN):  # UDP that carries no packet
+            told[number] = f"UDP {layer.sport} > {layer.dport}"
     inner = [(number, one) for number, (one, _) in enumerate(found) if isinstance(one, h.Ip)]
     if inner:
         last, packet = inner[-1]

@@ -156,7 +156,7 @@ def test_completion_scripts(shell: str) -> None:
 def test_every_command_has_help() -> None:
     overview = run("--help").stdout
     commands = [line.split()[0] for line in overview.partition("Commands:")[2].splitlines() if line]
-    assert len(commands) == 21
+    assert len(commands) == 22
     for command in commands:
         assert run(command, "--help").stdout.startswith(f"Usage: netlab {command}")
 

@@ -36,6 +36,7 @@ EVERYTHING = {
     "listening",
     "changing",
     "reaching",
+    "captures",
     "capturing",
     "running",
     "making",

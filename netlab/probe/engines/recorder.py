@@ -62,6 +62,7 @@ class Recorder:
         self._numbers: dict[Device, int] = {}
         self.sockets: dict[int, socket.socket] = {}
         self._names: dict[int, str] = {}
+        self._behind: dict[int, int] = {}
         self._buffer = bytearray(_LONGEST)
         self._view = memoryview(self._buffer)
         for namespace, names in wanted.items():
@@ -96,7 +97,7 @@ class Recorder:
         """What has passed and is in the socket of that descriptor; there may be more."""
         found: list[Frame] = []
         opened, namespace = self.sockets[number], self._names[number]
-        for _ in range(_AT_ONCE):
+        while len(found) < _AT_ONCE:
             try:
                 size, added, _, sender = opened.recvmsg_into([self._buffer], _ANCILLARY)
             except BlockingIOError:
@@ -110,15 +111,25 @@ class Recorder:
             flags = pcapng.OUTBOUND if out else pcapng.INBOUND | _RECEPTION.get(kind, 0)
             stamp, data, length = self._whole(size, added)
             found.append(Frame(stamp, device, flags, data, length))
+        if len(found) == _AT_ONCE:
+            self._behind[number] = found[-1].time
+        else:
+            self._behind.pop(number, None)
         return found
 
+    def read_until(self, now: int) -> int:
+        """Up to which time every socket was read, after those that had something at `now` were."""
+        return min([now, *self._behind.values()])
+
     def read_all(self) -> list[Frame]:
-        """All that has passed so far."""
+        """All that has passed so far; in a flood not what goes on passing."""
         found: list[Frame] = []
+        now = time.time_ns()
         for number in self.sockets:
-            while len(part := self.read(number)) == _AT_ONCE:
+            while part := self.read(number):
                 found += part
-            found += part
+                if len(part) < _AT_ONCE or part[-1].time > now:
+                    break
         return found
 
     def _whole(self, size: int, added: list[tuple[int, int, bytes]]) -> tuple[int, bytes, int]:

@@ -95,10 +95,10 @@ class _Recording:
 
     def run(self) -> Recorded:
         tell(READY, [str(device) for device in self.recorder.devices])
-        if self.wanted.into == "file":
-            self._obey()  # what it is
-        deadline = time.monotonic() + self.wanted.seconds if self.wanted.seconds else None
         try:
+            if self.wanted.into == "file":
+                self._obey()  # what it is
+            deadline = time.monotonic() + self.wanted.seconds if self.wanted.seconds else None
             with select.epoll() as poll:
                 self._register(poll)
                 while not (self.over or self.sink.full):
@@ -122,7 +122,9 @@ class _Recording:
     def _turn(self, poll: select.epoll, deadline: float | None) -> None:
         waits = [_HOLD / 1e9] if self.sink.holds else []
         waits += [max(deadline - time.monotonic(), 0)] if deadline else []
-        for number, _ in poll.poll(min(waits, default=None)):
+        events = poll.poll(min(waits, default=None))
+        now = time.time_ns()
+        for number, _ in events:
             if number in self.recorder.sockets:
                 self.sink.add(self.recorder.read(number))
             elif number == self.commands.fileno():
@@ -131,7 +133,7 @@ class _Recording:
                 self.over = True
             else:
                 raise BrokenPipeError
-        self.sink.pass_on(time.time_ns())
+        self.sink.pass_on(self.recorder.read_until(now), now)
         if deadline and time.monotonic() >= deadline:
             self.over = True
 

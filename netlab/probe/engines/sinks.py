@@ -70,8 +70,9 @@ class Sink(ABC):
     def add(self, frames: Iterable[Frame]) -> None:
         """Take frames, those of one socket in their order."""
 
-    def pass_on(self, now: int) -> None:  # noqa: B027
-        """Let go what need not be held any more, now that it is so many nanoseconds since 1970."""
+    def pass_on(self, read: int, now: int) -> None:  # noqa: B027
+        """Let go what need not be held any more: all sockets are read until `read`, in nanoseconds
+        since 1970 as `now` is."""
 
     def end(self, lost: Mapping[str, int]) -> None:  # noqa: B027
         """Let go all, and tell how many were lost."""
@@ -97,12 +98,12 @@ class Ordered(Sink):
     def add(self, frames: Iterable[Frame]) -> None:
         self._held += frames
 
-    def pass_on(self, now: int) -> None:
+    def pass_on(self, read: int, now: int) -> None:
         if not self._held:
             return
         self._held.sort(key=_TIME)  # is stable, so those of one time stay in their socket's order
         # Those of a time to come are from before the clock was set back.
-        newest = now - self._hold if self._held[0].time <= now else self._held[-1].time
+        newest = read - self._hold if self._held[0].time <= now else self._held[-1].time
         self._pass(bisect_right(self._held, newest, key=_TIME))
 
     def end(self, lost: Mapping[str, int]) -> None:
