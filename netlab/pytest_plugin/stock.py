@@ -21,7 +21,7 @@ from netlab.pytest_plugin.marks import Wanted
 from netlab.running import Lab
 
 if TYPE_CHECKING:
-    from netlab.capturing import Capture
+    from netlab.captures import Capture
 
 RING = 8 << 20  # bytes of a lab's newest packets that are held for when a test fails
 _numbers = itertools.count(1)
