@@ -11,13 +11,13 @@ from typing import TypeVar
 from netlab.dataplane import DATAPLANES
 from netlab.plan.dataplane import Dataplane
 from netlab.plan.proxy import Proxy
+from netlab.proxy import DEFAULT as DEFAULT_PROXY
 from netlab.proxy import PROXIES
 from netlab.topology import loader
 from netlab.topology.kubectl import Read
 from netlab.topology.model import AnyDataplane, Cluster, Named
 
 T = TypeVar("T")
-DEFAULT_PROXY = "iptables"  # cmd/kube-proxy/app/options.go, also in 1.37
 
 
 @dataclass(frozen=True, slots=True)

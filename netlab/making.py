@@ -17,6 +17,7 @@ from netlab.kernel.keeper import WHOLE
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes.waiting import Late, awaited
 from netlab.kernel.sandbox import Sandbox
+from netlab.proxy import spared
 from netlab.running import Lab, Progress, store
 from netlab.state import Design, Share
 
@@ -53,7 +54,7 @@ def build(
     from netlab.kernel.processes import preflight
 
     needs = [capabilities.SANDBOX, *wanted.plan.requires]
-    capabilities.require(needs, f"The topology {wanted.topology}")
+    capabilities.require(needs, f"The topology {wanted.topology}", spared(wanted.proxy))
     preflight(wanted.plan)
     folders.clear_stale()
     folder = LabFolder(name or wanted.topology)

@@ -10,7 +10,8 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from netlab.errors import Unmet
@@ -71,13 +72,19 @@ def missing(names: Iterable[str]) -> dict[str, str]:
     return {name: remedy(name) for name in wanted if name not in found}
 
 
-def require(names: Iterable[str], what: str) -> None:
-    """Raise Unmet, naming what lacks and the remedy, unless the host has all of the features."""
+def require(
+    names: Iterable[str], what: str, instead: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Raise Unmet, naming what lacks and the remedy, unless the host has all of the features.
+
+    `instead` has another remedy for what could be done without.
+    """
     lacking = missing(names)
     if lacking:
         name, cure = next(iter(lacking.items()))
         others = [other for other in lacking if lacking[other] != cure]
         more = f" (it also lacks {', '.join(others)})" if others else ""
+        cure += f", {instead[name]}" if name in instead else ""
         raise Unmet(f"{what} needs {name}, which this host lacks{more}:", cure, name)
 
 
@@ -91,6 +98,11 @@ def remedy(name: str) -> str:
         return iptables.REMEDY
     if name == "tun":
         return "make /dev/net/tun readable and writable (modprobe tun; chmod 0666 /dev/net/tun)"
+    if name.startswith("ip_vs") and ipvs.loaded() and sandbox.rootless():
+        return (
+            f"run netlab as root, with the kernel module {name} (before Linux 6.10 IPVS is for the "
+            "host's root alone)"
+        )
     if name == NFTABLES_SERVICES:
         return (
             "take nft 1.0.1 and Linux 5.13 or newer, with the kernel modules nft_ct, nft_fib_ipv4, "
@@ -193,11 +205,9 @@ def _tun() -> bool:
 
 
 def _ipvs() -> bool:
-    """Generic netlink knows the family when the module is there, and loads it if it can."""
-    from netlab.kernel import generic
-
-    with generic.opened(ipvs.FAMILY):
-        return True
+    """Whether the kernel has IPVS, whose module is loaded if it can be, and answers this user."""
+    ipvs.listed()
+    return True
 
 
 def _scheduler(name: str) -> Callable[[], bool]:

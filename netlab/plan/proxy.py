@@ -35,8 +35,8 @@ class Proxy:
     requires: ClassVar[tuple[str, ...]] = ()
     # Who writes what `node` yields, and why, for `netlab explain`; bases add theirs.
     explains: ClassVar[tuple[Says, ...]] = ()
-    # Whether a ping to a ClusterIP is answered.
-    answers_ping: ClassVar[bool] = False
+    # Why a ping to a ClusterIP is not answered; empty where it is.
+    no_ping: ClassVar[str] = "a ClusterIP is no device's, and its rules are for its ports"
     # Whether a client of a ClusterIP's port that no Service has is refused at once.
     refuses_other_ports: ClassVar[bool] = False
     # Whether policy Local is of the node alone, whoever asks: without an endpoint of its own it

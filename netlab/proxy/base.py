@@ -11,10 +11,10 @@ from netlab.plan.explanations import NETLAB, Says
 from netlab.plan.proxy import Proxy
 from netlab.plan.routing import Sysctl
 from netlab.plan.types import Object
-from netlab.topology.resolved import Ip, Layout, Network, NodeSpec
+from netlab.proxy.node_ports import NodePortAddresses
+from netlab.topology.resolved import Ip, Layout, NodeSpec
 
 KUBE_PROXY = "kube-proxy"
-PRIMARY = "primary"  # of nodePortAddresses: the node's own address of each family
 MASQUERADE_MARK = 0x4000  # bit 14, the default of masqueradeBit
 Detection = Literal["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"]
 # conntrack's times in seconds (pkg/proxy/apis/config/v1alpha1/defaults.go).
@@ -25,8 +25,13 @@ _TIMEOUTS = (("established", 86400), ("close_wait", 3600))
 class KubeProxy(Proxy):
     """`detect_local` is kube-proxy's detectLocalMode: how it knows what comes from a pod of its
     node, which keeps its address; the last two take the device, or its prefix, as `local_device`.
-    With `masquerade_all` everything to a ClusterIP gets the node's address.
+    With `masquerade_all` everything to a ClusterIP gets the node's address. `node_port_addresses`
+    is kube-proxy's nodePortAddresses, at which of the node's addresses NodePorts answer: those of
+    networks, or "primary", the node's own; () is all, but localhost where a mode cannot serve that.
     """
+
+    # Whether NodePorts can answer at 127.0.0.1.
+    serves_localhost: ClassVar[bool] = False
 
     # Flows of UDP are forgotten when their endpoint goes; and what an endpoint answers to a pod on
     # its own bridge must meet the rules, or it comes from an address that the pod never asked.
@@ -50,6 +55,7 @@ class KubeProxy(Proxy):
     masquerade_all: bool = False
     detect_local: Detection = "ClusterCIDR"
     local_device: str = ""
+    node_port_addresses: tuple[str, ...] = ()
 
     def validate(self, layout: Layout) -> Iterator[str]:
         by_device = self.detect_local in ("BridgeInterface", "InterfaceNamePrefix")
@@ -60,6 +66,7 @@ class KubeProxy(Proxy):
                 f"The proxy's local_device has no effect with detect_local {self.detect_local}; "
                 "use BridgeInterface or InterfaceNamePrefix."
             )
+        yield from self.node_ports.flaws(layout, localhost=self.serves_localhost)
 
     def node(self, layout: Layout, node: NodeSpec) -> Iterable[Object]:
         """The node's settings; modes add what they are."""
@@ -68,6 +75,15 @@ class KubeProxy(Proxy):
         yield Sysctl("net/ipv4/icmp_ratelimit", "0")
         if layout.dual_stack:
             yield Sysctl("net/ipv6/icmp/ratelimit", "0")
+
+    @property
+    def node_ports(self) -> NodePortAddresses:
+        """Raises BadInput for what is no network."""
+        return NodePortAddresses.read(self.node_port_addresses)
+
+    def serves_node_ports(self, layout: Layout, node: NodeSpec, ip: Ip) -> bool:
+        answering = self.node_ports
+        return not ip.is_loopback and (answering.every(ip.version == 6) or answering.hold(node, ip))
 
     def is_local_pod(self, layout: Layout, node: NodeSpec, source: Ip, device: str) -> bool:
         """By the detector (pkg/proxy/util/localdetector.go)."""
@@ -86,11 +102,3 @@ class KubeProxy(Proxy):
         if self.detect_local == "ClusterCIDR":
             return (str(layout.cluster_cidr_of(ipv6)),)
         return tuple(map(str, node.cidrs_of(ipv6))) if self.detect_local == "NodeCIDR" else ()
-
-
-def meets_pods(network: Network, layout: Layout) -> str | None:
-    """Why NodePorts cannot answer at a network's addresses: pods' are the dataplane's to give."""
-    same = (pods for pods in layout.cluster_cidrs if pods.version == network.version)
-    if network.prefixlen and any(network.overlaps(pods) for pods in same):
-        return "meets the pod network, of whose addresses the dataplane decides"
-    return None

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
-from ipaddress import IPv4Address, ip_network
 from typing import ClassVar
 
-from netlab.errors import shown
 from netlab.plan.explanations import Says
 from netlab.plan.routing import Sysctl
 from netlab.plan.rulesets import IptablesTable
 from netlab.plan.rulesets.iptables import Backend
 from netlab.plan.types import Object
-from netlab.proxy.base import PRIMARY, KubeProxy, meets_pods
+from netlab.proxy.base import KubeProxy
 from netlab.proxy.iptables_fixed import CHAINS, fixed, jumps
 from netlab.proxy.iptables_services import Form, is_large, rules
 from netlab.proxy.iptables_tables import tables
 from netlab.proxy.iptables_words import EXPLAINS
-from netlab.topology.resolved import Ip, Layout, Network, NodeSpec
-
-_LOCALHOST = IPv4Address("127.0.0.1")
+from netlab.proxy.node_ports import LOCALHOST
+from netlab.topology.resolved import Ip, Layout, NodeSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,29 +25,24 @@ class Iptables(KubeProxy):
     """Chains `KUBE-*` in the tables filter, nat and mangle of each family.
 
     `backend` is whose programs write them; a dataplane's own tables are merged with those of the
-    same one, which is nft. `node_port_addresses` is kube-proxy's nodePortAddresses, at which of
-    the node's addresses NodePorts answer: those of networks, or "primary"; () is all.
-    `localhost_nodeports` is whether 127.0.0.1 may be among them (--iptables-localhost-nodeports).
-    With `tcp_be_liberal` conntrack takes packets that are out of a TCP connection's window.
+    same one, which is nft. `localhost_nodeports` is whether 127.0.0.1 may be among the addresses
+    at which NodePorts answer (--iptables-localhost-nodeports). With `tcp_be_liberal` conntrack
+    takes packets that are out of a TCP connection's window.
     """
 
     name: ClassVar[str] = "iptables"
     summary: ClassVar[str] = "kube-proxy's iptables mode, its default: chains for each endpoint"
     explains: ClassVar[tuple[Says, ...]] = EXPLAINS
+    serves_localhost: ClassVar[bool] = True
 
     _: KW_ONLY
     backend: Backend = "nft"
     localhost_nodeports: bool = True
-    node_port_addresses: tuple[str, ...] = ()
     tcp_be_liberal: bool = False
 
     def validate(self, layout: Layout) -> Iterator[str]:
         yield from KubeProxy.validate(self, layout)
-        for text in self.node_port_addresses:
-            if text != PRIMARY and (reason := _flaw(text, layout)):
-                yield f"The proxy's node_port_addresses {shown(text)} {reason}."
-                return
-        if not (self.localhost_nodeports or self._has_localhost()):
+        if not (self.localhost_nodeports or self.node_ports.has_localhost):
             yield (
                 "The proxy's localhost_nodeports has no effect: 127.0.0.1 is not among its "
                 "node_port_addresses."
@@ -94,20 +86,9 @@ class Iptables(KubeProxy):
             large=is_large(layout.services, ipv6),
         )
 
-    def _networks(self, ipv6: bool) -> tuple[Network, ...]:
-        """Those that were given of a family; none of it means all (NewNodePortAddresses)."""
-        given = (ip_network(text) for text in self.node_port_addresses if text != PRIMARY)
-        return tuple(network for network in given if (network.version == 6) is ipv6)
-
     def _localhost(self) -> bool:
         """Whether NodePorts answer at 127.0.0.1."""
-        return self.localhost_nodeports and self._has_localhost()
-
-    def _has_localhost(self) -> bool:
-        """Whether it is among the given addresses (ContainsIPv4Loopback)."""
-        networks = self._networks(ipv6=False)
-        everywhere = not networks and PRIMARY not in self.node_port_addresses
-        return everywhere or any(_LOCALHOST in network for network in networks)
+        return self.localhost_nodeports and self.node_ports.has_localhost
 
     def refuses_by_iptables(self) -> bool:
         return self.backend == "nft"
@@ -115,23 +96,12 @@ class Iptables(KubeProxy):
     def serves_node_ports(self, layout: Layout, node: NodeSpec, ip: Ip) -> bool:
         if ip.is_loopback:
             return ip.version == 4 and self._localhost()
-        own = self._node_ips(node, ip.version == 6)
-        return own is None or ip in own
+        return KubeProxy.serves_node_ports(self, layout, node, ip)
 
     def _node_ips(self, node: NodeSpec, ipv6: bool) -> tuple[Ip, ...] | None:
         """The addresses at which NodePorts answer; None for all (MatchAll)."""
-        networks, primary = self._networks(ipv6), PRIMARY in self.node_port_addresses
-        if not (networks or primary) or any(not network.prefixlen for network in networks):
+        answering = self.node_ports
+        if answering.every(ipv6):
             return None
-        own = node.address_of(ipv6)
-        answering = primary or any(own in network for network in networks)
-        localhost = not ipv6 and self._localhost()
-        return (*([own] if answering else []), *([_LOCALHOST] if localhost else []))
-
-
-def _flaw(text: str, layout: Layout) -> str | None:
-    try:
-        network: Network = ip_network(text)
-    except ValueError:
-        return f"is neither {PRIMARY!r} nor a network such as 192.168.0.0/24"
-    return meets_pods(network, layout)
+        localhost = [LOCALHOST] if not ipv6 and self._localhost() else []
+        return (*answering.own(node, ipv6), *localhost)

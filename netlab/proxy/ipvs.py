@@ -36,13 +36,17 @@ class Ipvs(KubeProxy):
 
     `scheduler` is how a virtual server chooses among its real ones. With `strict_arp` a node
     answers ARP for an address only where it has it. `backend` is whose programs write the chains.
-    A ping of a ClusterIP is refused, by KUBE-IPVS-FILTER, though the node has the address.
+    A ping of a ClusterIP is refused, by KUBE-IPVS-FILTER, though the node has the address; before
+    kube-proxy had that chain (kubernetes/kubernetes#108460, 2022) it was answered.
     With kube-proxy a real server that goes is drained first; here it is removed at once.
     """
 
     name: ClassVar[str] = "ipvs"
     summary: ClassVar[str] = "kube-proxy's IPVS mode: virtual servers, and addresses on a device"
     explains: ClassVar[tuple[Says, ...]] = EXPLAINS
+    no_ping: ClassVar[str] = (
+        f"{DEVICE} has the ClusterIP, and KUBE-IPVS-FILTER refuses all but its ports"
+    )
     refuses_other_ports: ClassVar[bool] = True
     falls_back: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = (*KubeProxy.requires, "dummy", "ip_vs", "ipset")
@@ -68,7 +72,11 @@ class Ipvs(KubeProxy):
         yield Dummy(name=DEVICE, mac=mac(node.name, DEVICE), up=False)
         addresses = bound(services, (*node.addresses, *node.gateways))
         yield from (Address(DEVICE, f"{ip}/32") for ip in addresses)
-        sets = ipsets(services, node, addresses)
+        answering = self.node_ports
+        with_ports = answering.every(ipv6=False) or any(
+            answering.hold(node, ip) for ip in (*node.addresses, *addresses)
+        )
+        sets = ipsets(services, node, addresses, node_ports=with_ports)
         yield from sets
         filled = {item.name for item in sets if item.entries}
         lines = rules(filled, masquerade_all=self.masquerade_all, local=self._local(layout, node))
@@ -77,9 +85,17 @@ class Ipvs(KubeProxy):
     def at_addresses(
         self, layout: Layout, node: NodeSpec, addresses: Sequence[Address]
     ) -> Iterable[Object]:
-        """Virtual servers: each NodePort has one at every address of the node."""
-        servers = virtual_servers(layout.services, node, _own(addresses), self.scheduler)
+        """Virtual servers: each NodePort has one at every address at which it answers."""
+        where = self._where(node, addresses)
+        servers = virtual_servers(layout.services, node, where, self.scheduler)
         yield IpvsTable(servers=tuple(servers))
+
+    def _where(self, node: NodeSpec, addresses: Iterable[Address]) -> tuple[Ip, ...]:
+        """All that no Service has, or those that were given (GetNodeIPs), Services' too."""
+        answering = self.node_ports
+        if answering.every(ipv6=False):
+            return _not_loopback(one for one in addresses if one.link != DEVICE)
+        return tuple(ip for ip in _not_loopback(addresses) if answering.hold(node, ip))
 
     def _settings(self) -> Iterator[Sysctl]:
         yield from (Sysctl(f"net/ipv4/vs/{name}", "1") for name in _SETTINGS)
@@ -96,8 +112,8 @@ class Ipvs(KubeProxy):
         return "", f"! -i {self.local_device}{prefix}"
 
 
-def _own(addresses: Iterable[Address]) -> tuple[Ip, ...]:
-    """Those at which NodePorts answer (GetAllLocalAddressesExcept in netlink_linux.go)."""
-    others = (ip_interface(one.address) for one in addresses if one.link != DEVICE)
-    own = (one.ip for one in others if isinstance(one, IPv4Interface) and not one.is_loopback)
+def _not_loopback(addresses: Iterable[Address]) -> tuple[Ip, ...]:
+    """The IPv4 ones, each once."""
+    parsed = (ip_interface(one.address) for one in addresses)
+    own = (one.ip for one in parsed if isinstance(one, IPv4Interface) and not one.is_loopback)
     return tuple(dict.fromkeys(own))

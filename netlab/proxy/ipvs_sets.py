@@ -39,14 +39,24 @@ TYPES = {
 
 
 def ipsets(
-    services: Iterable[ServiceSpec], node: NodeSpec, addresses: Iterable[Ip]
+    services: Iterable[ServiceSpec],
+    node: NodeSpec,
+    addresses: Iterable[Ip],
+    *,
+    node_ports: bool,
 ) -> tuple[Ipset, ...]:
-    """All sets of a node, whose device has these `addresses`."""
+    """All sets of a node, whose device has these `addresses`.
+
+    `node_ports` is whether NodePorts answer at any address of the node.
+    """
     held: dict[str, dict[str, None]] = defaultdict(dict)
     for service in services:
         for port in balanced(service):
             for name, entry in _entries(service, port, node):
                 held[name][entry] = None
+            if node_ports and port.node_port:
+                for name in _node_port_sets(service, port):
+                    held[name][str(port.node_port)] = None
     held[IPVS_IPS] = dict.fromkeys(map(str, addresses))
     return tuple(
         Ipset(
@@ -71,7 +81,9 @@ def _entries(
         yield CLUSTER_IP, f"{ip},{protocol}:{port.port}"
     for ip in ipv4(service.external_ips):
         yield EXTERNAL_IP_LOCAL if local else EXTERNAL_IP, f"{ip},{protocol}:{port.port}"
-    if port.node_port:
-        yield f"KUBE-NODE-PORT-{port.protocol}", str(port.node_port)
-        if local:
-            yield f"KUBE-NODE-PORT-LOCAL-{port.protocol}", str(port.node_port)
+
+
+def _node_port_sets(service: ServiceSpec, port: ServicePortSpec) -> Iterator[str]:
+    yield f"KUBE-NODE-PORT-{port.protocol}"
+    if service.external_policy == "Local":
+        yield f"KUBE-NODE-PORT-LOCAL-{port.protocol}"

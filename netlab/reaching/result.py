@@ -221,7 +221,7 @@ def differences(diff: Diff) -> list[str]:
 
 
 def _line(title: str, words: str) -> str:
-    return f"{title + ':':<18}{words}"
+    return f"{title + ':':<10} {words}"
 
 
 def _place(seen: Seen) -> str:

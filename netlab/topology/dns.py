@@ -6,7 +6,7 @@ the tenth address of the service CIDR (GetDNSIP in cmd/kubeadm/app/constants), o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from netlab.errors import BadInput
 from netlab.topology.model import Cluster, Pod, Service, ServicePort
@@ -15,7 +15,7 @@ from netlab.topology.resolved import Ip, Network, ServiceSpec
 NAMESPACE, SERVICE = "kube-system", "kube-dns"
 PORT = 53
 LABEL = "k8s-app=kube-dns"
-DNS_POD = Pod("coredns-1", (), NAMESPACE, labels=(LABEL,))
+DNS_POD = Pod("coredns-1", (), NAMESPACE, labels=(LABEL,), dns=True)
 _NUMBER = 10  # of its address in the service CIDR
 _PORTS = (ServicePort(PORT, 0, "UDP", 0, "dns"), ServicePort(PORT, 0, "TCP", 0, "dns-tcp"))
 
@@ -47,13 +47,26 @@ def dns_service(cluster: Cluster, cidr: Network) -> Service:
     return Service(SERVICE, namespace=NAMESPACE, ports=_PORTS, selector=(LABEL,), cluster_ip=own)
 
 
-def nameserver(cluster: Cluster, services: Sequence[ServiceSpec]) -> Ip | None:
-    """Whom pods ask for names: kube-dns, netlab's or the topology's; None where there is none."""
-    if cluster.dns is False:
-        return None
-    known = {one.full_name: one for one in services}
-    found = known.get(f"{NAMESPACE}/{SERVICE}")
+def nameserver(
+    cluster: Cluster, services: Sequence[ServiceSpec], servers: Collection[str]
+) -> Ip | None:
+    """Whom pods ask for names; None where there is none. `servers` are pods of netlab's server."""
+    found = None if cluster.dns is False else asked(services, servers)
     return found.cluster_ips[0] if found and found.cluster_ips else None
+
+
+def asked(services: Iterable[ServiceSpec], servers: Collection[str]) -> ServiceSpec | None:
+    """The Service that pods ask: kube-dns, netlab's or the topology's. Where there is none, one
+    beside it that leads to netlab's servers, as kubespray's coredns.
+    """
+    own = [one for one in services if one.namespace == NAMESPACE]
+    found = next((one for one in own if one.name == SERVICE), None)
+    return found or next((one for one in own if _leads_to(one, servers)), None)
+
+
+def _leads_to(service: ServiceSpec, servers: Collection[str]) -> bool:
+    ports = (port for port in service.ports if port.port == PORT)
+    return any(end.target in servers for port in ports for end in port.endpoints)
 
 
 def _usual(services: Sequence[Service], cidr: Network) -> str | None:

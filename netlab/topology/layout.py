@@ -88,11 +88,15 @@ def lay_out(cluster: Cluster, ipam: Ipam | None = None, *, force: bool = False) 
         external=_external(cluster_cidrs, service_cidrs, segments) if cluster.external else None,
         spared=getattr(ipam, "spared", 0),
         services=services,
-        nameserver=nameserver(cluster, services),
+        nameserver=nameserver(cluster, services, _dns_servers(specs)),
     )
     refuse_bad_names(layout)
     refuse_bad_containers(layout)
     return layout
+
+
+def _dns_servers(nodes: Sequence[NodeSpec]) -> list[str]:
+    return [pod.name for node in nodes for pod in node.pods if pod.dns]
 
 
 def _in_own_pool(cluster: Cluster, pool: tuple[str, int] | None) -> Cluster:
@@ -326,7 +330,7 @@ def _pods(
             namespace=pod.namespace,
             host_aliases=pod.host_aliases,
             labels=pod.labels,
-            dns=pod is DNS_POD,
+            dns=pod.dns,
         )
 
 

@@ -98,6 +98,7 @@ class Pod:
     `namespace` is its Kubernetes namespace: pods of one name may be in several. `host_aliases` are
     further lines of its /etc/hosts. `labels`, each as `KEY=VALUE`, are what Services select by.
     `address` is one of its node's pod CIDRs, or one of each family; without, one is given out.
+    With `dns` netlab's DNS server runs in it, on port 53, as in the pod of `Cluster.dns`.
 
     >>> Pod("web", (Container("server"), Container("sidecar"))).containers[1].name
     'sidecar'
@@ -109,6 +110,7 @@ class Pod:
     host_aliases: tuple[HostAlias, ...] = ()
     labels: tuple[str, ...] = ()
     address: str | Sequence[str] | None = None
+    dns: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self, Pod)

@@ -249,7 +249,8 @@ def refuse_without_ports(service: str, targets: Iterable[int], pod: PodSpec) -> 
     """
     if any(container.command for container in pod.containers):
         return
-    known = [DNS_PORT] if pod.dns else sorted(container.port for container in pod.containers)
+    known = [DNS_PORT] if pod.dns else []
+    known += sorted(container.port for container in pod.containers)
     for target in targets:
         if target not in known:
             listens = f"listens on {', '.join(map(str, known))}" if known else "has no containers"

@@ -204,6 +204,7 @@ def commands_end_with_who_began_them(machines: Machines) -> None:
             time.sleep(0.5)
 
 
+@pytest.mark.long
 def test_cable_between_the_machines_is_pulled(machines: Machines) -> None:
     with untouched(machines):
         up(machines, "flannel-host-gw", "--no-verify")
@@ -218,6 +219,7 @@ def test_cable_between_the_machines_is_pulled(machines: Machines) -> None:
         machines.netlab("down").check()
 
 
+@pytest.mark.long
 def test_controller_is_cut_off_in_the_middle(machines: Machines) -> None:
     """The agent that cannot be told ends by itself; the lab stays, and is whole."""
     with untouched(machines):
@@ -269,6 +271,7 @@ def test_machine_loses_power_in_the_middle_of_up(machines: Machines, seconds: fl
         machines.netlab("down").check()
 
 
+@pytest.mark.long
 def test_three_machines_that_a_vxlan_joins(machines: Machines) -> None:
     """An underlay of two segments, over interfaces with addresses; 50 bytes less fit a packet."""
     machines.add()

@@ -103,7 +103,7 @@ class DebianVM:
                 words += [f"-{name}", value]
         return words
 
-    def run(self, script: str, timeout: float = 60, *, user: int = 0) -> Result:
+    def run(self, script: str, timeout: float = 180, *, user: int = 0) -> Result:
         """Run a shell script inside the VM; exit code 124 says that it took too long."""
         argv = ["timeout", "-k", "5", str(timeout), "sh", "-euc", script]
         environment = {

@@ -32,6 +32,11 @@ def cluster() -> list[Json]:
     edge = {"port": 443, "protocol": "TCP", "targetPort": 8443}
     items.append(service("edge", "10.43.0.44", edge))
     items.append(endpoints("edge", [{"name": "", "port": 8443}], "10.9.0.22"))
+    dns = {"labels": {"k8s-app": "kube-dns"}, "namespace": "kube-system"}
+    items.append(pod("coredns-6x", "worker-1", "10.42.1.8", ("dns", 53, "UDP"), **dns))
+    names = [{"name": f"dns-{n}", "port": 53, "protocol": n.upper()} for n in ("udp", "tcp")]
+    system = {"namespace": "kube-system", "selector": {"k8s-app": "kube-dns"}}
+    items.append(service("kube-dns", "10.43.0.10", *names, **system))
     return items
 
 
@@ -48,13 +53,14 @@ def test_a_cluster_that_is_there_is_built_with_its_addresses(
     file.write_text(kubectl.text(cluster()))
     built = netlab.run("--json", "up", "--from", str(file))
     assert (built.code, built.json["ok"], built.json["lab"]) == (0, True, "from-edge"), built.err
-    assert "from-edge: 3 nodes, 2 pods" in built.err
+    assert "from-edge: 3 nodes, 3 pods" in built.err
     assert "1 pod is left out, with hostNetwork" in built.err
     assert "vxlan id 3 " in netlab.inside("worker-2", "ip -d link show flannel.3")
     assert answer(netlab, "10.42.2.9/80")[:2] == ["web-1", "main"]
     assert answer(netlab, "10.43.0.80/80")[0] in ("web-0", "web-1")
     assert answer(netlab, "10.43.0.44/443")[:2] == ["worker-2", "edge-8443"]
     assert answer(netlab, "10.43.0.1/443")[:2] == ["master", "kube-apiserver"]
+    assert netlab.inside("web-1", "getent hosts edge").split()[0] == "10.43.0.44"
     again = tmp_path / "again" / "edge.yaml"  # of the same name, so that it is the same lab's
     again.parent.mkdir()
     again.write_text(netlab.run("export").out)

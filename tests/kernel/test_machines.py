@@ -92,6 +92,18 @@ def test_other_tunnels_over_machines(netlab: Netlab, machines: Make, dataplane: 
         netlab.ok("down")
 
 
+def test_services_over_machines(netlab: Netlab, machines: Make) -> None:
+    """Each node's proxy is on its machine; who answers may be on another."""
+    made = machines("vm-1", "vm-2")
+    with untouched(made):
+        document = up(netlab, made, "services")
+        assert document["ok"]
+        kinds = {check["kind"] for check in document["verify"]["checks"]}
+        assert kinds >= {"pod-service", "node-service", "external-service", "hairpin", "negative"}
+        assert netlab.ok("diff")["ok"]
+        netlab.ok("down")
+
+
 def commands_have_the_caller_s_streams(netlab: Netlab) -> None:
     """Bytes that are no text, and an input that stays open; with JSON as without."""
     command = [*_command(), "exec", "pod-2-1", "--"]

@@ -101,12 +101,16 @@ def test_its_services_lead_where_their_slices_say(tmp_path: Path) -> None:
 
 
 def test_every_container_is_a_server_on_a_port_of_its(tmp_path: Path) -> None:
-    by_name = {one.name: one for one in pods(read(tmp_path, *dumps.kubespray()).cluster)}
+    cluster = read(tmp_path, *dumps.kubespray()).cluster
+    by_name = {one.name: one for one in pods(cluster)}
 
     def ports(name: str) -> dict[str, int]:
         return {c.name: c.port for c in by_name[name].containers or ()}
 
-    assert ports("coredns-5c469774b8-4x2vj") == {"coredns": 53, "coredns-9153": 9153}
+    # netlab's DNS server has port 53.
+    assert ports("coredns-5c469774b8-4x2vj") == {"coredns": 9153}
+    servers = [name for name, pod in by_name.items() if pod.dns]
+    assert servers == ["coredns-5c469774b8-4x2vj", "coredns-5c469774b8-q8gzn"]
     assert ports("web-6d4cf56db6-1") == {"main": 80, "exporter": 9113}
     assert ports("dns-autoscaler-7b6c8f-xk2") == {"main": 8080}
     assert all(c.command is None for one in by_name.values() for c in one.containers or ())
@@ -117,7 +121,37 @@ def test_what_is_left_out_or_assumed_is_said_once(tmp_path: Path) -> None:
     assert "1 pod is left out, ended: default/migrate-28x." in notes
     assert any(n.startswith("27 pods are left out, with hostNetwork") for n in notes)
     assert any("one segment, 192.168.50.0/24" in n for n in notes)
-    assert len(notes) == 4
+    assert len(notes) == 3
+
+
+def test_what_services_have_and_a_lab_has_not_is_said_once(tmp_path: Path) -> None:
+    tcp, sctp = {"port": 80, "name": "t"}, {"port": 80, "name": "s", "protocol": "SCTP"}
+    balanced = [
+        dumps.service(f"web-{number}", f"10.96.0.{number}", tcp, sctp, type="LoadBalancer")
+        | {"status": {"loadBalancer": {"ingress": [{"ip": f"198.51.100.{number}"}]}}}
+        for number in (7, 8)
+    ]
+    plain = dumps.service("plain", "10.96.0.9", tcp) | {"status": {"loadBalancer": {}}}
+    only = dumps.service("only", "10.96.0.10", sctp)
+    given = read(tmp_path, dumps.node("a", "192.168.0.1", "10.244.0.0/24"), *balanced, plain, only)
+    said = [note for note in given.notes if "Service" in note]
+    assert said == [
+        "1 Service is left out, without a port of TCP or UDP: default/only.",
+        "2 Services are without ports of SCTP, which no proxy here has: default/web-7, "
+        "default/web-8.",
+        "2 Services are without addresses of load balancers, of which a lab has none: "
+        "default/web-7, default/web-8.",
+    ]
+    assert [len(one.ports) for one in given.cluster.services[-3:]] == [1, 1, 1]
+
+
+def test_pods_ask_the_clusters_own_service_for_names(tmp_path: Path) -> None:
+    found = design(read(tmp_path, *dumps.kubespray()), {}).layout
+    assert str(found.nameserver) == "10.233.0.3"
+    known = next(one for one in found.services if one.full_name == "kube-system/coredns")
+    assert {one.target for one in known.ports[0].endpoints} == {
+        pod.name for pod in found.pods if pod.dns
+    }
 
 
 def test_a_dump_of_cluster_info_has_logs_between_its_documents(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from netlab.plan.explaining import TELLS_NOTHING, explain
 from netlab.plan.links import Dummy
 from netlab.plan.rulesets import Ipset, IptablesTable, IpvsTable, RealServer, VirtualServer
 from netlab.plan.shell import render
-from netlab.proxy.kube_proxy import Ipvs
+from netlab.proxy import spared
+from netlab.proxy.kube_proxy import Iptables, Ipvs
 from netlab.state import Design
 from tests.unit.plans import DUAL_STACK
 
@@ -204,6 +205,25 @@ def test_options() -> None:
     assert all(one.backend == "legacy" for one in ruleset(lab, "node-1", IptablesTable))
 
 
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        (("primary",), ["192.168.0.1"]),
+        (("192.168.0.0/24",), ["192.168.0.1"]),
+        (("0.0.0.0/0",), ["192.168.0.1", "10.244.0.0", "10.244.0.1"]),
+        # What kube-ipvs0 has is an address of the node too.
+        (("10.96.0.12/31", "192.168.0.1/32"), ["192.168.0.1", "10.96.0.12"]),
+        (("172.16.0.0/12",), []),
+    ],
+)
+def test_where_node_ports_answer(given: tuple[str, ...], where: list[str]) -> None:
+    lab = designed(Ipvs(node_port_addresses=given))
+    (table,) = ruleset(lab, "node-1", IpvsTable)
+    assert {one.address for one in table.servers if one.port == 30080} == set(where)
+    (ports,) = (one for one in ruleset(lab, "node-1", Ipset) if one.name == "KUBE-NODE-PORT-TCP")
+    assert bool(ports.entries) == bool(where)
+
+
 def test_dual_stack_is_refused() -> None:
     with pytest.raises(BadInput, match="ipvs balances IPv4 alone"):
         designed(Ipvs(), services=[], **DUAL_STACK)
@@ -213,11 +233,23 @@ def test_a_kernel_without_it_is_named(lab: Design, monkeypatch: pytest.MonkeyPat
     there = set(capabilities.features()) - {"dummy", "ip_vs", "ip_vs_rr"}
     monkeypatch.setattr(capabilities, "_in_child", lambda names: (there, ""))
     with pytest.raises(Unmet) as refused:
-        capabilities.require(lab.plan.requires, "The topology mine")
+        capabilities.require(lab.plan.requires, "The topology mine", spared(lab.proxy))
     assert str(refused.value) == (
         "The topology mine needs dummy, which this host lacks (it also lacks ip_vs, ip_vs_rr): "
-        "load the kernel module dummy, or use a kernel that has it."
+        "load the kernel module dummy, or use a kernel that has it, or choose another proxy by "
+        "--set proxy=iptables."
     )
+    assert set(spared(lab.proxy)) == {"dummy", "ip_vs", "ip_vs_rr", "ipset"}
+    assert spared(Iptables()) == spared(None) == {}
+
+
+def test_a_user_whom_the_kernel_lets_set_nothing_is_told_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ipvs, "loaded", lambda: True)
+    for user, told in ((0, "load the kernel module ip_vs_rr"), (1000, "run netlab as root")):
+        monkeypatch.setattr("os.geteuid", lambda user=user: user)
+        assert capabilities.remedy("ip_vs_rr").startswith(told)
 
 
 def test_everything_has_its_words(lab: Design) -> None:

@@ -129,7 +129,7 @@ def test_it_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         ("from netlab import Cluster\n", "mine.yaml is no topology"),
         (b"nodes: \xff\xfe\n", "is not YAML: "),
         (b"nodes: \x00\n", "is not YAML: "),
-        ("underlay: " + "[" * 100_000, "is nested too deeply to be a topology|is not YAML"),
+        ("underlay: " + "[" * 20_000, "is nested too deeply to be a topology|is not YAML"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(tmp_path: Path, text: str | bytes, words: str) -> None:

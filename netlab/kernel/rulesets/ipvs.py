@@ -40,7 +40,7 @@ def loaded() -> bool:
 def listed() -> IpvsTable:
     """The virtual servers of the current namespace. Raises OSError.
 
-    A kernel such as Debian's 6.1 answers only to the host's root (GENL_ADMIN_PERM); that there is
+    Before Linux 6.10 the kernel answers only to the host's root (GENL_ADMIN_PERM); that there is
     nothing to tell of, `there` says to all.
     """
     with generic.opened(FAMILY) as (netlink, family):

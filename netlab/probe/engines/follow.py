@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from netlab.plan.probing.actions import Echo, EchoReply, Request, Response
@@ -24,7 +24,10 @@ _REPLIES = (0, 129)  # ICMP's and ICMPv6's types of an echo reply
 _ERRORS, _ERRORS6 = (3, 11), (1, 2, 3)  # unreachable, too big, time exceeded
 _SYN, _RESET, _ACK = 0x02, 0x04, 0x10
 _ACK_AT = 8  # where TCP's header has the number that it acknowledges
+_FLAGS_AFTER_ACK = 5
 _ETHERNET = 14
+_ICMP = {socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6}
+_UDP, _TCP = {socket.IPPROTO_UDP}, {socket.IPPROTO_TCP}
 
 
 class Seen(NamedTuple):
@@ -92,23 +95,26 @@ def _sightings(
     """The packet wherever it was seen, and its answer; first whether it is that."""
     if isinstance(action, Request) and action.application != "udp":
         if begun := _beginning(frames, action):
-            yield from _with(frames, begun + bytes(4), 4)
+            yield from _with(frames, begun + bytes(4), 4, _TCP)
             yield from ((True, one) for one in _answers(frames, begun))
         return
-    for answers, one in _with(frames, cookie, _BEFORE_COOKIE):
+    spoken = _ICMP if isinstance(action, Echo) else _UDP
+    for answers, one in _with(frames, cookie, _BEFORE_COOKIE, spoken):
         frame = one.captured.frame
         kind = frame[frame.find(cookie) - _BEFORE_COOKIE]
         yield answers or (isinstance(action, Echo) and kind in _REPLIES), one
 
 
-def _with(frames: Iterable[Captured], words: bytes, before: int) -> Iterator[tuple[bool, Seen]]:
+def _with(
+    frames: Iterable[Captured], words: bytes, before: int, protocols: Container[int]
+) -> Iterator[tuple[bool, Seen]]:
     """Those that hold the words, `before` bytes after the start of what the IP header carries.
 
     First whether it is an error about the packet.
     """
     for one in frames:
         at = one.frame.find(words)
-        if at < before or not (ends := _ends(one.frame, at - before)):
+        if at < before or not (ends := _ends(one.frame, at - before, protocols)):
             continue
         inside = at - before - (20 if "." in ends[0] else 40)
         if told := _of_error(one.frame, inside):
@@ -120,13 +126,9 @@ def _with(frames: Iterable[Captured], words: bytes, before: int) -> Iterator[tup
 def _of_error(frame: bytes, quoted: int) -> tuple[str, str] | None:
     """The addresses of the ICMP error that quotes a packet from there on; None if none does."""
     start = quoted - _ICMP_HEADER
-    ends = _ends(frame, start)
-    if ends is None:
-        return None
-    four = "." in ends[0]
-    protocol = frame[start - 11] if four else frame[start - 34]
-    is_icmp = protocol == (socket.IPPROTO_ICMP if four else socket.IPPROTO_ICMPV6)
-    return ends if is_icmp and frame[start] in (_ERRORS if four else _ERRORS6) else None
+    ends = _ends(frame, start, _ICMP)
+    kinds = _ERRORS if ends and "." in ends[0] else _ERRORS6
+    return ends if ends and frame[start] in kinds else None
 
 
 def _beginning(frames: Iterable[Captured], action: Request) -> bytes:
@@ -154,7 +156,7 @@ def _segments(
         if one.frame[start + (6 if ipv6 else 9)] != socket.IPPROTO_TCP:
             continue
         start += 40 if ipv6 else (one.frame[start] & 15) * 4
-        if len(one.frame) >= start + _TCP_HEADER and (ends := _ends(one.frame, start)):
+        if len(one.frame) >= start + _TCP_HEADER and (ends := _ends(one.frame, start, _TCP)):
             yield one.frame, start, ends
 
 
@@ -164,18 +166,23 @@ def _answers(frames: Iterable[Captured], begun: bytes) -> Iterator[Seen]:
     words = number.to_bytes(4, "big")
     for one in frames:
         at = one.frame.find(words)
-        if at < _ACK_AT or not one.frame[at + 5] & (_SYN | _RESET):
+        flags = one.frame[at + _FLAGS_AFTER_ACK] if at >= _ACK_AT else 0
+        if not (flags & _ACK and flags & (_SYN | _RESET)):
             continue
-        if ends := _ends(one.frame, at - _ACK_AT):
+        # What the asker says next has the number too, elsewhere: no IP header ends there.
+        if ends := _ends(one.frame, at - _ACK_AT, _TCP):
             yield Seen(one, *ends)
 
 
-def _ends(frame: bytes, carried: int) -> tuple[str, str] | None:
-    """The addresses of the IP header that ends where `carried` begins; None where there is none."""
-    if carried >= 20 and frame[carried - 20] == 0x45:
+def _ends(frame: bytes, carried: int, protocols: Container[int]) -> tuple[str, str] | None:
+    """The addresses of the IP header of one of the protocols that ends where `carried` begins.
+
+    None where there is none.
+    """
+    if carried >= 20 and frame[carried - 20] == 0x45 and frame[carried - 11] in protocols:
         pair = frame[carried - 8 : carried - 4], frame[carried - 4 : carried]
         return socket.inet_ntoa(pair[0]), socket.inet_ntoa(pair[1])
-    if carried >= 40 and frame[carried - 40] >> 4 == 6:
+    if carried >= 40 and frame[carried - 40] >> 4 == 6 and frame[carried - 34] in protocols:
         pair = frame[carried - 32 : carried - 16], frame[carried - 16 : carried]
         source, destination = (socket.inet_ntop(socket.AF_INET6, one) for one in pair)
         return source, destination

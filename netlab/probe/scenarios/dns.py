@@ -12,9 +12,9 @@ from netlab.plan.probing.lookup import NO_ERROR, NO_SUCH_NAME, Lookup, Resolves
 from netlab.plan.probing.sample import MESH_NODES, Sample, evenly_spaced
 from netlab.plan.probing.scenario import Probe, Scenario
 from netlab.plan.probing.service_paths import ServicePort
-from netlab.topology.dns import NAMESPACE, SERVICE
+from netlab.topology.dns import PORT, asked
 from netlab.topology.endpoints import reached
-from netlab.topology.resolved import NodeSpec, PodSpec, ServiceSpec
+from netlab.topology.resolved import NodeSpec, PodSpec, ServicePortSpec, ServiceSpec
 
 _NOBODYS = f"no-such-service.default.svc.{ZONE}"
 _OTHER_NAME = "no-such-name.example."
@@ -57,18 +57,25 @@ class Names(Scenario):
 
 
 def _service(lab: Lab) -> ServiceSpec | None:
-    """kube-dns as netlab has it: behind each of its ports netlab's server, and nothing else."""
-    known = {one.full_name: one for one in lab.layout.services}
-    service = known.get(f"{NAMESPACE}/{SERVICE}")
+    """kube-dns as netlab has it: behind its ports for names netlab's servers, and nothing else."""
+    servers = {pod.name for pod in lab.layout.pods if pod.dns}
+    service = asked(lab.layout.services, servers)
     if service is None or service.cluster_ips[:1] != (lab.layout.nameserver,):
         return None
     ipv6 = service.cluster_ips[0].version == 6
-    servers = {pod.name for pod in lab.layout.pods if pod.dns}
-    for port in service.ports:
+    ports = _ports(service)
+    if len(ports) < 2:
+        return None
+    for port in ports.values():
         ends = reached(service, port, lab.layout.nodes[0].name, ipv6).cluster
         if {one.target for one in ends} != servers:
             return None
     return service
+
+
+def _ports(service: ServiceSpec) -> dict[str, ServicePortSpec]:
+    """Those of names, by their protocols; a Service for CoreDNS has one of metrics too."""
+    return {port.protocol.lower(): port for port in service.ports if port.port == PORT}
 
 
 def _asks(lab: Lab, node: NodeSpec, server: PodSpec) -> bool:
@@ -79,8 +86,7 @@ def _probe(
     pod: PodSpec, service: ServiceSpec, question: Question, spoken: Literal["udp", "tcp"]
 ) -> Probe[Lookup]:
     ip = service.cluster_ips[0]
-    port = next(port for port in service.ports if port.protocol == spoken.upper())
-    target = ServicePort(service, port, ip.version == 6).name
+    target = ServicePort(service, _ports(service)[spoken], ip.version == 6).name
     lookup = Lookup(pod.name, str(ip), question.name, question.record, spoken)
     expectation = Resolves(question.addresses, question.code)
     return Probe("pod-service", pod.name, target, lookup, expectation)

@@ -32,7 +32,6 @@ from netlab.topology.endpoints import open_outside
 from netlab.topology.resolved import Ip, NodeSpec, PodSpec, ServiceSpec
 
 _FROM_PODS, _FROM_NODES, _FROM_OUTSIDE = 4000, 1500, 1500  # connections
-_NOT_A_DEVICE = "a ClusterIP is no device's, and its rules are for its ports"
 _NO_SUCH_PORT = "no Service has the port"
 
 
@@ -121,10 +120,10 @@ class OnlyItsPorts(Scenario):
 
 def _ping(proxy: Proxy, pod: PodSpec, asked: ServicePort) -> Probe[Echo]:
     ends = pod.name, str(asked.cluster_ip)
-    if proxy.answers_ping:
+    if not proxy.no_ping:
         return Probe("pod-service", pod.name, asked.name, Echo(*ends), Reply())
     echo = Echo(*ends, wanted=False)
-    return Probe("negative", pod.name, asked.name, echo, NoReply(_NOT_A_DEVICE))
+    return Probe("negative", pod.name, asked.name, echo, NoReply(proxy.no_ping))
 
 
 def _other_port(proxy: Proxy, pod: PodSpec, asked: ServicePort) -> Probe[Request]:

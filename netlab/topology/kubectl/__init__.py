@@ -99,7 +99,14 @@ def _node(place: Place, families: Sequence[int], services: Services, notes: Note
     return model.Node(
         place.name,
         pods=[
-            pod(one, ips, services.wanted.get(one.full_name, ()), notes) for one, ips in place.pods
+            pod(
+                one,
+                ips,
+                services.wanted.get(one.full_name, ()),
+                notes,
+                dns=one.full_name in services.dns,
+            )
+            for one, ips in place.pods
         ],
         address=tuple(str(ip) for ip in place.addresses if ip.version in families) or None,
         pod_cidr=tuple(map(str, place.cidrs)) or None,

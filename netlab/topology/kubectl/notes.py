@@ -22,8 +22,12 @@ class Notes:
 
     def left_out(self, names: Sequence[str], what: str, why: str) -> None:
         """That some are not in the lab, said once with their number."""
+        self.are(names, what, f"left out, {why}")
+
+    def are(self, names: Sequence[str], what: str, how: str) -> None:
+        """What some of a kind are, said once with their number."""
         if names:
             some = ", ".join(names[:_LISTED]) + (" and others" if len(names) > _LISTED else "")
             plural = what if len(names) == 1 else f"{what}s"
             is_are = "is" if len(names) == 1 else "are"
-            self.say(f"{len(names)} {plural} {is_are} left out, {why}: {some}.")
+            self.say(f"{len(names)} {plural} {is_are} {how}: {some}.")

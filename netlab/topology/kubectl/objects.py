@@ -155,8 +155,21 @@ class ServiceFields(Camel, frozen=True):
     publish_not_ready_addresses: bool = False
 
 
+class Ingress(Camel, frozen=True):
+    ip: str | None = None
+
+
+class LoadBalancer(Camel, frozen=True):
+    ingress: list[Ingress] | None = None
+
+
+class ServiceState(Camel, frozen=True):
+    load_balancer: LoadBalancer | None = None
+
+
 class Service(Object, frozen=True):
     spec: ServiceFields = ServiceFields()
+    status: ServiceState = ServiceState()
 
 
 class Conditions(Camel, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from netlab.topology import model
+from netlab.topology.dns import PORT
 from netlab.topology.kubectl.notes import Notes
 from netlab.topology.kubectl.objects import Container, Pod
 from netlab.topology.layout import SERVER_PORT
@@ -13,12 +14,17 @@ from netlab.topology.resolved import Ip
 _LONGEST_NAME = 57  # so that a hyphen and a port after it make a DNS label
 
 
-def pod(one: Pod, ips: tuple[Ip, ...], wanted: Iterable[int], notes: Notes) -> model.Pod:
-    """A pod with its own address, labels and aliases; `wanted` are ports that Services need."""
+def pod(
+    one: Pod, ips: tuple[Ip, ...], wanted: Iterable[int], notes: Notes, *, dns: bool = False
+) -> model.Pod:
+    """A pod with its own address, labels and aliases; `wanted` are ports that Services need.
+
+    With `dns` netlab's DNS server is in it.
+    """
     return model.Pod(
         name=one.name,
         namespace=one.namespace or "default",
-        containers=_containers(one, list(wanted), notes),
+        containers=_containers(one, list(wanted), {PORT: ""} if dns else {}, notes),
         host_aliases=tuple(
             model.HostAlias(alias.ip, tuple(alias.hostnames))
             for alias in one.spec.host_aliases or ()
@@ -26,17 +32,20 @@ def pod(one: Pod, ips: tuple[Ip, ...], wanted: Iterable[int], notes: Notes) -> m
         ),
         labels=tuple(f"{key}={value}" for key, value in one.metadata.labels.items()),
         address=tuple(map(str, ips)) or None,
+        dns=dns,
     )
 
 
-def _containers(one: Pod, wanted: list[int], notes: Notes) -> tuple[model.Container, ...]:
-    """A server listens on one port: what Services need beside is a further server's.
+def _containers(
+    one: Pod, wanted: list[int], taken: dict[int, str], notes: Notes
+) -> tuple[model.Container, ...]:
+    """A server listens on one port: what Services need beside is a further server's. `taken` are
+    ports that none is to have, with who has them.
 
     A container is on the first of its ports that a Service leads to, or on its first; one that
     tells none is on one that nobody else has, as a Service may lead there.
     """
     own = one.spec.containers or []
-    taken: dict[int, str] = {}
     for container in own:
         ports = [port for port in _ports(container) if port not in taken]
         chosen = next((port for port in ports if port in wanted), ports[0] if ports else 0)

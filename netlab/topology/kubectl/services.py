@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from netlab.topology import model
+from netlab.topology import dns, model
 from netlab.topology.kubectl.notes import Notes
 from netlab.topology.kubectl.objects import (
     Dump,
@@ -25,6 +25,9 @@ from netlab.topology.services import HEADLESS, LONGEST_AFFINITY
 _PROXY_NAME = "service.kubernetes.io/service-proxy-name"
 _AFFINITY = 10800  # seconds; DefaultClientIPServiceAffinitySeconds
 _PROTOCOLS = ("TCP", "UDP")
+_NO_SCTP = "without ports of SCTP, which no proxy here has"
+_NO_BALANCER = "without addresses of load balancers, of which a lab has none"
+_NAMES = ("UDP", dns.PORT, dns.PORT)  # protocol, port and target port of a Service for names
 Policy = Literal["Cluster", "Local"]
 
 
@@ -48,7 +51,10 @@ class Behind:
 
 
 class Services:
-    """The Services of a dump as a topology has them; `wanted` are ports they need of pods."""
+    """The Services of a dump as a topology has them; `wanted` are ports they need of pods.
+
+    `dns` are the pods that are asked for names, in which netlab's server can be.
+    """
 
     def __init__(self, dump: Dump, places: Places, families: Sequence[int], notes: Notes) -> None:
         self._notes, self._families, self._places = notes, families, places
@@ -62,6 +68,7 @@ class Services:
         for one in dump.of(EndpointSlice):
             self._slices.setdefault(one.service, []).append(one)
         self.wanted: dict[str, dict[int, None]] = {}
+        self.dns: set[str] = set()
         self.services = tuple(self._all(dump.of(Service)))
 
     def _all(self, services: Sequence[Service]) -> list[model.Service]:
@@ -74,6 +81,9 @@ class Services:
                 found.append(self._service(one))
         for why, names in left.items():
             self._notes.left_out(names, "Service", why)
+        kept = [one for one in services if not self._left_out(one)]
+        for lacks, how in ((_has_other_ports, _NO_SCTP), (_has_balancer, _NO_BALANCER)):
+            self._notes.are([one.full_name for one in kept if lacks(one)], "Service", how)
         api = any(f"{one.namespace}/{one.name}" == API_SERVICE for one in found)
         if found and not api and (control := self._control_plane()):
             found.insert(0, _api(control))
@@ -84,15 +94,12 @@ class Services:
             return "of type ExternalName, a matter of DNS alone"
         if _PROXY_NAME in one.metadata.labels:
             return f"labelled {_PROXY_NAME}, which is for another proxy"
-        if one.spec.cluster_ip != HEADLESS and not self._ports(one):
+        if one.spec.cluster_ip != HEADLESS and not _ports(one):
             return "without a port of TCP or UDP"
         ips = ips_of(one.spec.cluster_ips or ())
         if ips and not any(ip.version in self._families for ip in ips):
             return "of a family that pods have not"
         return ""
-
-    def _ports(self, one: Service) -> list[ServicePort]:
-        return [port for port in one.spec.ports or () if (port.protocol or "TCP") in _PROTOCOLS]
 
     def _control_plane(self) -> str:
         """The first node of the control plane; empty where none is marked."""
@@ -103,13 +110,16 @@ class Services:
         targets = behind.targets.values()
         headless = spec.cluster_ip == HEADLESS
         outside = spec.type in ("NodePort", "LoadBalancer") and not headless
-        ports = tuple(self._port(one, port, behind, outside) for port in self._ports(one))
+        ports = tuple(self._port(one, port, behind, outside) for port in _ports(one))
         outside = outside and any(port.node_port for port in ports)
         external = tuple(spec.external_ips or ()) if not headless else ()
         if one.full_name == API_SERVICE:
             self._of_api(behind)
             targets = behind.targets.values()
         self._want(targets, ports)
+        if one.namespace == dns.NAMESPACE and _answers_names(ports):
+            labelled = (target.pod for target in targets if target.pod and _is_dns(target.pod))
+            self.dns |= {pod.full_name for pod in labelled}
         selector, pods = self._chosen(one, targets)
         return model.Service(
             name=one.name,
@@ -187,7 +197,7 @@ class Services:
             behind.targets[target.name] = Target(
                 target.name, target.node, None if target.node else pod, ready == "True", leaving
             )
-            for port in self._ports(one):
+            for port in _ports(one):
                 if number := _named_port(pod, port):
                     behind.numbers.setdefault(port.name or "", Counter())[number] += 1
 
@@ -247,6 +257,28 @@ def _with_conditions(target: Target, endpoint: Endpoint) -> Target:
 def _selects(one: Service, pod: Pod) -> bool:
     wanted: Mapping[str, str] = one.spec.selector or {}
     return bool(wanted) and wanted.items() <= pod.metadata.labels.items()
+
+
+def _ports(one: Service) -> list[ServicePort]:
+    return [port for port in one.spec.ports or () if (port.protocol or "TCP") in _PROTOCOLS]
+
+
+def _has_other_ports(one: Service) -> bool:
+    return len(_ports(one)) < len(one.spec.ports or ())
+
+
+def _has_balancer(one: Service) -> bool:
+    balancer = one.status.load_balancer
+    return balancer is not None and any(each.ip for each in balancer.ingress or ())
+
+
+def _answers_names(ports: Iterable[model.ServicePort]) -> bool:
+    return any((port.protocol, port.port, port.target_port) == _NAMES for port in ports)
+
+
+def _is_dns(pod: Pod) -> bool:
+    key, _, value = dns.LABEL.partition("=")
+    return pod.metadata.labels.get(key) == value
 
 
 def _named_port(pod: Pod, port: ServicePort) -> int:
