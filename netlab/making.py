@@ -17,6 +17,7 @@ from netlab.kernel.keeper import WHOLE
 from netlab.kernel.lab import LabFolder
 from netlab.kernel.processes.waiting import Late, awaited
 from netlab.kernel.sandbox import Sandbox
+from netlab.plan.baseline import Baselines
 from netlab.proxy import spared
 from netlab.running import Lab, Progress, store
 from netlab.state import Design, Share
@@ -215,10 +216,7 @@ def put_back(lab: Lab, wanted: Design) -> Lab:
 
     Raises as `tied`, and LabUnavailable for one that is gone.
     """
-    from netlab.kernel import fresh
-
-    if unseen := _kinds(wanted) - fresh.seen():
-        fresh.remember(lab.run_inside(lambda: fresh.learnt(unseen)))
+    _learn(lab, wanted)
     with lab.folder.locked():
         now = Lab(lab.folder)
         made = Lab(lab.folder, wanted, now.remake(None, wanted))
@@ -227,10 +225,21 @@ def put_back(lab: Lab, wanted: Design) -> Lab:
     return made
 
 
-def _kinds(wanted: Design) -> set[str]:
-    """The kinds of a lab's devices, and of those that others are compared with."""
+def _learn(lab: Lab, wanted: Design) -> None:
+    """Know, here and so in all processes forked from this one, what each would find out anew.
+
+    That is how devices of the lab's kinds, and those that others are compared with, are as new; and
+    the forms of the files that they read.
+    """
+    from netlab.kernel import fresh
+    from netlab.kernel.processes.containers import Containers
+
     links = (link for space in wanted.plan.namespaces.values() for link in space.links)
-    return {link.kind for link in links} | {"loopback", "veth"}
+    kinds = {link.kind for link in links} | {"loopback", "veth"}
+    if unseen := kinds - fresh.seen():
+        fresh.remember(lab.run_inside(lambda: fresh.learnt(unseen)))
+        Containers(lab.folder)
+        lab.folder.read(inside.BASELINES, Baselines)
 
 
 def wait_for(lab: Lab, progress: Progress | None = None) -> list[Late]:

@@ -146,10 +146,12 @@ class Reach:
         if reply:
             lines += self._way("answer at", "answer last seen", reply)
         elif not self.reached and request and self.question.protocol != "udp":
-            lines.append("answer:    seen nowhere")
-        lines += [f"captured:  nothing of {name}, {why}" for name, why in self.found.lost.items()]
+            lines.append(_line("answer", "seen nowhere"))
+        lines += [
+            f"captured:         nothing of {name}, {why}" for name, why in self.found.lost.items()
+        ]
         if self.found.dropped:
-            lines.append(f"captured:  not all, {self.found.dropped} frames were lost")
+            lines.append(_line("captured", f"not all, {self.found.dropped} frames were lost"))
         return lines + self._differences()
 
     def _sent(self, request: tuple[Seen, ...]) -> list[str]:
@@ -157,9 +159,11 @@ class Reach:
         what = {"icmp": "ICMP echo", "udp": "UDP datagram"}.get(question.protocol, "TCP SYN")
         port = "" if question.port is None else f" port {question.port}"
         if not request:
-            return [f"sent:      nothing left {question.start.name}: no {what} was seen anywhere"]
+            return [
+                f"sent:             nothing left {question.start.name}: no {what} was seen anywhere"
+            ]
         first = request[0]
-        return [f"sent:      {what} {first.source} > {first.destination}{port}"]
+        return [_line("sent", f"{what} {first.source} > {first.destination}{port}")]
 
     def _way(self, title: str, last: str, seen: tuple[Seen, ...]) -> list[str]:
         if not seen:
@@ -169,17 +173,17 @@ class Reach:
         end = seen[-1]
         direction = "received" if end.captured.direction == "in" else "sent"
         how = carriage.words(end.captured, self._segments)
-        ends = f"{end.source} > {end.destination}{how}"
+        ends = f"{'ICMP error ' * end.error}{end.source} > {end.destination}{how}"
         return [
-            f"{title + ':':<11}{', '.join(shown)}",
-            f"{last + ':':<10} {_place(end)}, {direction}, {ends}",
+            _line(title, ", ".join(shown)),
+            _line(last, f"{_place(end)}, {direction}, {ends}"),
         ]
 
     def _differences(self) -> list[str]:
         try:
             diff = self.question.start.lab.diff()
         except LabUnavailable as error:
-            return [f"compared:  not, {error}"]
+            return [_line("compared", f"not, {error}")]
         return differences(diff)
 
     @property
@@ -203,7 +207,7 @@ class Reach:
 def differences(diff: Diff) -> list[str]:
     """The first differences between kernel and plan, a line each."""
     if diff.ok:
-        return ["compared:  the kernel equals the plan"]
+        return [_line("compared", "the kernel equals the plan")]
     lines = [f"missing    {item}" for item in diff.missing]
     lines += [f"unexpected {item}" for item in diff.unexpected]
     lines += [f"changed    {item}" for item in diff.changed]
@@ -214,6 +218,10 @@ def differences(diff: Diff) -> list[str]:
         *shown,
         *([f"  and {more} more"] if more > 0 else []),
     ]
+
+
+def _line(title: str, words: str) -> str:
+    return f"{title + ':':<10} {words}"
 
 
 def _place(seen: Seen) -> str:

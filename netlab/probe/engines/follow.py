@@ -18,8 +18,10 @@ from netlab.probe.engines.requests import send_requests
 from netlab.probe.engines.sockets import await_closing, bind, open_in
 
 COOKIE = b"netlab"
-_ECHO_HEADER, _UDP_HEADER, _TCP_HEADER = 8, 8, 20
-_REQUESTS, _REPLIES = (8, 128), (0, 129)  # ICMP's and ICMPv6's types
+_BEFORE_COOKIE = 8  # bytes: of an echo's header, and of UDP's
+_ICMP_HEADER, _TCP_HEADER = 8, 20
+_REPLIES = (0, 129)  # ICMP's and ICMPv6's types of an echo reply
+_ERRORS, _ERRORS6 = (3, 11), (1, 2, 3)  # unreachable, too big, time exceeded
 _SYN, _RESET, _ACK = 0x02, 0x04, 0x10
 _ACK_AT = 8  # where TCP's header has the number that it acknowledges
 _FLAGS_AFTER_ACK = 5
@@ -29,19 +31,23 @@ _UDP, _TCP = {socket.IPPROTO_UDP}, {socket.IPPROTO_TCP}
 
 
 class Seen(NamedTuple):
-    """A packet as it passed a device, and the addresses of its innermost IP header."""
+    """A packet as it passed a device, and the addresses of its innermost IP header.
+
+    An `error` is ICMP's about the packet, which it quotes; the addresses are then its own.
+    """
 
     captured: Captured
     source: str
     destination: str
+    error: bool = False
 
 
 class Followed(NamedTuple):
     """What came of a question, and where it and its answer were seen, in the order of time.
 
-    Of a datagram's answer nothing is known. `lost` says of namespaces why nothing of them is, and
-    `dropped` how many frames found no room in the capture. `frames` are all of the nodes' segments
-    meanwhile, for what is encrypted.
+    Of a datagram's answer nothing is known, but for an error. `lost` says of namespaces why nothing
+    of them is, and `dropped` how many frames found no room in the capture. `frames` are all of the
+    nodes' segments meanwhile, for what is encrypted.
     """
 
     outcome: EchoReply | Response
@@ -71,39 +77,58 @@ def follow(
             echo = action._replace(payload=cookie + action.payload[len(cookie) :])
             outcome = send_echoes([echo], waits=(timeout,))[0]
         else:
-            asked = action._replace(words=cookie + b"\n")
-            outcome = send_requests([asked], timeout=timeout)[0]
+            request = action._replace(words=cookie + b"\n")
+            outcome = send_requests([request], timeout=timeout)[0]
         frames = sorted(capture.drain(), key=lambda one: one.seconds)
         dropped, lost = capture.dropped, dict(capture.lost)
     await_closing()
-    udp = isinstance(action, Request) and action.application == "udp"
-    if isinstance(action, Echo):
-        request, reply = _echo(frames, cookie, _REQUESTS), _echo(frames, cookie, _REPLIES)
-    elif udp:
-        request, reply = _with(frames, cookie, _UDP_HEADER, _UDP), iter(())
-    else:
-        begun = _beginning(frames, action)
-        request = _with(frames, begun + bytes(4), 4, _TCP) if begun else iter(())
-        reply = _answers(frames, begun) if begun else iter(())
+    sightings = sorted(_sightings(action, frames, cookie), key=lambda one: one[1].captured.seconds)
     on_segments = tuple(one for one in frames if one.namespace in segments)
-    return Followed(outcome, tuple(request), tuple(reply), lost, dropped, on_segments)
+    asked = tuple(one for answers, one in sightings if not answers)
+    reply = tuple(one for answers, one in sightings if answers)
+    return Followed(outcome, asked, reply, lost, dropped, on_segments)
+
+
+def _sightings(
+    action: Echo | Request, frames: Sequence[Captured], cookie: bytes
+) -> Iterator[tuple[bool, Seen]]:
+    """The packet wherever it was seen, and its answer; first whether it is that."""
+    if isinstance(action, Request) and action.application != "udp":
+        if begun := _beginning(frames, action):
+            yield from _with(frames, begun + bytes(4), 4, _TCP)
+            yield from ((True, one) for one in _answers(frames, begun))
+        return
+    spoken = _ICMP if isinstance(action, Echo) else _UDP
+    for answers, one in _with(frames, cookie, _BEFORE_COOKIE, spoken):
+        frame = one.captured.frame
+        kind = frame[frame.find(cookie) - _BEFORE_COOKIE]
+        yield answers or (isinstance(action, Echo) and kind in _REPLIES), one
 
 
 def _with(
     frames: Iterable[Captured], words: bytes, before: int, protocols: Container[int]
-) -> Iterator[Seen]:
-    """Those that hold the words, `before` bytes after the start of what the IP header carries."""
+) -> Iterator[tuple[bool, Seen]]:
+    """Those that hold the words, `before` bytes after the start of what the IP header carries.
+
+    First whether it is an error about the packet.
+    """
     for one in frames:
         at = one.frame.find(words)
-        if at >= before and (ends := _ends(one.frame, at - before, protocols)):
-            yield Seen(one, *ends)
+        if at < before or not (ends := _ends(one.frame, at - before, protocols)):
+            continue
+        inside = at - before - (20 if "." in ends[0] else 40)
+        if told := _of_error(one.frame, inside):
+            yield True, Seen(one, *told, error=True)
+        else:
+            yield False, Seen(one, *ends)
 
 
-def _echo(frames: Iterable[Captured], cookie: bytes, kinds: Sequence[int]) -> Iterator[Seen]:
-    for one in _with(frames, cookie, _ECHO_HEADER, _ICMP):
-        frame = one.captured.frame
-        if frame[frame.find(cookie) - _ECHO_HEADER] in kinds:
-            yield one
+def _of_error(frame: bytes, quoted: int) -> tuple[str, str] | None:
+    """The addresses of the ICMP error that quotes a packet from there on; None if none does."""
+    start = quoted - _ICMP_HEADER
+    ends = _ends(frame, start, _ICMP)
+    kinds = _ERRORS if ends and "." in ends[0] else _ERRORS6
+    return ends if ends and frame[start] in kinds else None
 
 
 def _beginning(frames: Iterable[Captured], action: Request) -> bytes:
