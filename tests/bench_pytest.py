@@ -1,7 +1,8 @@
 """What a test with a lab costs, beside one without: `sudo python tests/bench_pytest.py`.
 
 Each figure is a test's set-up, call and teardown as pytest tells them in JUnit, 2 nodes of 2 pods:
-a lab of its own, or a shared one that is put back and compared. All are of one run, and in turns.
+a lab of its own, or a shared one that is put back and compared. All are of one run, kind by kind,
+as the kernel goes on freeing a lab in the time of the next test.
 With `--repeated 5` also 200 tests by two workers, five times: all must pass.
 """
 
@@ -38,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeated", type=int, default=0, metavar="TIMES")
     repeated = parser.parse_args().repeated
-    tests = [text.format(n=n) for n in range(ROUNDS) for text in KINDS.values()]
+    tests = [text.format(n=n) for text in KINDS.values() for n in range(ROUNDS)]
     _, cases = run(tests)
     for kind in KINDS:
         # The first of each imports and compiles what the others find.
