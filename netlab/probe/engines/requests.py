@@ -6,6 +6,7 @@ The other end is netlab's server: it answers with one line, `HOSTNAME CONTAINER 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import socket
@@ -32,9 +33,10 @@ _FRESH = 128
 _STALE = 0.1  # seconds after which an answer is late
 # Source ports, below those that the kernel chooses. conntrack keeps what came to nothing for two
 # minutes, with the addresses of rules that may have been put right since: so a port is not used
-# again by others for longer than that. Each three seconds have a share of them.
+# again for longer than that. A process begins where time has come to, and goes on from there.
 _PORTS = range(2048, 32768)
-_SHARE, _SECONDS = 640, 3
+_PORTS_A_SECOND = 213
+_asked: Counter[tuple[str, str, int]] = Counter()
 _LONGEST = 500  # characters of an answer; the longest names that can be make 440
 
 
@@ -158,8 +160,6 @@ class _Round:
         self.poll = poll
         self.patience = Patience(timeout)
         self.wanted = 0  # of those under way
-        self.asked: Counter[tuple[str, str, int]] = Counter()
-        self.first_port = int(time.time()) // _SECONDS * _SHARE
         self.slowest = 0.0
 
     def start(self) -> bool:
@@ -167,7 +167,7 @@ class _Round:
         while self.waiting and not self._crowded():
             index, request = self.waiting.popleft()
             try:
-                exchange = _Exchange(index, request, self.patience.seconds, self._port(request))
+                exchange = _Exchange(index, request, self.patience.seconds, _port(request))
             except Unavailable as error:
                 self.responses[index] = Response(error=str(error))
                 continue
@@ -181,12 +181,6 @@ class _Round:
             self.poll.register(number, exchange.interest)
             self.patience.came()
         return bool(self.waiting)
-
-    def _port(self, request: Request) -> int:
-        """The source port of a request: another for each from one namespace to one port."""
-        key = request[:3]
-        self.asked[key] += 1
-        return _PORTS[(self.first_port + self.asked[key]) % len(_PORTS)]
 
     def advance(self) -> None:
         """Wait for the next event or the end of patience, and finish what can be finished."""
@@ -231,3 +225,15 @@ class _Round:
         self.responses[exchange.index] = answer
         if not answer.error:
             self.slowest = max(self.slowest, answer.seconds)
+
+
+def _port(request: Request) -> int:
+    """The source port of a request: another for each from one namespace to one port."""
+    key = request[:3]
+    _asked[key] += 1
+    return _PORTS[(_first_port(os.getpid()) + _asked[key]) % len(_PORTS)]
+
+
+@functools.cache
+def _first_port(_process: int) -> int:
+    return int(time.monotonic() * _PORTS_A_SECOND)
