@@ -10,6 +10,7 @@ from pathlib import Path
 
 from netlab.errors import Unmet
 from netlab.plan.types import Plan
+from netlab.topology.resolved import Layout
 
 # Measured on Linux 6.18, the least that was seen: what is refused would not have fitted.
 NAMESPACE = 320 << 10  # bytes of the kernel's for a network namespace with its device
@@ -41,12 +42,26 @@ def refuse_too_large(plan: Plan, room: Room | None = None) -> None:
     """Raise Unmet for a lab that this host cannot hold, with all that it would take."""
     spaces = plan.namespaces.values()
     processes = sum(len(space.containers) + len(space.daemons) for space in spaces)
-    memory = len(spaces) * NAMESPACE + processes * PROCESS
-    if reason := next(_lacking(len(spaces), processes, memory, room or here()), ""):
-        pods, nodes = (sum(space.role == role for space in spaces) for role in ("pod", "node"))
+    pods, nodes = (sum(space.role == role for space in spaces) for role in ("pod", "node"))
+    _refuse(plan.topology, pods, nodes, len(spaces), processes, room)
+
+
+def refuse_too_many(topology: str, layout: Layout, room: Room | None = None) -> None:
+    """As `refuse_too_large`, by the pods and nodes alone: before a plan is made, which takes long
+    for just those clusters that do not fit."""
+    pods, nodes = len(layout.pods), len(layout.nodes)
+    processes = sum(len(one.containers) for one in (*layout.pods, *layout.nodes))
+    _refuse(topology, pods, nodes, pods + nodes, processes, room)
+
+
+def _refuse(
+    topology: str, pods: int, nodes: int, namespaces: int, processes: int, room: Room | None
+) -> None:
+    memory = namespaces * NAMESPACE + processes * PROCESS
+    if reason := next(_lacking(namespaces, processes, memory, room or here()), ""):
         raise Unmet(
-            f"The topology {plan.topology} is too large for this host: its {pods} pods on {nodes} "
-            f"nodes take {len(spaces)} namespaces, {processes} processes and at least "
+            f"The topology {topology} is too large for this host: its {pods} pods on {nodes} "
+            f"nodes take at least {namespaces} namespaces, {processes} processes and "
             f"{memory / _GIB:.1f} GiB of memory, and {reason}",
             "leave pods away, or spread it over several machines by --inventory",
         )
