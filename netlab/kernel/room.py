@@ -15,17 +15,20 @@ from netlab.topology.resolved import Layout
 # Measured on Linux 6.18, the least that was seen: what is refused would not have fitted.
 NAMESPACE = 320 << 10  # bytes of the kernel's for a network namespace with its device
 PROCESS = 350 << 10  # bytes of a container that runs netlab's server
+OTHER_FILES = 64  # that a process of netlab has open besides one a namespace
 _GIB = 1 << 30
 _PROC = Path("/proc")
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What this host has: bytes of memory, and how many namespaces and processes there may be."""
+    """What this host has: bytes of memory, and how many namespaces, processes and open files of a
+    process there may be."""
 
     memory: int
     namespaces: int
     processes: int
+    files: int = 1 << 62
 
 
 def here() -> Room:
@@ -35,7 +38,9 @@ def here() -> Room:
         _number("sys/kernel/threads-max"),
         _soft(resource.RLIMIT_NPROC),
     ]
-    return Room(_memory(), _number("sys/user/max_net_namespaces"), min(limits))
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 1 << 62 if files == resource.RLIM_INFINITY else files
+    return Room(_memory(), _number("sys/user/max_net_namespaces"), min(limits), most)
 
 
 def refuse_too_large(plan: Plan, room: Room | None = None) -> None:
@@ -50,7 +55,8 @@ def refuse_too_many(topology: str, layout: Layout, room: Room | None = None) -> 
     """As `refuse_too_large`, by the pods and nodes alone: before a plan is made, which takes long
     for just those clusters that do not fit."""
     pods, nodes = len(layout.pods), len(layout.nodes)
-    processes = sum(len(one.containers) for one in (*layout.pods, *layout.nodes))
+    processes = sum(len(pod.containers) for pod in layout.pods)
+    processes += sum(len(node.containers) for node in layout.nodes)
     _refuse(topology, pods, nodes, pods + nodes, processes, room)
 
 
@@ -72,6 +78,8 @@ def _lacking(namespaces: int, processes: int, memory: int, room: Room) -> Iterat
         yield f"{room.memory / _GIB:.1f} GiB are free"
     if namespaces > room.namespaces:
         yield f"user.max_net_namespaces is {room.namespaces}"
+    if namespaces + OTHER_FILES > room.files:
+        yield f"a process can have {room.files} files open, one a namespace (ulimit -Hn)"
     if processes > room.processes:
         yield f"there can be {room.processes} processes (RLIMIT_NPROC, kernel.pid_max)"
 

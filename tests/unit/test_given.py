@@ -82,6 +82,10 @@ def test_a_service_leads_to_nodes_on_which_something_answers() -> None:
         (Room(1 << 20, 1000, 1000), "0.0 GiB are free"),
         (Room(1 << 40, 10, 1000), "user.max_net_namespaces is 10"),
         (Room(1 << 40, 1000, 10), "there can be 10 processes (RLIMIT_NPROC, kernel.pid_max)"),
+        (
+            Room(1 << 40, 1000, 1000, 40),
+            "a process can have 40 files open, one a namespace (ulimit -Hn)",
+        ),
         (Room(1 << 40, 1000, 1000), ""),
     ],
 )
