@@ -28,7 +28,7 @@ from netlab.inside import Applied
 from netlab.kernel import lab as folders
 from netlab.kernel.enter import Completed
 from netlab.kernel.processes.waiting import Late
-from netlab.making import alive, build, design_here
+from netlab.making import alive, build, design_here, room_for
 from netlab.running import Lab, Progress, Target
 from netlab.status import Status
 from netlab.topology.model import Cluster
@@ -86,7 +86,7 @@ def up(
         return building.build(machines, progress)
     if underlay_device is not None:
         raise BadInput("`underlay_device` has no effect without `inventory`", "leave it out")
-    wanted = design_here(topology, options, force=force)
+    wanted = design_here(topology, options, force=force, fits=room_for(name))
     return build(wanted, name, progress, rebuild=rebuild, wait=wait)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,29 @@ from netlab.topology.fields import cluster_options, with_fields
 from netlab.topology.kubectl import Read
 from netlab.topology.layout import lay_out
 from netlab.topology.model import Cluster
-from netlab.topology.resolved import ServiceSpec
+from netlab.topology.resolved import Layout, ServiceSpec
 
 _NO_TEXT = ("services",)  # fields of a Cluster that only a program can give
 
 Topology = str | Path | Cluster | Read
 
 
-def design(topology: Topology, options: Mapping[str, Any], *, force: bool = False) -> Design:
+Fits = Callable[[str, Layout], None]
+
+
+def design(
+    topology: Topology,
+    options: Mapping[str, Any],
+    *,
+    force: bool = False,
+    fits: Fits | None = None,
+) -> Design:
     """Load, lay out and compile a topology: a name, a file, a Cluster, or what was read of one that
     is there. Raises BadInput.
 
     `options` are those of `--set`, with values of any type; `force` is for what the dataplane
-    refuses, and for CIDRs that overlap.
+    refuses, and for CIDRs that overlap. `fits` is called with the name and the layout before the
+    plan is made, and raises for what there is no room for.
     """
     if isinstance(topology, Cluster):
         found = _changed(topology, options)
@@ -48,6 +58,8 @@ def design(topology: Topology, options: Mapping[str, Any], *, force: bool = Fals
 
     def work() -> Design:
         layout = lay_out(found.cluster, found.dataplane.allocator(), force=force)
+        if fits:
+            fits(found.name, layout)
         plan = compile_plan(found.name, layout, found.dataplane, found.proxy, force=force)
         return Design(layout, found.dataplane, plan, found.proxy)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netlab import inside
-from netlab.designing import Topology, design, without
+from netlab.designing import Fits, Topology, design, without
 from netlab.errors import BadInput, LabUnavailable, NetlabError, shown
 from netlab.kernel import lab as folders
 from netlab.kernel import room, sandbox
@@ -21,16 +21,33 @@ from netlab.plan.baseline import Baselines
 from netlab.proxy import spared
 from netlab.running import Lab, Progress, store
 from netlab.state import Design, Share
+from netlab.topology.resolved import Layout
 
 
-def design_here(topology: Topology, options: Mapping[str, Any], *, force: bool = False) -> Design:
+def design_here(
+    topology: Topology,
+    options: Mapping[str, Any],
+    *,
+    force: bool = False,
+    fits: Fits | None = None,
+) -> Design:
     """As `design`, with the dataplane's stand-ins for what this kernel lacks."""
-    wanted = design(topology, options, force=force)
+    wanted = design(topology, options, force=force, fits=fits)
     if features := wanted.dataplane.spares:
         from netlab.kernel import capabilities
 
         wanted = without(wanted, capabilities.missing(features), force=force)
     return wanted
+
+
+def room_for(name: str | None) -> Fits:
+    """For `design_here`: raises Unmet for a lab to be built that is too large for this host."""
+
+    def fits(topology: str, layout: Layout) -> None:
+        if LabFolder(name or topology).state != "running":
+            room.refuse_too_many(topology, layout)
+
+    return fits
 
 
 def build(

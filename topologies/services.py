@@ -1,4 +1,4 @@
-"""Services on every node: ClusterIP, NodePort, both policies, affinity, TCP and UDP, one empty."""
+"""Services of each kind on every node: NodePort, policies, affinity, TCP and UDP, empty; names."""
 
 from netlab import Cluster, Service, ServicePort, flannel
 
@@ -7,6 +7,7 @@ topology = Cluster(
     pods_per_node=2,
     dataplane=flannel.Vxlan(),
     proxy="iptables",
+    dns=True,
     services=[
         Service("web", port=80, target_port=8080, node_port=30080),
         Service(

@@ -51,6 +51,7 @@ def up(
 ) -> int:
     """Make the kernel equal to the plan, then verify; run again: repair what differs."""
     from netlab import api
+    from netlab.making import room_for
     from netlab.probe.result import to_json
 
     which = needed(app, topology, files)
@@ -67,7 +68,7 @@ def up(
             lab: Lab = building.build(on, meter, verify=not no_verify, built=built)
         else:
             lab = api.build(
-                choose(which, force=force, **options),
+                choose(which, force=force, fits=room_for(app.lab), **options),
                 app.lab,
                 meter,
                 verify=not no_verify,

@@ -13,7 +13,7 @@ from netlab.cli.app import App, Meter, common, no_effect, without_lab
 from netlab.errors import BadInput, shown
 
 if TYPE_CHECKING:
-    from netlab.designing import Topology
+    from netlab.designing import Fits, Topology
     from netlab.hosts.building import Wanted
     from netlab.state import Design
     from netlab.topology.resolved import Layout
@@ -125,11 +125,12 @@ def choose(
     pods_per_node: int | None = None,
     settings: tuple[str, ...] = (),
     force: bool = False,
+    fits: Fits | None = None,
 ) -> Design:
-    """Load, lay out and compile a topology. Raises BadInput."""
+    """Load, lay out and compile a topology. Raises BadInput, and what `fits` raises."""
     from netlab.making import design_here
 
-    return design_here(topology, shaping(nodes, pods_per_node, settings), force=force)
+    return design_here(topology, shaping(nodes, pods_per_node, settings), force=force, fits=fits)
 
 
 def shaping(

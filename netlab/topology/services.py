@@ -89,7 +89,7 @@ def selects(selector: Iterable[str], names: Sequence[str] | None, pod: PodSpec) 
         return pod.own_name in names
     if pod.dns and not selector:  # which serves names and nothing else
         return False
-    return set(selector) <= set(pod.labels)
+    return all(label in pod.labels for label in selector)
 
 
 def with_endpoints(port: ServicePortSpec, endpoints: Iterable[EndpointSpec]) -> ServicePortSpec:

@@ -111,7 +111,7 @@ def test_flushed_rules_are_missed_and_made_again(lab: Services) -> None:
     assert found.code == 1
     words = {text for change in found.json["changed"] for text in change["differences"]}
     assert words == {
-        "chain KUBE-SERVICES: all its rules are missing (7)",
+        "chain KUBE-SERVICES: all its rules are missing (9)",
         "unexpected chain KUBE-SVC-OF-MINE",
         "chain FORWARD: unexpected rule '-d 10.9.9.9/32 -j DROP'",
     }

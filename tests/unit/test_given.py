@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from netlab import BadInput, Cluster, Container, Node, Pod, Service, flannel
+from netlab import BadInput, Cluster, Container, Node, Pod, Service, designing, flannel
 from netlab.designing import design
 from netlab.errors import Unmet
-from netlab.kernel.room import Room, refuse_too_large
+from netlab.kernel.room import Room, refuse_too_large, refuse_too_many
 from netlab.topology.layout import lay_out
+from netlab.topology.resolved import Layout
 
 
 def cluster(*pods: Pod, **fields: Any) -> Cluster:
@@ -81,6 +82,10 @@ def test_a_service_leads_to_nodes_on_which_something_answers() -> None:
         (Room(1 << 20, 1000, 1000), "0.0 GiB are free"),
         (Room(1 << 40, 10, 1000), "user.max_net_namespaces is 10"),
         (Room(1 << 40, 1000, 10), "there can be 10 processes (RLIMIT_NPROC, kernel.pid_max)"),
+        (
+            Room(1 << 40, 1000, 1000, 40),
+            "a process can have 40 files open, one a namespace (ulimit -Hn)",
+        ),
         (Room(1 << 40, 1000, 1000), ""),
     ],
 )
@@ -89,6 +94,20 @@ def test_a_lab_without_room_is_refused_with_what_it_would_take(room: Room, reaso
     if not reason:
         refuse_too_large(plan, room)
         return
-    wanted = "its 12 pods on 3 nodes take 19 namespaces, 25 processes and at least 0.0 GiB"
+    wanted = "its 12 pods on 3 nodes take at least 19 namespaces, 25 processes and 0.0 GiB"
     with pytest.raises(Unmet, match=f"{wanted} of memory, and {re.escape(reason)}; leave pods"):
         refuse_too_large(plan, room)
+
+
+def test_a_cluster_without_room_is_refused_before_its_plan_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The plan of one that is far too large takes minutes."""
+    monkeypatch.setattr(designing, "compile_plan", lambda *_, **__: pytest.fail("a plan is made"))
+
+    def fits(topology: str, layout: Layout) -> None:
+        refuse_too_many(topology, layout, Room(1 << 40, 14, 1000))
+
+    wanted = "its 12 pods on 3 nodes take at least 15 namespaces, .* is 14; leave pods away"
+    with pytest.raises(Unmet, match=wanted):
+        design(Cluster(nodes=3, pods_per_node=4, dataplane=flannel.Vxlan()), {}, fits=fits)
