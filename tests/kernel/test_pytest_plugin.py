@@ -69,7 +69,8 @@ def lab():
 def test_its_own_fixture(lab):
     assert lab == 3
 """
-FAILING = """
+FAILING = (
+    """
 import pytest
 
 pytestmark = pytest.mark.netlab("flannel-vxlan", nodes=2, pods_per_node=1)
@@ -85,8 +86,14 @@ def test_fdb(lab_module):
     lab_module.node("node-1").run("sh", "-c", FLUSH)
     assert lab_module.pod("pod-1-1").reaches("pod-2-1", port=8080, timeout=0.2)
 
-FLUSH = "bridge fdb | grep 'flannel.1 dst' | while read mac _; do bridge fdb del $mac dev flannel.1; done"
+FLUSH = """
+    + repr(
+        "bridge fdb | grep 'flannel.1 dst' | "
+        "while read mac _; do bridge fdb del $mac dev flannel.1; done"
+    )
+    + """
 """
+)
 BAD = """
 import pytest
 
@@ -124,12 +131,12 @@ def test_it(lab):
 LACKING = """
 from netlab.kernel import capabilities
 
-capabilities.missing = lambda names: {"ipip": "load it"} if "ipip" in names else {}
+capabilities.missing = lambda names: {"bridge": "load it"} if "bridge" in names else {}
 """
-IPIP = """
+NEEDING = """
 import pytest
 
-@pytest.mark.netlab("calico-ipip", nodes=2)
+@pytest.mark.netlab("flannel-vxlan", nodes=2)
 def test_it(lab): pass
 """
 
@@ -246,10 +253,10 @@ def test_the_debugger_has_the_lab(pytester: pytest.Pytester, netlab: Netlab) -> 
 
 
 def test_what_the_kernel_lacks_skips_or_fails(pytester: pytest.Pytester) -> None:
-    files = {"conftest": LACKING, "test_ipip": IPIP}
+    files = {"conftest": LACKING, "test_it": NEEDING}
     found = run(pytester, "-rs", **files)
     found.assert_outcomes(skipped=1)
-    found.stdout.fnmatch_lines(["SKIPPED * needs ipip: load it"])
+    found.stdout.fnmatch_lines(["SKIPPED * needs bridge: load it"])
     run(pytester, "--netlab-strict", **files).assert_outcomes(errors=1)
 
 
