@@ -125,6 +125,8 @@ def handed_out(item: pytest.Item, stock: Stock, wanted: Wanted, *, again: bool) 
 @functools.cache
 def _begin() -> None:
     """Remove what killed runs left, and load once what is done in forks of this process."""
+    import pyroute2.netlink.nfnetlink.ipset  # noqa: F401
+
     import netlab.kernel.apply
     import netlab.probe.engines.follow  # noqa: F401
 

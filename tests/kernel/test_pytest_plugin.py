@@ -79,6 +79,9 @@ def test_route(lab):
     lab.node("node-1").run("ip", "route", "del", "10.244.1.0/24")
     assert lab.pod("pod-1-1").reaches("pod-2-1", timeout=0.2)
 
+def test_error(lab_module):
+    assert lab_module.pod("pod-1-1").reaches("10.9.9.9")
+
 def test_way(lab_module):
     assert lab_module.pod("pod-1-1").reaches("pod-2-1").via("direct")
 
@@ -108,6 +111,8 @@ def test_type(lab): pass
 @pytest.mark.netlab("flannel-vxlan", scope="modul")
 def test_scope(lab): pass
 def test_unmarked(lab): pass
+@pytest.mark.netlab("flannel-vxlan", force="no")
+def test_force(lab): pass
 """
 ENDING = """
 import os
@@ -168,7 +173,7 @@ def test_a_failure_says_where_the_packet_was_last_and_what_differs(
 ) -> None:
     options = ("--netlab-artifacts=kept", "--junitxml=report.xml")
     found = run(pytester, *options, test_failing=FAILING)
-    found.assert_outcomes(failed=3)
+    found.assert_outcomes(failed=4)
     found.stdout.fnmatch_lines(
         [
             "E *assert <pod-1-1 does not reach pod-2-1 (10.244.1.2) by ICMP: no reply in 0.2 s>",
@@ -176,6 +181,8 @@ def test_a_failure_says_where_the_packet_was_last_and_what_differs(
             "E *last seen: router/eth0, received, 10.244.0.2 > 10.244.1.2",
             "E *the kernel differs from the plan:",
             "E *missing    node-1: route 10.244.1.0/24 via *",
+            "E *by ICMP: network unreachable (ICMP from 192.168.0.254)",
+            "E *last seen: router/eth0, received, 192.168.0.1 > 10.9.9.9",
             "E *via vxlan, not direct*",
             "E *compared:  the kernel equals the plan",
             "E *last seen: node-1/flannel.1, sent, 10.244.0.2 > 10.244.1.2",
@@ -192,13 +199,13 @@ def test_a_failure_says_where_the_packet_was_last_and_what_differs(
     properties = ElementTree.parse(pytester.path / "report.xml").iter("property")
     values = [one.attrib["value"] for one in properties if one.attrib["name"] == "netlab-artifacts"]
     assert str(folder) in values
-    assert len(values) == 3
+    assert len(values) == 4
     assert labs(netlab) == []
 
 
 def test_a_mark_that_cannot_be_is_an_error_of_collection(pytester: pytest.Pytester) -> None:
     found = run(pytester, test_bad=BAD)
-    found.assert_outcomes(errors=6)
+    found.assert_outcomes(errors=7)
     found.stdout.fnmatch_lines(
         [
             "test_bad.py:3: The mark `netlab` has no topology; name one, as in *",
@@ -207,6 +214,7 @@ def test_a_mark_that_cannot_be_is_an_error_of_collection(pytester: pytest.Pytest
             "test_bad.py:9: 5 is no topology; give a name, a path or a Cluster.",
             "test_bad.py:11: There is no scope 'modul'; did you mean module?",
             "test_bad.py:13: The test uses a lab and has no mark `netlab` with a topology; *",
+            "test_bad.py:14: `force` is 'no'; give True or False.",
         ]
     )
 

@@ -20,6 +20,7 @@ from netlab.probe.engines.sockets import await_closing, bind, open_in
 COOKIE = b"netlab"
 _ECHO_HEADER, _UDP_HEADER, _TCP_HEADER = 8, 8, 20
 _REQUESTS, _REPLIES = (8, 128), (0, 129)  # ICMP's and ICMPv6's types
+_ERRORS, _ERRORS_IPV6 = (3, 4, 5, 11, 12), (1, 2, 3, 4)  # types that quote a packet
 _SYN, _RESET, _ACK = 0x02, 0x04, 0x10
 _ACK_AT = 8  # where TCP's header has the number that it acknowledges
 _FLAGS_AFTER_ACK = 5
@@ -152,13 +153,27 @@ def _answers(frames: Iterable[Captured], begun: bytes) -> Iterator[Seen]:
 def _ends(frame: bytes, carried: int, protocols: Container[int]) -> tuple[str, str] | None:
     """The addresses of the IP header of one of the protocols that ends where `carried` begins.
 
-    None where there is none.
+    None where there is none, and where an ICMP error quotes it: that is no packet under way.
     """
     if carried >= 20 and frame[carried - 20] == 0x45 and frame[carried - 11] in protocols:
+        if _is_quoted(frame, carried - 20):
+            return None
         pair = frame[carried - 8 : carried - 4], frame[carried - 4 : carried]
         return socket.inet_ntoa(pair[0]), socket.inet_ntoa(pair[1])
     if carried >= 40 and frame[carried - 40] >> 4 == 6 and frame[carried - 34] in protocols:
+        if _is_quoted(frame, carried - 40):
+            return None
         pair = frame[carried - 32 : carried - 16], frame[carried - 16 : carried]
         source, destination = (socket.inet_ntop(socket.AF_INET6, one) for one in pair)
         return source, destination
     return None
+
+
+def _is_quoted(frame: bytes, start: int) -> bool:
+    """Whether what stands before the IP header that starts there is an ICMP error's header."""
+    error = start - _ECHO_HEADER
+    if error >= 20 and frame[error - 20] == 0x45 and frame[error - 11] == socket.IPPROTO_ICMP:
+        return frame[error] in _ERRORS
+    if error >= 40 and frame[error - 40] >> 4 == 6 and frame[error - 34] == socket.IPPROTO_ICMPV6:
+        return frame[error] in _ERRORS_IPV6
+    return False
