@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from netlab.errors import BadInput, shown
 from netlab.plan.machines import MACHINE
 from netlab.plan.types import Plan
+from netlab.topology.cidr import is_address
 
 if TYPE_CHECKING:
     from netlab.captures import Capture
@@ -100,16 +100,8 @@ class Capturing(ABC):
         try:
             return self.target(text.strip("[]")).name, ""
         except BadInput:
-            if not colon or _is_address(text):
+            if not colon or is_address(text):
                 raise
         if not device:
             raise BadInput(f"The target {shown(text)} has no device after its colon.")
         return self.target(place.strip("[]")).name, device
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

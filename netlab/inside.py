@@ -6,6 +6,7 @@ is 0 where nobody knows how much there is.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -106,11 +107,13 @@ def verify(
     full: bool,
     sample: int | None,
     share: Share | None = None,
+    within: float = math.inf,
 ) -> Report:
     """Wait for daemons and containers, then probe every expectation.
 
     Of a lab on several machines `design` has this one's part, and all of them probe at one time,
     between `listen` and its end: what is asked from here is checked (`report.joined` joins them).
+    `within` as in `probe.verify`.
     """
     from netlab.loading import guarded
     from netlab.plan.probing.sample import Sample
@@ -135,6 +138,7 @@ def verify(
             spread=share.spread if share else None,
             machine=share.machine if share else "",
             ask=engine.containers.ask,
+            within=within,
         ),
     )
     return replace(report, checks=(*map(_late, late), *report.checks))

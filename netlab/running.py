@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -125,16 +126,18 @@ class Lab(Changing, Capturing):
         sample: int | None = None,
         progress: Progress | None = None,
         wait: float = 0,
+        within: float = math.inf,
     ) -> Report:
         """Probe every expectation with real packets; `ok` of what it returns is whether all held.
 
-        `full` is every pair of pods, `sample` so many. Raises LabUnavailable while a command is
-        changing the lab, after `wait` seconds.
+        `full` is every pair of pods, `sample` so many. After `within` seconds no other kind of
+        packet is begun with, and `skipped` has what was not asked. Raises LabUnavailable while a
+        command is changing the lab, after `wait` seconds.
         """
         if full and sample:
             raise BadInput("--full and --sample exclude each other.")
         with self._unchanged(wait):
-            return self.probe(progress, full=full, sample=sample)
+            return self.probe(progress, full=full, sample=sample, within=within)
 
     def diff(self, *, all_settings: bool = False, wait: float = 0) -> Diff:
         """The difference between the kernel and the plan, object by object; `wait` as `verify`.
@@ -290,12 +293,20 @@ class Lab(Changing, Capturing):
             yield
 
     def probe(
-        self, progress: Progress | None, *, full: bool = False, sample: int | None = None
+        self,
+        progress: Progress | None,
+        *,
+        full: bool = False,
+        sample: int | None = None,
+        within: float = math.inf,
     ) -> Report:
         """As `verify`, for who holds the lab's lock."""
         folder, wanted, share = self.folder, self.design, self.share
         report = self.run_inside(
-            lambda: inside.verify(folder, wanted, full=full, sample=sample, share=share), progress
+            lambda: inside.verify(
+                folder, wanted, full=full, sample=sample, share=share, within=within
+            ),
+            progress,
         )
         folder.mark(RED, on=not report.ok)
         return report

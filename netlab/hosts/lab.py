@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import dataclasses
 import fcntl
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -97,12 +98,19 @@ class SpreadLab(Lab):
         atexit.unregister(self.close)
 
     def probe(
-        self, progress: Progress | None, *, full: bool = False, sample: int | None = None
+        self,
+        progress: Progress | None,
+        *,
+        full: bool = False,
+        sample: int | None = None,
+        within: float = math.inf,
     ) -> Report:
         """As `verify`, for who holds the lab's lock: all listen, then all probe, then all stop.
 
         Two at once take turns: who listens for the one would be gone for the other.
         """
+        if within != math.inf:
+            raise BadInput("A lab on several machines is verified as a whole; leave `within` out.")
         with (self.folder.folder / PROBING).open("w") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
             return self._probe(progress, full, sample)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -52,13 +54,18 @@ def nobody(namespace: str, daemon: str, command: Sequence[str]) -> DaemonWords:
 
 @dataclass(slots=True)
 class Runner:
-    """What the engines need to know of a lab. Each `_` method runs all actions of one type."""
+    """What the engines need to know of a lab. Each `_` method runs all actions of one type.
+
+    After `until`, in monotonic seconds, no engine begins: what then was not asked is in `unasked`.
+    """
 
     lab: Lab
     neighbours: Neighbours
     containers: ContainerNamespaces
     progress: Progress
     ask: Ask = nobody
+    until: float = math.inf
+    unasked: list[Probe[Any]] = field(init=False, default_factory=list)
     batches: dict[type, list[Any]] = field(init=False, default_factory=dict)
 
     def run(self, probes: Sequence[Probe[Any]]) -> list[Check]:
@@ -67,18 +74,19 @@ class Runner:
         All of them must be of this machine (`Lab.here` for each of an action's places).
         """
         checks = self._ask(probes)
+        self.unasked = [one for one, check in zip(probes, checks, strict=True) if check is None]
         doubted = [
-            (index, probe.again)
-            for index, probe in enumerate(probes)
-            if probe.again and not checks[index].ok
+            (index, probe.again, check)
+            for index, (probe, check) in enumerate(zip(probes, checks, strict=True))
+            if probe.again and check and not check.ok
         ]
-        second = self._ask([probe for _, probe in doubted]) if doubted else []
-        for (index, _), check in zip(doubted, second, strict=True):
-            checks[index] = asked_again(checks[index], check)
-        return checks
+        second = self._ask([probe for _, probe, _ in doubted]) if doubted else []
+        for (index, _, first), check in zip(doubted, second, strict=True):
+            checks[index] = asked_again(first, check) if check else first
+        return [check for check in checks if check]
 
-    def _ask(self, probes: Sequence[Probe[Any]]) -> list[Check]:
-        """Each action once, though several probes may judge it."""
+    def _ask(self, probes: Sequence[Probe[Any]]) -> list[Check | None]:
+        """Each action once, though several probes may judge it; None for which no time was left."""
         actions = {id(probe.action): probe.action for probe in probes}
         batches = self.batches = {kind: [] for kind, _, _ in _ENGINES}
         for action in actions.values():
@@ -87,10 +95,19 @@ class Runner:
         found: dict[type, Iterator[Any]] = {}
         for kind, words, engine in _ENGINES:
             if batches[kind]:
+                if time.monotonic() > self.until:
+                    continue
                 self.progress(f"{len(batches[kind])} {words}")
             found[kind] = iter(engine(self, batches[kind]))
-        outcomes = {key: _outcome(action, found) for key, action in actions.items()}
-        return [probe.check(outcomes[id(probe.action)]) for probe in probes]
+        outcomes = {
+            key: _outcome(action, found)
+            for key, action in actions.items()
+            if all(type(part) in found for part in _parts(action))
+        }
+        return [
+            probe.check(outcomes[id(probe.action)]) if id(probe.action) in outcomes else None
+            for probe in probes
+        ]
 
     def _echoes(self, echoes: list[Echo]) -> list[Any]:
         """Before them go echoes between the underlay's hosts, which are not judged.

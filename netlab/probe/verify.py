@@ -7,8 +7,10 @@ not once per probe.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -50,6 +52,7 @@ def verify(
     spread: Spread | None = None,
     machine: str = "",
     ask: Ask = nobody,
+    within: float = math.inf,
 ) -> Report:
     """Probe every expectation. Never raises for what the lab lacks: that is a failed check.
 
@@ -60,7 +63,8 @@ def verify(
     and `uts` namespaces. `drift` compares the kernel with the plan, all settings of pods too where
     it is told so: that is if checks fail while nothing else differs; what it says without may have
     been looked at since the start. `ask` runs a command that asks a daemon. `progress` is told, in
-    a few words, what is probed next.
+    a few words, what is probed next. After `within` seconds no other kind of packet is begun with:
+    what is not asked for that is among the `skipped`.
     """
     began = time.monotonic()
     tell = progress or (lambda words: None)
@@ -70,7 +74,8 @@ def verify(
     neighbours = Neighbours(lab, tell)
     probes, skipped = questions(lab, dataplane, sample)
     own = {number: one for number, one in enumerate(probes, 1) if _is_ours(lab, one)}
-    checks = Runner(lab, neighbours, containers, tell, ask).run(list(own.values()))
+    runner = Runner(lab, neighbours, containers, tell, ask, began + within)
+    checks = runner.run(list(own.values()))
     compared = _compare(drift, tell, all_settings=False)
     if whole:
         tell("all pairs of pods")
@@ -85,7 +90,7 @@ def verify(
         time.monotonic() - began,
         (*compared.checks, *checks),
         {pod.name: pod.node for pod in layout.pods},
-        skipped,
+        (*skipped, *_out_of_time(runner.unasked, within)),
         compared.left_out if unexplained and compared.equal else (),
         drifted=unexplained and not compared.equal,
         carrier=dataplane.carrier(),
@@ -111,6 +116,11 @@ def questions(
             skipped.append((scenario.kind, reason))
     probes = [probe for scenario in fitting for probe in scenario.probes(lab, sample)]
     return probes, tuple(skipped)
+
+
+def _out_of_time(unasked: Sequence[Probe[Any]], within: float) -> Iterator[tuple[Kind, str]]:
+    for kind, number in Counter(probe.kind for probe in unasked).items():
+        yield kind, f"{number} checks were not made: the {within:g} seconds for them were over"
 
 
 def _is_ours(lab: Lab, probe: Probe[Any]) -> bool:

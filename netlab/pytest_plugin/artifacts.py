@@ -20,6 +20,7 @@ from netlab.running import Lab
 
 PROPERTY = "netlab-artifacts"
 _LONGEST = 100  # characters of a folder's name
+_WITHIN = 1.0  # seconds of a verification, which waits for everything that is lost
 
 
 def folder_of(item: pytest.Item, parent: Path) -> Path:
@@ -48,7 +49,7 @@ def _of_lab(lab: Lab, folder: Path) -> list[str]:
     documents: dict[str, Callable[[], Any]] = {
         "status": lambda: lab.status().document,
         "diff": lambda: diff_document(lab.diff(), checks_failed=lab.checks_failed),
-        "verify": lambda: to_json(lab.verify()),
+        "verify": lambda: to_json(lab.verify(within=_WITHIN)),
     }
     problems = []
     for name, document in documents.items():

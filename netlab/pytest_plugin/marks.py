@@ -78,11 +78,13 @@ def wanted(topology: Any, options: Mapping[str, Any], item: pytest.Item) -> Want
     scope, force = given.pop("scope", "function"), given.pop("force", False)
     if scope not in SCOPES:
         raise unknown("scope", str(scope), SCOPES)
+    if not isinstance(force, bool):
+        raise BadInput(f"`force` is {shown(force)}", "give True or False")
     if isinstance(topology, str | os.PathLike):
         topology = _path(os.fspath(topology), item.path.parent)
     elif not isinstance(topology, Cluster):
         raise BadInput(f"{shown(topology)} is no topology", "give a name, a path or a Cluster")
-    return Wanted(topology, given, scope, bool(force))
+    return Wanted(topology, given, scope, force)
 
 
 def _path(text: str, folder: Path) -> str:

@@ -125,6 +125,8 @@ def handed_out(item: pytest.Item, stock: Stock, wanted: Wanted, *, again: bool) 
 @functools.cache
 def _begin() -> None:
     """Remove what killed runs left, and load once what is done in forks of this process."""
+    import pyroute2.netlink.nfnetlink.ipset  # noqa: F401
+
     import netlab.kernel.apply
     import netlab.probe.engines.follow  # noqa: F401
 
@@ -134,9 +136,11 @@ def _begin() -> None:
 def _require(plan: Plan) -> None:
     """Raise Lacking for what this host has not."""
     needs = {capabilities.SANDBOX, *plan.requires} - _present
-    for name, remedy in capabilities.missing(sorted(needs)).items():
-        what = "root or user namespaces" if name == capabilities.SANDBOX else name
-        raise Lacking(f"needs {what}: {remedy}")
+    lacking = capabilities.missing(sorted(needs))
+    if remedy := lacking.get(capabilities.SANDBOX):  # without it nothing else can be tried
+        raise Lacking(f"needs root or user namespaces: {remedy}")
+    for name, remedy in lacking.items():
+        raise Lacking(f"needs {name}: {remedy}")
     _present.update(needs)
     try:
         preflight(plan)

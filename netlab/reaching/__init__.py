@@ -23,6 +23,8 @@ class Reaching:
     ) -> Reach:
         """Send one real packet from here; true where the answer comes within `timeout` seconds.
 
+        Where nothing comes it is sent once more, as a packet may be lost on a loaded host.
+
         `target` is a pod, node, Service or `external`, by name or as a Target, or any address.
         Without a `port` it is an ICMP echo; with one a TCP connection, or what `protocol` says:
         by `udp` and `http` an answer must come. `source` is the address it is sent from.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 
 from netlab.errors import BadInput, LabUnavailable, unknown
@@ -11,6 +10,7 @@ from netlab.plan.probing.actions import Response
 from netlab.reaching import carriage
 from netlab.reaching.largest import largest
 from netlab.reaching.place import Place
+from netlab.topology.cidr import is_address
 
 if TYPE_CHECKING:
     from netlab.plan.diff import Diff
@@ -230,12 +230,4 @@ def _place(seen: Seen) -> str:
 
 def _client(outcome: Response) -> str:
     """What netlab's server says that it saw; empty where another one answered."""
-    return outcome.client if len(outcome.body.split()) == 3 and _is_address(outcome.client) else ""
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return outcome.client if len(outcome.body.split()) == 3 and is_address(outcome.client) else ""

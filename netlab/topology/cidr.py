@@ -21,6 +21,15 @@ UNUSABLE: dict[Network, str] = {
 }
 
 
+def is_address(text: str) -> bool:
+    """Whether it is written as an IP address, of whichever family."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def network(text: str, what: str) -> Network:
     """Parse a CIDR; the error names what it was for and, with host bits set, the right one."""
     try:

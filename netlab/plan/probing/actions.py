@@ -108,10 +108,14 @@ class Response(NamedTuple):
     connected: bool = False
 
     @property
+    def silent(self) -> bool:
+        """Whether the error is that nothing came."""
+        return bool(self.error and self.error.startswith("timed out"))
+
+    @property
     def failure(self) -> str | None:
         """The error as a report says it: a stopped server's kernel still takes connections."""
-        silent = self.error and self.error.startswith("timed out")
-        return f"no answer, {self.error}" if silent else self.error
+        return f"no answer, {self.error}" if self.silent else self.error
 
     @property
     def responder(self) -> str:
