@@ -15,10 +15,10 @@ from types import MappingProxyType
 from netlab.errors import BadInput, shown, unknown
 from netlab.topology.model import Service, ServicePort
 from netlab.topology.resolved import EndpointSpec, Layout, PodSpec, ServiceSpec
+from netlab.topology.selecting import matching
 from netlab.topology.services import (
     HEADLESS,
     KUBERNETES,
-    matching,
     refuse_without_ports,
     resolve_services,
     with_endpoints,

@@ -26,6 +26,7 @@ from netlab.topology.resolved import (
     ServicePortSpec,
     ServiceSpec,
 )
+from netlab.topology.selecting import Pods, matching
 
 HEADLESS = "None"
 LAST_PORT = 65535
@@ -55,10 +56,11 @@ def resolve_services(
     for service in every:
         ports.take_given(service)
     found = []
+    pods = Pods(nodes)
     for service, own in zip(every, given, strict=True):
         ips = () if service.cluster_ip == HEADLESS else own or _allocated(service, addresses)
         families: set[int] = {ip.version for ip in ips or [cidr[0] for cidr in service_cidrs]}
-        endpoints = [e for e in _endpoints(service, nodes) if e.address.version in families]
+        endpoints = [e for e in _endpoints(service, nodes, pods) if e.address.version in families]
         found.append(_spec(service, ips, endpoints, ports, families))
     return tuple(found)
 
@@ -72,24 +74,6 @@ def warnings(layout: Layout) -> Iterator[str]:
                 f"The Service {service.full_name} has no endpoints: "
                 f"{by or 'its namespace has'} no pods."
             )
-
-
-def matching(pods: Iterable[PodSpec], service: ServiceSpec) -> list[PodSpec]:
-    """The pods that a Service selects: by their labels, by name, or all of its namespace."""
-    return [
-        pod
-        for pod in pods
-        if pod.namespace == service.namespace and selects(service.selector, service.chosen, pod)
-    ]
-
-
-def selects(selector: Iterable[str], names: Sequence[str] | None, pod: PodSpec) -> bool:
-    """Whether a pod has one of the names, or without any given, all of the labels."""
-    if names is not None:
-        return pod.own_name in names
-    if pod.dns and not selector:  # which serves names and nothing else
-        return False
-    return all(label in pod.labels for label in selector)
 
 
 def with_endpoints(port: ServicePortSpec, endpoints: Iterable[EndpointSpec]) -> ServicePortSpec:
@@ -202,15 +186,9 @@ def _flaws(service: Service) -> Iterator[str]:
             yield f"has {shown(label)} in its selector, not KEY=VALUE"
 
 
-def _chosen(service: Service) -> tuple[str, ...] | None:
-    """The pods that it names; None where it selects them."""
-    return () if service.pods is None and service.nodes and not service.selector else service.pods
-
-
-def _endpoints(service: Service, nodes: Sequence[NodeSpec]) -> list[EndpointSpec]:
-    """The pods behind a Service, those of its namespace that it selects, in the nodes' order."""
-    pods = [pod for node in nodes for pod in node.pods if pod.namespace == service.namespace]
-    known = {pod.own_name: pod for pod in pods}
+def _endpoints(service: Service, nodes: Sequence[NodeSpec], pods: Pods) -> list[EndpointSpec]:
+    """The pods behind a Service, and the nodes, in the nodes' order."""
+    known = pods.named.get(service.namespace, {})
     hosts = {node.name: node for node in nodes}
     for name in service.nodes:
         if name not in hosts:
@@ -218,7 +196,7 @@ def _endpoints(service: Service, nodes: Sequence[NodeSpec]) -> list[EndpointSpec
     for name in (*(service.pods or ()), *service.unready, *service.terminating):
         if name not in known and name not in service.nodes:
             raise unknown(f"pod for the Service {_name(service)}", name, known)
-    chosen = [pod for pod in pods if selects(service.selector, _chosen(service), pod)]
+    chosen = pods.selected(service)
     targets = [port.target_port or port.port for port in ports_of(service)]
     for pod in chosen:
         refuse_without_ports(_name(service), targets, pod)

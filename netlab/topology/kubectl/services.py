@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -64,6 +64,14 @@ class Services:
             self._at |= {ip: Target(node.name, True, None) for ip in node.addresses}
             for pod, ips in node.pods:
                 self._at |= {ip: Target(pod.name, False, pod) for ip in ips}
+        own = [Target(pod.name, False, pod) for pod in self._pods.values()]
+        hosts = [Target(node, True, pod) for pod, node in places.hosts.values()]
+        self._labelled: dict[tuple[str, str, str], list[tuple[Pod, Target]]] = {}
+        for target in (*own, *hosts):
+            assert target.pod
+            for key, value in target.pod.metadata.labels.items():
+                label = target.pod.namespace, key, value
+                self._labelled.setdefault(label, []).append((target.pod, target))
         self._slices: dict[str, list[EndpointSlice]] = {}
         for one in dump.of(EndpointSlice):
             self._slices.setdefault(one.service, []).append(one)
@@ -187,11 +195,7 @@ class Services:
         return behind
 
     def _select(self, one: Service, behind: Behind) -> None:
-        hosts = [(pod, Target(node, True, pod)) for pod, node in self._places.hosts.values()]
-        own = [(pod, Target(pod.name, False, pod)) for pod in self._pods.values()]
-        for pod, target in (*own, *hosts):
-            if pod.namespace != one.namespace or not _selects(one, pod):
-                continue
+        for pod, target in self._selected(one):
             ready = {c.type: c.status for c in pod.status.conditions or ()}.get("Ready", "True")
             leaving = pod.metadata.deletion_timestamp is not None
             behind.targets[target.name] = Target(
@@ -200,6 +204,14 @@ class Services:
             for port in _ports(one):
                 if number := _named_port(pod, port):
                     behind.numbers.setdefault(port.name or "", Counter())[number] += 1
+
+    def _selected(self, one: Service) -> list[tuple[Pod, Target]]:
+        """What its selector matches; one of its labels says among which."""
+        if not (selector := one.spec.selector or {}):
+            return []
+        key, value = next(iter(selector.items()))
+        among = self._labelled.get((one.namespace, key, value), ())
+        return [each for each in among if selector.items() <= each[0].metadata.labels.items()]
 
     def _of_api(self, behind: Behind) -> None:
         """The API server is on nodes; where the files do not say on which, on the first master."""
@@ -225,11 +237,7 @@ class Services:
         names = [target.name for target in targets if target.pod is not None]
         if not one.spec.selector or one.full_name == API_SERVICE:
             return (), tuple(names)
-        matching = {
-            pod.name
-            for pod in self._pods.values()
-            if pod.namespace == one.namespace and _selects(one, pod)
-        }
+        matching = {pod.name for pod, target in self._selected(one) if not target.node}
         if matching == set(names):
             return tuple(f"{key}={value}" for key, value in one.spec.selector.items()), None
         self._notes.say(
@@ -252,11 +260,6 @@ def _with_conditions(target: Target, endpoint: Endpoint) -> Target:
     terminating = found is not None and found.terminating is True
     serving = ready if found is None or found.serving is None else found.serving
     return Target(target.name, target.node, target.pod, serving, terminating)
-
-
-def _selects(one: Service, pod: Pod) -> bool:
-    wanted: Mapping[str, str] = one.spec.selector or {}
-    return bool(wanted) and wanted.items() <= pod.metadata.labels.items()
 
 
 def _ports(one: Service) -> list[ServicePort]:
