@@ -64,14 +64,12 @@ class Services:
             self._at |= {ip: Target(node.name, True, None) for ip in node.addresses}
             for pod, ips in node.pods:
                 self._at |= {ip: Target(pod.name, False, pod) for ip in ips}
-        own = [Target(pod.name, False, pod) for pod in self._pods.values()]
-        hosts = [Target(node, True, pod) for pod, node in places.hosts.values()]
+        own = [(pod, Target(pod.name, False, pod)) for pod in self._pods.values()]
+        hosts = [(pod, Target(node, True, pod)) for pod, node in places.hosts.values()]
         self._labelled: dict[tuple[str, str, str], list[tuple[Pod, Target]]] = {}
-        for target in (*own, *hosts):
-            assert target.pod
-            for key, value in target.pod.metadata.labels.items():
-                label = target.pod.namespace, key, value
-                self._labelled.setdefault(label, []).append((target.pod, target))
+        for each in (*own, *hosts):
+            for key, value in each[0].metadata.labels.items():
+                self._labelled.setdefault((each[0].namespace, key, value), []).append(each)
         self._slices: dict[str, list[EndpointSlice]] = {}
         for one in dump.of(EndpointSlice):
             self._slices.setdefault(one.service, []).append(one)
