@@ -64,12 +64,14 @@ def _refuse(
     topology: str, pods: int, nodes: int, namespaces: int, processes: int, room: Room | None
 ) -> None:
     memory = namespaces * NAMESPACE + processes * PROCESS
-    if reason := next(_lacking(namespaces, processes, memory, room or here()), ""):
+    room = room or here()
+    if reason := next(_lacking(namespaces, processes, memory, room), ""):
+        limit = "" if memory > room.memory else "raise that limit, "
         raise Unmet(
             f"The topology {topology} is too large for this host: its {pods} pods on {nodes} "
             f"nodes take at least {namespaces} namespaces, {processes} processes and "
             f"{memory / _GIB:.1f} GiB of memory, and {reason}",
-            "leave pods away, or spread it over several machines by --inventory",
+            f"{limit}leave pods away, or spread it over several machines by --inventory",
         )
 
 

@@ -40,9 +40,15 @@ def test_a_limit_on_namespaces(netlab: Netlab, kind: str, limit: int) -> None:
 
 def test_limits_of_processes(user: User) -> None:
     for limit, words in (
-        ("--nproc=1", "the limit RLIMIT_NPROC is 1; raise it"),
-        ("--nofile=9", "limit on open files, 9, is reached; raise RLIMIT_NOFILE"),
-        ("--nofile=40", "namespaces need as many open files, and the limit RLIMIT_NOFILE is 40"),
+        ("--nproc=1", "there can be 1 processes (RLIMIT_NPROC, kernel.pid_max); raise that limit"),
+        (
+            "--nofile=9",
+            "a process can have 9 files open, one a namespace (ulimit -Hn); raise that limit",
+        ),
+        (
+            "--nofile=40",
+            "a process can have 40 files open, one a namespace (ulimit -Hn); raise that",
+        ),
         ("--as=20000000", "raise RLIMIT_AS (ulimit -v)"),
         ("--as=34000000", "raise RLIMIT_AS (ulimit -v)"),
     ):
