@@ -257,6 +257,7 @@ def test_machine_loses_power_in_the_middle_of_verify(machines: Machines) -> None
         machines.netlab("down").check()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [4])
 def test_machine_loses_power_in_the_middle_of_up(machines: Machines, seconds: float) -> None:
     """What was begun on the other is undone; once all are back, the same command builds it."""
