@@ -102,7 +102,6 @@ topology = Cluster(
 """
 
 
-@pytest.mark.long
 def test_a_lab(netlab: Netlab, topology: Callable[[str], str]) -> None:
     path = topology(LAB)
     netlab.ok("up", path, "--no-verify")
