@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from netlab.errors import BadInput, shown, unknown
 from netlab.plan.probing.actions import Application, Echo, Request
-from netlab.reaching.place import AnyLab, Place
+from netlab.reaching.place import AnyLab, Place, segments
 from netlab.reaching.result import Protocol, Question, Reach
 from netlab.topology.cidr import is_address
 from netlab.topology.resolved import ExternalSpec, NodeSpec, PodSpec
@@ -120,8 +120,7 @@ def _followed(start: Place, question: Question, source: str) -> Followed:
         ends = start.name, question.address, question.port
         action = Request(*ends, question.protocol, source=source)
     spaces = list(lab.plan.namespaces)
-    segments = [name for name, space in lab.plan.namespaces.items() if space.role == "switch"]
     try:
-        return lab.run_inside(lambda: follow(action, spaces, segments, question.timeout))
+        return lab.run_inside(lambda: follow(action, spaces, segments(lab), question.timeout))
     except Unavailable as error:
         raise BadInput(f"{start.name} cannot be asked: {error}.") from None

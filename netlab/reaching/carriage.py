@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 CARRIERS = ("vxlan", "geneve", "ipip", "udp", "wireguard", "direct", "none")
 _PADDING = 16  # bytes to a multiple of which WireGuard pads what it encrypts
-_ETHERNET = 14
 
 
 def carriers(found: Followed, segments: Collection[str]) -> tuple[str, ...]:
@@ -39,7 +38,7 @@ def _encrypted(found: Followed) -> Iterator[Captured]:
     The one that others had sent of that length at the same time cannot be told from it.
     """
     first = found.request[0].captured
-    length = len(first.frame) - (_ETHERNET if first.ethernet else 0)
+    length = len(first.frame) - first.packet_at
     padded = -(-length // _PADDING) * _PADDING
     for frame in found.frames:
         last = _headers(frame)[-1]

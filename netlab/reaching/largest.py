@@ -12,7 +12,7 @@ def largest(space: str, address: str, expected: int, timeout: float) -> int:
     """In bytes, IP header included; 0 where no echo passes. What is `expected` is tried first."""
     if _passing(space, address, [expected, expected + 1], timeout) == {expected}:
         return expected
-    low, high = _smallest(address) - 1, _MOST + 1  # the one passes, the other does not
+    low, high = smallest(address) - 1, _MOST + 1  # the one passes, the other does not
     while high - low > 1:
         step = max((high - low) // (_AT_ONCE + 1), 1)
         sizes = list(range(low + step, high, step))
@@ -20,10 +20,11 @@ def largest(space: str, address: str, expected: int, timeout: float) -> int:
         best = max(passed, default=low)
         high = min([size for size in sizes if size > best] + [high])
         low = best
-    return 0 if low < _smallest(address) else low
+    return 0 if low < smallest(address) else low
 
 
-def _smallest(address: str) -> int:
+def smallest(address: str) -> int:
+    """The bytes of an echo without a payload, IP header included."""
     return (40 if ":" in address else 20) + _ICMP_HEADER
 
 
@@ -35,7 +36,7 @@ def _passing(space: str, address: str, sizes: list[int], timeout: float) -> set[
 
     path_mtu.flush(space, address)
     wait = min(timeout, _QUIET)
-    echoes = [Echo(space, address, bytes(size - _smallest(address))) for size in sizes]
+    echoes = [Echo(space, address, bytes(size - smallest(address))) for size in sizes]
     replies = send_echoes(echoes, waits=(wait,))
     path_mtu.flush(space, address)
     return {size for size, reply in zip(sizes, replies, strict=True) if reply.error is None}

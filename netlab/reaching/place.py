@@ -31,6 +31,11 @@ class AnyLab(Protocol):
         """Do work in the lab's sandbox."""
 
 
+def segments(lab: AnyLab) -> frozenset[str]:
+    """The networks between its nodes, on which is seen how a packet crosses."""
+    return frozenset(name for name, one in lab.plan.namespaces.items() if one.role == "switch")
+
+
 class Place(Protocol):
     """A namespace of a lab."""
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from netlab.errors import BadInput, LabUnavailable, unknown
 from netlab.plan.probing.actions import Response
 from netlab.reaching import carriage
-from netlab.reaching.largest import largest
-from netlab.reaching.place import Place
+from netlab.reaching.largest import largest, smallest
+from netlab.reaching.place import Place, segments
 from netlab.topology.cidr import is_address
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Reach:
         It is sent now, as ICMP echoes that must not be fragmented.
         """
         start, address = self.question.start, self.question.address
-        if size < (48 if ":" in address else 28):
+        if size < smallest(address):
             raise BadInput(f"No echo has {size} bytes", "give the size of the whole IP packet")
         space, timeout = start.name, self.question.timeout
         most = start.lab.run_inside(lambda: largest(space, address, size, timeout))
@@ -147,9 +147,8 @@ class Reach:
             lines += self._way("answer at", "answer last seen", reply)
         elif not self.reached and request and self.question.protocol != "udp":
             lines.append(_line("answer", "seen nowhere"))
-        lines += [
-            f"captured:         nothing of {name}, {why}" for name, why in self.found.lost.items()
-        ]
+        lost = self.found.lost.items()
+        lines += [_line("captured", f"nothing of {name}, {why}") for name, why in lost]
         if self.found.dropped:
             lines.append(_line("captured", f"not all, {self.found.dropped} frames were lost"))
         return lines + self._differences()
@@ -159,9 +158,8 @@ class Reach:
         what = {"icmp": "ICMP echo", "udp": "UDP datagram"}.get(question.protocol, "TCP SYN")
         port = "" if question.port is None else f" port {question.port}"
         if not request:
-            return [
-                f"sent:             nothing left {question.start.name}: no {what} was seen anywhere"
-            ]
+            nothing = f"nothing left {question.start.name}: no {what} was seen anywhere"
+            return [_line("sent", nothing)]
         first = request[0]
         return [_line("sent", f"{what} {first.source} > {first.destination}{port}")]
 
@@ -200,8 +198,7 @@ class Reach:
 
     @property
     def _segments(self) -> frozenset[str]:
-        spaces = self.question.start.lab.plan.namespaces.values()
-        return frozenset(space.name for space in spaces if space.role == "switch")
+        return segments(self.question.start.lab)
 
 
 def differences(diff: Diff) -> list[str]:

@@ -7,6 +7,8 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 
+from netlab.kernel.devices.base import ARPHRD_ETHER, ARPHRD_LOOPBACK
+
 SO_ATTACH_FILTER = 26
 # BPF_LD | BPF_W, BPF_H, BPF_B | BPF_ABS: from the frame's start
 _LOAD_WORD, _LOAD_HALF, _LOAD_BYTE = 0x20, 0x28, 0x30
@@ -15,7 +17,8 @@ _LOAD_LENGTH, _SUBTRACT, _TO_X = 0x80, 0x14, 0x07
 _JUMP, _JUMP_EQUAL, _RETURN = 0x05, 0x15, 0x06
 # What the kernel knows of a frame beside its bytes (SKF_AD_OFF): its device, and that one's type.
 _DEVICE, _DEVICE_TYPE = 0xFFFFF000 + 8, 0xFFFFF000 + 28
-_ETHERNET, _LOOPBACK = 1, 772  # ARPHRD_: the types of devices whose frames have an Ethernet header
+# The types of devices whose frames have an Ethernet header.
+WITH_ETHERNET = (ARPHRD_ETHER, ARPHRD_LOOPBACK)
 _WHOLE = 0xFFFFFFFF
 _ICMP_HEADER = 8
 _ECHO, _ECHO6 = 8, 128  # the types of an echo request
@@ -45,7 +48,7 @@ def on_devices(
     return [
         *program,
         (_LOAD_WORD, 0, 0, _DEVICE_TYPE),
-        *((_JUMP_EQUAL, 2, 0, _ETHERNET), (_JUMP_EQUAL, 1, 0, _LOOPBACK)),
+        *((_JUMP_EQUAL, 2, 0, ARPHRD_ETHER), (_JUMP_EQUAL, 1, 0, ARPHRD_LOOPBACK)),
         (_JUMP, 0, 0, len(ethernet)),
         *ethernet,
         *raw,

@@ -10,18 +10,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from netlab.probe.engines.bpf import Instruction, attach
+from netlab.probe.engines.bpf import WITH_ETHERNET, Instruction, attach
 from netlab.probe.engines.sockets import Unavailable, close_aside, open_in, widen
 
 Direction = Literal["in", "out"]
 _EVERY_PROTOCOL = socket.htons(0x0003)  # ETH_P_ALL
-_SOL_PACKET, _PACKET_STATISTICS = 263, 6
+SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _FRAME = 65536 + 14  # bytes; a frame that the kernel has yet to segment may be this long
-_SO_TIMESTAMPNS = 35
-_TIMESPEC = struct.Struct("=qq")
-_TOLD = socket.CMSG_SPACE(_TIMESPEC.size)  # bytes
+SO_TIMESTAMPNS = 35
+TIMESPEC = struct.Struct("=qq")
+_TOLD = socket.CMSG_SPACE(TIMESPEC.size)  # bytes
 _MOMENT, _TRIES = 0.0005, 40  # seconds
-_ETHERNET = (1, 772)  # linux/if_arp.h: ARPHRD_ETHER, and ARPHRD_LOOPBACK, which has the same header
+_ETHERNET_HEADER = 14  # bytes
 
 
 class Captured(NamedTuple):
@@ -37,6 +37,11 @@ class Captured(NamedTuple):
     frame: bytes
     seconds: float = 0.0
     ethernet: bool = True
+
+    @property
+    def packet_at(self) -> int:
+        """Where in the frame the packet begins, after the device's own header."""
+        return _ETHERNET_HEADER if self.ethernet else 0
 
 
 def open_all(namespace: str, program: Sequence[Instruction] = ()) -> socket.socket:
@@ -74,7 +79,7 @@ class Capture:
                 self.lost[namespace] = str(error)
                 continue
             if timed:
-                self._sockets[namespace].setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+                self._sockets[namespace].setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._frames: dict[str, list[Captured]] = {name: [] for name in self._sockets}
 
     def __enter__(self) -> Self:
@@ -100,7 +105,7 @@ class Capture:
                 device, _, kind, hardware, *_ = sender
                 direction: Direction = "out" if kind == socket.PACKET_OUTGOING else "in"
                 found = Captured(
-                    namespace, device, direction, frame, _when(told), hardware in _ETHERNET
+                    namespace, device, direction, frame, _when(told), hardware in WITH_ETHERNET
                 )
                 self._frames[namespace].append(found)
 
@@ -108,7 +113,7 @@ class Capture:
     def dropped(self) -> int:
         """How many frames found no room in a socket, since this was last asked."""
         return sum(
-            struct.unpack("II", opened.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
+            struct.unpack("II", opened.getsockopt(SOL_PACKET, _PACKET_STATISTICS, 8))[1]
             for opened in self._sockets.values()
         )
 
@@ -132,7 +137,7 @@ def timing(namespace: str) -> Iterator[None]:
     Raises Unavailable.
     """
     with open_in(namespace, socket.AF_INET, socket.SOCK_DGRAM) as opened:
-        opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         with contextlib.suppress(OSError):  # its loopback device is down
             opened.bind(("127.0.0.1", 0))
             opened.connect(opened.getsockname())
@@ -147,7 +152,7 @@ def timing(namespace: str) -> Iterator[None]:
 def _when(told: Iterable[tuple[int, int, bytes]]) -> float:
     """The time in a message's ancillary data, in seconds after the epoch; 0 without one."""
     for level, kind, data in told:
-        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
-            seconds, nanoseconds = _TIMESPEC.unpack(data)
+        if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
+            seconds, nanoseconds = TIMESPEC.unpack(data)
             return float(seconds + nanoseconds / 1e9)
     return 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from netlab.plan.probing.actions import Echo, EchoReply, Request, Response
@@ -25,7 +25,6 @@ _ERRORS, _ERRORS6 = (3, 11), (1, 2, 3)  # unreachable, too big, time exceeded
 _SYN, _RESET, _ACK = 0x02, 0x04, 0x10
 _ACK_AT = 8  # where TCP's header has the number that it acknowledges
 _FLAGS_AFTER_ACK = 5
-_ETHERNET = 14
 _ICMP = {socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6}
 _UDP, _TCP = {socket.IPPROTO_UDP}, {socket.IPPROTO_TCP}
 
@@ -59,7 +58,7 @@ class Followed(NamedTuple):
 
 
 def follow(
-    action: Echo | Request, namespaces: Iterable[str], segments: Sequence[str], timeout: float
+    action: Echo | Request, namespaces: Iterable[str], segments: Collection[str], timeout: float
 ) -> Followed:
     """Ask, and wait for the answer so many seconds; captured on all devices of `namespaces`.
 
@@ -151,7 +150,7 @@ def _segments(
     for one in frames:
         if one.namespace != namespace or one.direction != "out":
             continue
-        start = _ETHERNET if one.ethernet else 0
+        start = one.packet_at
         ipv6 = one.frame[start] >> 4 == 6
         if one.frame[start + (6 if ipv6 else 9)] != socket.IPPROTO_TCP:
             continue

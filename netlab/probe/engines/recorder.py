@@ -11,24 +11,22 @@ from typing import NamedTuple
 
 from netlab.errors import BadInput, shown
 from netlab.kernel import namespaces
+from netlab.kernel.devices.base import ARPHRD_LOOPBACK
 from netlab.probe.engines import pcapng
-from netlab.probe.engines.bpf import PASS, on_devices
-from netlab.probe.engines.capture import open_all
+from netlab.probe.engines.bpf import PASS, WITH_ETHERNET, on_devices
+from netlab.probe.engines.capture import SO_TIMESTAMPNS, SOL_PACKET, TIMESPEC, open_all
 from netlab.probe.engines.libpcap import Filter
 from netlab.probe.engines.pcapng import Frame
 from netlab.probe.engines.sockets import close_aside, descriptors, dropped
 
-_SOL_PACKET, _PACKET_AUXDATA = 263, 8
-_SO_TIMESTAMPNS = 35
-_TIME = struct.Struct("@ll")  # seconds and nanoseconds since 1970
+_PACKET_AUXDATA = 8
 # linux/if_packet.h: struct tpacket_auxdata; of its status: there was a tag, and its type is known
 _AUXDATA = struct.Struct("=IIIHHHH")
 _TAGGED, _TYPE_KNOWN = 0x10, 0x40
 _TAG = 0x8100  # of 802.1Q
-_ANCILLARY = socket.CMSG_SPACE(_TIME.size) + socket.CMSG_SPACE(_AUXDATA.size)
+_ANCILLARY = socket.CMSG_SPACE(TIMESPEC.size) + socket.CMSG_SPACE(_AUXDATA.size)
 _SIOCGIFHWADDR = 0x8927
 _REQUEST = struct.Struct("=16sH22x")  # struct ifreq with a hardware address
-_ETHERNET, _LOOPBACK = 1, 772  # ARPHRD_: with an Ethernet header
 _LONGEST = 1 << 18  # bytes; what the kernel has yet to segment may be longer than any packet
 _AT_ONCE = 1000  # frames of a socket, before the others have a turn
 # By whom a frame was meant to be received (PACKET_HOST and so on), as flags of a packet's block
@@ -88,8 +86,8 @@ class Recorder:
         if indexes or filtered.expression:
             program = on_devices(indexes, filtered.ethernet or PASS, filtered.raw or PASS)
         opened = open_all(namespace, program)
-        opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        opened.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+        opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        opened.setsockopt(SOL_PACKET, _PACKET_AUXDATA, 1)
         self.sockets[opened.fileno()] = opened
         self._names[opened.fileno()] = namespace
 
@@ -104,9 +102,9 @@ class Recorder:
                 break
             name, _, kind, header = sender[:4]
             out = kind == socket.PACKET_OUTGOING
-            if out and header == _LOOPBACK:
+            if out and header == ARPHRD_LOOPBACK:
                 continue  # it comes again as received
-            link = pcapng.ETHERNET if header in (_ETHERNET, _LOOPBACK) else pcapng.RAW
+            link = pcapng.ETHERNET if header in WITH_ETHERNET else pcapng.RAW
             device = self._number(Device(namespace, name or _GONE, link))
             flags = pcapng.OUTBOUND if out else pcapng.INBOUND | _RECEPTION.get(kind, 0)
             stamp, data, length = self._whole(size, added)
@@ -136,10 +134,10 @@ class Recorder:
         """A frame's time, its bytes with the tag that the kernel took off, and its length."""
         stamp, data, length = 0, bytes(self._view[:size]), size
         for level, kind, value in added:
-            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-                seconds, nanoseconds = _TIME.unpack(value[: _TIME.size])
+            if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+                seconds, nanoseconds = TIMESPEC.unpack(value[: TIMESPEC.size])
                 stamp = seconds * 1_000_000_000 + nanoseconds
-            elif level == _SOL_PACKET and kind == _PACKET_AUXDATA:
+            elif level == SOL_PACKET and kind == _PACKET_AUXDATA:
                 status, length, _, _, _, tag, type_ = _AUXDATA.unpack(value[: _AUXDATA.size])
                 if status & _TAGGED:
                     type_ = type_ if status & _TYPE_KNOWN else _TAG
@@ -182,6 +180,6 @@ def _devices(namespace: str) -> dict[str, tuple[int, int]]:
             except OSError:
                 continue  # it is gone already
             kind = _REQUEST.unpack(answer)[1]
-            link = pcapng.ETHERNET if kind in (_ETHERNET, _LOOPBACK) else pcapng.RAW
+            link = pcapng.ETHERNET if kind in WITH_ETHERNET else pcapng.RAW
             found[name] = index, link
     return found

@@ -79,15 +79,15 @@ class Services:
 
     def _all(self, services: Sequence[Service]) -> list[model.Service]:
         left: dict[str, list[str]] = {}
-        found = []
+        kept, found = [], []
         for one in services:
             if why := self._left_out(one):
                 left.setdefault(why, []).append(one.full_name)
             else:
+                kept.append(one)
                 found.append(self._service(one))
         for why, names in left.items():
             self._notes.left_out(names, "Service", why)
-        kept = [one for one in services if not self._left_out(one)]
         for lacks, how in ((_has_other_ports, _NO_SCTP), (_has_balancer, _NO_BALANCER)):
             self._notes.are([one.full_name for one in kept if lacks(one)], "Service", how)
         api = any(f"{one.namespace}/{one.name}" == API_SERVICE for one in found)
