@@ -140,3 +140,6 @@ def pytest_terminal_summary(
         )
         terminalreporter.line("")
         terminalreporter.line(f"Skipped for missing kernel features: {features}")
+    # Once more by name alone: who sees only the end of a log, sees this.
+    for report in (*terminalreporter.getreports("failed"), *terminalreporter.getreports("error")):
+        terminalreporter.line(f"Failed: {report.nodeid}")

@@ -105,7 +105,7 @@ def test_a_device_that_is_made_meanwhile(lab: Lab, tmp_path: Path) -> None:
         made = lab.node("node-1").run(
             *("sh", "-c"),
             "ip link add late0 type veth peer late1 && ip link set late1 up && ip link set late0 up"
-            " && ip addr add 10.99.0.1/24 dev late0 && ping -c1 -W0.1 10.99.0.2; "
+            " && ip addr add 10.99.0.1/24 dev late0 && ping -c1 -W0.5 10.99.0.2; "
             "ip link del late0",
         )
         assert made.code == 0, made.stderr

@@ -357,10 +357,11 @@ def test_repair_drops_no_packet_elsewhere(lab: Netlab, tmp_path: Path) -> None:
         time.sleep(0.5)
         assert ping.poll() is None, "the repair must be over before the pings are"
     said = path.read_text()
-    sent, received = map(int, re.findall(r"(\d+) packets transmitted, (\d+) received", said)[0])
+    sent = int(re.findall(r"(\d+) packets transmitted", said)[0])
     assert sent > 500
-    assert list(map(int, re.findall(r"icmp_seq=(\d+) ttl", said))) == [*range(1, received + 1)]
-    assert sent - received <= 1  # the last may be on its way when the pings are ended
+    # In any order: two processors may have one each. The last are on their way at the end.
+    answered = set(map(int, re.findall(r"icmp_seq=(\d+) ttl", said)))
+    assert set(range(1, sent + 1)) - answered <= set(range(sent - 4, sent + 1))
 
 
 def test_lost_namespace_is_made_again(lab: Netlab) -> None:

@@ -20,7 +20,7 @@ _FRAME = 65536 + 14  # bytes; a frame that the kernel has yet to segment may be 
 SO_TIMESTAMPNS = 35
 TIMESPEC = struct.Struct("=qq")
 _TOLD = socket.CMSG_SPACE(TIMESPEC.size)  # bytes
-_MOMENT, _TRIES = 0.0005, 40  # seconds
+_MOMENT, _TRIES = 0.0005, 2000  # seconds
 _ETHERNET_HEADER = 14  # bytes
 
 
@@ -131,9 +131,11 @@ class Capture:
 
 @contextlib.contextmanager
 def timing(namespace: str) -> Iterator[None]:
-    """Meanwhile the kernel notes when each frame passes; without, it may begin some frames late.
+    """Meanwhile the kernel notes when each frame passes.
 
-    It is asked by datagrams that the namespace sends to itself, and that are read a moment later.
+    Without, it may begin with that some frames late, as it leaves it to a worker of its own (Linux,
+    net_enable_timestamp): such a frame would have the time at which it was read. It is asked by
+    datagrams that the namespace sends to itself, and that are read a moment later.
     Raises Unavailable.
     """
     with open_in(namespace, socket.AF_INET, socket.SOCK_DGRAM) as opened:

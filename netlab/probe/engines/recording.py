@@ -18,6 +18,7 @@ from typing import Literal
 
 from netlab.errors import LabUnavailable, NetlabError
 from netlab.kernel.answers import tell
+from netlab.probe.engines.capture import timing
 from netlab.probe.engines.libpcap import Filter
 from netlab.probe.engines.pcapng import Frame
 from netlab.probe.engines.recorder import Recorder
@@ -70,14 +71,15 @@ def record(wanted: Wanted, control: int, caller: int, program: str) -> Recorded:
     """
     gc.disable()  # nothing here has cycles, and what the caller left is not to be freed
     try:
-        recorder = Recorder(wanted.devices, wanted.filtered)
+        with (
+            timing(next(iter(wanted.devices))),
+            contextlib.closing(Recorder(wanted.devices, wanted.filtered)) as recorder,
+            socket.socket(fileno=control) as commands,
+        ):
+            return _Recording(wanted, recorder, commands, caller, program).run()
     except Unavailable as error:
         raise LabUnavailable(f"What passes cannot be recorded: {error}.") from None
-    try:
-        with socket.socket(fileno=control) as commands:
-            return _Recording(wanted, recorder, commands, caller, program).run()
     finally:
-        recorder.close()
         await_closing()
 
 
