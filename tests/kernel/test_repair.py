@@ -358,7 +358,7 @@ def test_repair_drops_no_packet_elsewhere(lab: Netlab, tmp_path: Path) -> None:
         assert ping.poll() is None, "the repair must be over before the pings are"
     said = path.read_text()
     sent = int(re.findall(r"(\d+) packets transmitted", said)[0])
-    assert sent > 500
+    assert sent > 100
     # In any order: two processors may have one each. The last are on their way at the end.
     answered = set(map(int, re.findall(r"icmp_seq=(\d+) ttl", said)))
     assert set(range(1, sent + 1)) - answered <= set(range(sent - 4, sent + 1))
