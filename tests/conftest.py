@@ -140,6 +140,8 @@ def pytest_terminal_summary(
         )
         terminalreporter.line("")
         terminalreporter.line(f"Skipped for missing kernel features: {features}")
-    # Once more by name alone: who sees only the end of a log, sees this.
+    # Once more in a line each: who sees only the end of a log, sees this.
     for report in (*terminalreporter.getreports("failed"), *terminalreporter.getreports("error")):
-        terminalreporter.line(f"Failed: {report.nodeid}")
+        crash = getattr(report.longrepr, "reprcrash", None)
+        why = (crash.message if crash else report.longreprtext).strip().partition("\n")[0]
+        terminalreporter.line(f"Failed: {report.nodeid}: {why[:200]}")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.hosts.vm import DebianVM, Result
+from tests.hosts.vm import DebianVM, Result, settled
 
 NOBODY = 65534
 
@@ -24,18 +24,23 @@ FEATURES = [
 ]
 
 
-def outside(vm: DebianVM) -> str:
+def outside(vm: DebianVM) -> list[str]:
     """What a lab must leave as it was: links, addresses, routes, rules, names, mounts, switches."""
-    return vm.run(
-        "ip -j link; ip -j address; ip -j route show table all; ip -j rule; ip netns; "
-        "nft list ruleset; cat /proc/mounts; "
-        "grep . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv[46]/conf/*/forwarding"
-    ).check()
+    return (
+        vm.run(
+            "ip -j link; ip -j address; ip -j route show table all; ip -j rule; ip netns; "
+            "nft list ruleset; cat /proc/mounts; "
+            "grep . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv[46]/conf/*/forwarding"
+        )
+        .check()
+        .splitlines()
+    )
 
 
-def processes(vm: DebianVM) -> list[str]:
-    """The programs that run; a kernel thread has none."""
-    return sorted(vm.run("readlink /proc/[0-9]*/exe || true").check().splitlines())
+def looked(vm: DebianVM) -> tuple[list[str], list[str]]:
+    """What a lab must leave, and the programs that run; a kernel thread has none."""
+    programs = vm.run("readlink /proc/[0-9]*/exe || true").check()
+    return outside(vm), sorted(programs.splitlines())
 
 
 def verified(result: Result) -> None:
@@ -73,18 +78,16 @@ def test_nothing_is_missing_on_debian(vm: DebianVM) -> None:
 
 @pytest.mark.parametrize("topology", ["flannel-vxlan"])
 def test_lab_works_and_leaves_the_machine_as_it_was(vm: DebianVM, topology: str) -> None:
-    before, running = outside(vm), processes(vm)
+    before = settled(lambda: looked(vm))
     verified(vm.run(f"netlab --json up {topology}", timeout=120))
-    assert outside(vm) == before
+    assert outside(vm) == before[0]
     vm.run(f"netlab down -l {topology}").check()
-    assert outside(vm) == before
-    assert processes(vm) == running
+    assert settled(lambda: looked(vm), before) == before
 
 
 def test_lab_works_without_root(vm: DebianVM) -> None:
     vm.add_user(NOBODY)
-    before, running = outside(vm), processes(vm)
+    before = settled(lambda: looked(vm))
     verified(vm.run("netlab --json up flannel-vxlan", timeout=300, user=NOBODY))
     vm.run("netlab down -l flannel-vxlan", user=NOBODY).check()
-    assert outside(vm) == before
-    assert processes(vm) == running
+    assert settled(lambda: looked(vm), before) == before

@@ -16,7 +16,7 @@ import pytest
 
 from tests.hosts.frames import packets, tunnelled
 from tests.hosts.machines import Machine, Machines, finished
-from tests.hosts.vm import Result
+from tests.hosts.vm import Result, settled
 
 TOLD = 90  # seconds for a command to say that a machine is gone; VMs are slow where others work too
 SETTLED = 40  # seconds for what a cut connection left to end: an agent waits for a sign of life
@@ -68,11 +68,9 @@ def outside(machine: Machine) -> dict[str, Any]:
 @contextlib.contextmanager
 def untouched(machines: Machines) -> Iterator[None]:
     """Afterwards every machine is as before: its network, and what runs there."""
-    before = looked(machines)
+    before = settled(lambda: looked(machines))
     yield
-    deadline = time.monotonic() + SETTLED
-    while (after := looked(machines)) != before and time.monotonic() < deadline:
-        time.sleep(0.5)
+    after = settled(lambda: looked(machines), before, SETTLED)
     for what in before:
         assert after[what] == before[what], what
 

@@ -13,13 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from tests.hosts import debian_kernel
 
+T = TypeVar("T")
 PORT = "netlab.agent"
 AGENT = Path(__file__).with_name("agent.py")
 KERNEL_ARGUMENTS = "console=ttyS0 loglevel=4 panic=-1 mitigations=off random.trust_cpu=on"
@@ -40,6 +42,20 @@ class Result:
         said = f"{self.stdout[-8000:]}\n{self.stderr[-8000:]}"
         assert self.returncode == 0, f"exit {self.returncode}\n{said}"
         return self.stdout
+
+
+def settled(look: Callable[[], T], wanted: T | None = None, seconds: float = 40) -> T:
+    """What is seen once it is as wanted, or is the same twice; after so many seconds as it is.
+
+    What ends or begins by itself takes its time on a slow machine: a process, a module's helper.
+    """
+    deadline = time.monotonic() + seconds
+    before, seen = wanted, look()
+    while seen != before and time.monotonic() < deadline:
+        before = seen if wanted is None else wanted
+        time.sleep(0.5)
+        seen = look()
+    return seen
 
 
 class DebianVM:
