@@ -306,7 +306,13 @@ def _by_the_kernel(space: Namespace) -> None:
     space.addresses.append(LOCALHOST)
     if space.ipv6:
         space.addresses.append(LOCALHOST6)
-    space.routes += [way for address in space.addresses if (way := connected(address))]
+    # A device that is down has addresses, but no routes to their networks (kube-ipvs0).
+    down = {link.name for link in space.links if not link.up}
+    space.routes += [
+        way
+        for address in space.addresses
+        if address.link not in down and (way := connected(address))
+    ]
 
 
 def _requires(plan: Plan, named: Iterable[str]) -> tuple[str, ...]:

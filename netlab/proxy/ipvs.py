@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
-from ipaddress import IPv4Interface, ip_interface
+from ipaddress import ip_interface
 from typing import ClassVar, Literal
 
 from netlab.plan.explanations import Says
@@ -16,9 +16,9 @@ from netlab.plan.rulesets.iptables import Backend
 from netlab.plan.types import Object
 from netlab.proxy.base import KubeProxy
 from netlab.proxy.iptables_tables import tables
-from netlab.proxy.ipvs_rules import CHAINS, rules
-from netlab.proxy.ipvs_servers import bound, virtual_servers
-from netlab.proxy.ipvs_sets import ipsets
+from netlab.proxy.ipvs_rules import CHAINS, Form
+from netlab.proxy.ipvs_servers import bound, each_of, virtual_servers
+from netlab.proxy.ipvs_sets import entries, ipsets
 from netlab.proxy.ipvs_words import EXPLAINS
 from netlab.topology.resolved import Ip, Layout, NodeSpec
 
@@ -56,46 +56,50 @@ class Ipvs(KubeProxy):
     strict_arp: bool = False
     backend: Backend = "nft"
 
-    def validate(self, layout: Layout) -> Iterator[str]:
-        yield from KubeProxy.validate(self, layout)
-        if any(layout.families):
-            yield (
-                "The proxy ipvs balances IPv4 alone: give one cluster CIDR of IPv4, or use another "
-                "proxy."
-            )
-
     def node(self, layout: Layout, node: NodeSpec) -> Iterable[Object]:
         yield from KubeProxy.node(self, layout, node)
         yield from self._settings()
-        services = layout.services
         # Down, as kube-proxy leaves it: the kernel answers for its addresses all the same.
         yield Dummy(name=DEVICE, mac=mac(node.name, DEVICE), up=False)
-        addresses = bound(services, (*node.addresses, *node.gateways))
-        yield from (Address(DEVICE, f"{ip}/32") for ip in addresses)
-        answering = self.node_ports
-        with_ports = answering.every(ipv6=False) or any(
-            answering.hold(node, ip) for ip in (*node.addresses, *addresses)
+        for ipv6 in layout.families:
+            yield from self._family(layout, node, ipv6)
+
+    def _family(self, layout: Layout, node: NodeSpec, ipv6: bool) -> Iterator[Object]:
+        """Addresses, sets and chains of one family; each has a proxier of its own."""
+        services = layout.services
+        addresses = bound(services, (*node.addresses, *node.gateways), ipv6)
+        yield from (Address(DEVICE, f"{ip}/{ip.max_prefixlen}") for ip in addresses)
+        answering, own = self.node_ports, (*each_of(node.addresses, ipv6), *addresses)
+        with_ports = answering.every(ipv6) or any(answering.hold(node, ip) for ip in own)
+        held = entries(services, node, addresses, ipv6=ipv6, node_ports=with_ports)
+        yield from ipsets(held, ipv6)
+        form = Form(
+            ipv6=ipv6,
+            filled={name for name, some in held.items() if some},
+            masquerade_all=self.masquerade_all,
+            local=self._local(layout, node, ipv6),
         )
-        sets = ipsets(services, node, addresses, node_ports=with_ports)
-        yield from sets
-        filled = {item.name for item in sets if item.entries}
-        lines = rules(filled, masquerade_all=self.masquerade_all, local=self._local(layout, node))
-        yield from tables(lines, CHAINS, self.backend, ipv6=False)
+        yield from tables(form.lines(), CHAINS, self.backend, ipv6=ipv6)
 
     def at_addresses(
         self, layout: Layout, node: NodeSpec, addresses: Sequence[Address]
     ) -> Iterable[Object]:
         """Virtual servers: each NodePort has one at every address at which it answers."""
-        where = self._where(node, addresses)
-        servers = virtual_servers(layout.services, node, where, self.scheduler)
+        servers = (
+            server
+            for ipv6 in layout.families
+            for server in virtual_servers(
+                layout.services, node, self._where(node, addresses, ipv6), self.scheduler, ipv6
+            )
+        )
         yield IpvsTable(servers=tuple(servers))
 
-    def _where(self, node: NodeSpec, addresses: Iterable[Address]) -> tuple[Ip, ...]:
+    def _where(self, node: NodeSpec, addresses: Iterable[Address], ipv6: bool) -> tuple[Ip, ...]:
         """All that no Service has, or those that were given (GetNodeIPs), Services' too."""
         answering = self.node_ports
-        if answering.every(ipv6=False):
-            return _not_loopback(one for one in addresses if one.link != DEVICE)
-        return tuple(ip for ip in _not_loopback(addresses) if answering.hold(node, ip))
+        if answering.every(ipv6):
+            return _at(ipv6, (one for one in addresses if one.link != DEVICE))
+        return tuple(ip for ip in _at(ipv6, addresses) if answering.hold(node, ip))
 
     def _settings(self) -> Iterator[Sysctl]:
         yield from (Sysctl(f"net/ipv4/vs/{name}", "1") for name in _SETTINGS)
@@ -104,16 +108,19 @@ class Ipvs(KubeProxy):
             yield Sysctl("net/ipv4/conf/all/arp_ignore", "1")
             yield Sysctl("net/ipv4/conf/all/arp_announce", "2")
 
-    def _local(self, layout: Layout, node: NodeSpec) -> tuple[str, str]:
+    def _local(self, layout: Layout, node: NodeSpec, ipv6: bool) -> tuple[str, str]:
         """What matches what local pods do not send: a source, or a device."""
-        if cidrs := self.local_cidrs(layout, node, ipv6=False):
+        if cidrs := self.local_cidrs(layout, node, ipv6):
             return f"! -s {cidrs[0]}", ""
         prefix = "+" if self.detect_local == "InterfaceNamePrefix" else ""
         return "", f"! -i {self.local_device}{prefix}"
 
 
-def _not_loopback(addresses: Iterable[Address]) -> tuple[Ip, ...]:
-    """The IPv4 ones, each once."""
-    parsed = (ip_interface(one.address) for one in addresses)
-    own = (one.ip for one in parsed if isinstance(one, IPv4Interface) and not one.is_loopback)
+def _at(ipv6: bool, addresses: Iterable[Address]) -> tuple[Ip, ...]:
+    """Those of the family, each once: no loopback, and none of IPv6's that a link has by itself.
+
+    As isValidForSet in Kubernetes' pkg/proxy/ipvs/netlink_linux.go.
+    """
+    ips = each_of((ip_interface(one.address).ip for one in addresses), ipv6)
+    own = (ip for ip in ips if not ip.is_loopback and not (ipv6 and ip.is_link_local))
     return tuple(dict.fromkeys(own))

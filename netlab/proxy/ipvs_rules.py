@@ -7,6 +7,7 @@ of load balancers alone is left out where their sets are empty, as there.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from netlab.proxy.iptables_fixed import (
     FORWARD,
@@ -25,6 +26,7 @@ from netlab.proxy.ipvs_sets import (
     IPVS_IPS,
     LOAD_BALANCER,
     LOOP_BACK,
+    named,
 )
 
 NODE_PORT, BALANCER, SOURCE_RANGES = (
@@ -70,73 +72,76 @@ _NODE_PORT_COMMENTS = {
 _LOCAL_TARGET = "-m addrtype --dst-type LOCAL"
 
 
-def rules(
-    filled: Collection[str], *, masquerade_all: bool, local: tuple[str, str]
-) -> Iterator[Line]:
-    """All rules of IPv4. `filled` are the sets that are not empty.
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How one family's rules are written on one node.
 
-    `local` is what matches packets that local pods did not send, by their source or their device.
+    `filled` are the sets that are not empty, by the names of IPv4's. `local` is what matches
+    packets that local pods did not send, by their source or their device.
     """
-    for table, source, target, words in reversed(JUMPS):
-        yield Line(table, source, f"{comment(words)} -j {target}")
-    if LOOP_BACK in filled:
-        yield Line("nat", POSTROUTING, _in(LOOP_BACK, "dst,dst,src", "-j MASQUERADE"))
-    # The same as in the iptables mode, which drops what is invalid besides.
-    yield from fixed(localhost=False, liberal=True)
-    yield from (Line("nat", SERVICES, rule) for rule in _services(filled, masquerade_all, local))
-    yield from (Line("nat", NODE_PORT, rule) for rule in _node_ports(filled))
-    yield Line("nat", BALANCER, f"-j {MARK_MASQ}")
-    yield from _filter()
 
+    ipv6: bool
+    filled: Collection[str]
+    masquerade_all: bool
+    local: tuple[str, str]
 
-def _set(name: str, match: str) -> str:
-    return f"-m set --match-set {name} {match}"
+    def lines(self) -> Iterator[Line]:
+        """All rules of the family."""
+        for table, source, target, words in reversed(JUMPS):
+            yield Line(table, source, f"{comment(words)} -j {target}")
+        if LOOP_BACK in self.filled:
+            hairpin = self._told(LOOP_BACK, "dst,dst,src", "-j MASQUERADE")
+            yield Line("nat", POSTROUTING, hairpin)
+        # The same as in the iptables mode, which drops what is invalid besides.
+        yield from fixed(localhost=False, liberal=True)
+        yield from (Line("nat", SERVICES, rule) for rule in self._services())
+        yield from (Line("nat", NODE_PORT, rule) for rule in self._node_ports())
+        yield Line("nat", BALANCER, f"-j {MARK_MASQ}")
+        yield from self._filter()
 
+    def _in(self, name: str, match: str) -> str:
+        return f"-m set --match-set {named(name, self.ipv6)} {match}"
 
-def _in(name: str, match: str, target: str) -> str:
-    """A rule with the set's own comment."""
-    return f"{comment(_COMMENTS[name])} {_set(name, match)} {target}"
+    def _told(self, name: str, match: str, target: str) -> str:
+        """A rule with the set's own comment."""
+        return f"{comment(_COMMENTS[name])} {self._in(name, match)} {target}"
 
+    def _services(self) -> Iterator[str]:
+        yield f"-s {'::1/128' if self.ipv6 else '127.0.0.0/8'} -j RETURN"
+        if CLUSTER_IP in self.filled:
+            where = ("", "") if self.masquerade_all else self.local
+            yield joined((*where, self._told(CLUSTER_IP, "dst,dst", f"-j {MARK_MASQ}")))
+        if EXTERNAL_IP in self.filled:
+            yield self._told(EXTERNAL_IP, "dst,dst", f"-j {MARK_MASQ}")
+            yield from self._external(EXTERNAL_IP)
+        if EXTERNAL_IP_LOCAL in self.filled:
+            yield from self._external(EXTERNAL_IP_LOCAL)
+        yield f"{_LOCAL_TARGET} -j {NODE_PORT}"
+        if CLUSTER_IP in self.filled:
+            yield f"{self._in(CLUSTER_IP, 'dst,dst')} -j ACCEPT"
 
-def _services(
-    filled: Collection[str], masquerade_all: bool, local: tuple[str, str]
-) -> Iterator[str]:
-    yield "-s 127.0.0.0/8 -j RETURN"
-    if CLUSTER_IP in filled:
-        where = ("", "") if masquerade_all else local
-        yield joined((*where, _in(CLUSTER_IP, "dst,dst", f"-j {MARK_MASQ}")))
-    if EXTERNAL_IP in filled:
-        yield _in(EXTERNAL_IP, "dst,dst", f"-j {MARK_MASQ}")
-        yield from _external(EXTERNAL_IP)
-    if EXTERNAL_IP_LOCAL in filled:
-        yield from _external(EXTERNAL_IP_LOCAL)
-    yield f"{_LOCAL_TARGET} -j {NODE_PORT}"
-    if CLUSTER_IP in filled:
-        yield f"{_set(CLUSTER_IP, 'dst,dst')} -j ACCEPT"
+    def _external(self, name: str) -> Iterator[str]:
+        """What comes from other machines, and what the node has the address for."""
+        elsewhere = "-m physdev ! --physdev-is-in -m addrtype ! --src-type LOCAL"
+        yield self._told(name, "dst,dst", f"{elsewhere} -j ACCEPT")
+        yield self._told(name, "dst,dst", f"{_LOCAL_TARGET} -j ACCEPT")
 
+    def _node_ports(self) -> Iterator[str]:
+        """Those of policy Local are not marked, so that clients keep their address."""
+        for protocol in ("TCP", "UDP"):
+            for policy, target in (("LOCAL-", "RETURN"), ("", MARK_MASQ)):
+                if (name := f"{NODE_PORT}-{policy}{protocol}") in self.filled:
+                    said = comment(_NODE_PORT_COMMENTS[policy].format(protocol))
+                    yield f"-p {protocol.lower()} {said} {self._in(name, 'dst')} -j {target}"
 
-def _external(name: str) -> Iterator[str]:
-    """What comes from other machines, and what the node has the address for."""
-    elsewhere = "-m physdev ! --physdev-is-in -m addrtype ! --src-type LOCAL"
-    yield _in(name, "dst,dst", f"{elsewhere} -j ACCEPT")
-    yield _in(name, "dst,dst", f"{_LOCAL_TARGET} -j ACCEPT")
-
-
-def _node_ports(filled: Collection[str]) -> Iterator[str]:
-    """Those of policy Local are not marked, so that clients keep their address."""
-    for protocol in ("TCP", "UDP"):
-        for policy, target in (("LOCAL-", "RETURN"), ("", MARK_MASQ)):
-            if (name := f"{NODE_PORT}-{policy}{protocol}") in filled:
-                said = comment(_NODE_PORT_COMMENTS[policy].format(protocol))
-                yield f"-p {protocol.lower()} {said} {_set(name, 'dst')} -j {target}"
-
-
-def _filter() -> Iterator[Line]:
-    yield Line("filter", SOURCE_RANGES, "-j DROP")
-    health = _in(HEALTH_CHECK_NODE_PORT, "dst", "-j ACCEPT")
-    yield Line("filter", NODE_PORT, health)
-    for name in (LOAD_BALANCER, CLUSTER_IP, EXTERNAL_IP, EXTERNAL_IP_LOCAL):
-        yield Line("filter", IPVS_FILTER, f"{_set(name, 'dst,dst')} -j RETURN")
-    yield Line("filter", IPVS_FILTER, f"{_set(HEALTH_CHECK_NODE_PORT, 'dst')} -j RETURN")
-    new = f"-m conntrack --ctstate NEW {_set(IPVS_IPS, 'dst')}"
-    yield Line("filter", IPVS_FILTER, f"{new} -j REJECT --reject-with icmp-port-unreachable")
+    def _filter(self) -> Iterator[Line]:
+        yield Line("filter", SOURCE_RANGES, "-j DROP")
+        health = self._told(HEALTH_CHECK_NODE_PORT, "dst", "-j ACCEPT")
+        yield Line("filter", NODE_PORT, health)
+        for name in (LOAD_BALANCER, CLUSTER_IP, EXTERNAL_IP, EXTERNAL_IP_LOCAL):
+            yield Line("filter", IPVS_FILTER, f"{self._in(name, 'dst,dst')} -j RETURN")
+        health = self._in(HEALTH_CHECK_NODE_PORT, "dst")
+        yield Line("filter", IPVS_FILTER, f"{health} -j RETURN")
+        new = f"-m conntrack --ctstate NEW {self._in(IPVS_IPS, 'dst')}"
+        refusal = f"icmp{'6' if self.ipv6 else ''}-port-unreachable"
+        yield Line("filter", IPVS_FILTER, f"{new} -j REJECT --reject-with {refusal}")

@@ -9,7 +9,7 @@ from netlab.proxy.base import KUBE_PROXY
 
 _FILTER, _NAT = "ip*tables-* table filter chain", "ip*tables-* table nat chain"
 _NOBODYS = "the lab has no load balancers: it is empty."
-# Of each object the first that fits.
+# Of each object the first that fits. IPv6's sets begin with KUBE-6-, and long names are cut off.
 _WHY = (
     (
         "link kube-ipvs0",
@@ -54,20 +54,20 @@ _WHY = (
         "node's addresses. With none behind it clients are refused.",
     ),
     (
-        "ipset KUBE-LOOP-BACK",
+        "ipset KUBE-*LOOP-BACK",
         "The node's own endpoints, each with itself as source: pods that are led to themselves.",
     ),
-    ("ipset KUBE-CLUSTER-IP", "All ClusterIPs with their ports."),
-    ("ipset KUBE-EXTERNAL-IP*", "All external IPs with their ports, those of policy Local apart."),
-    ("ipset KUBE-NODE-PORT-*SCTP-HASH", "NodePorts of SCTP, of which the lab has none."),
+    ("ipset KUBE-*CLUSTER-IP", "All ClusterIPs with their ports."),
+    ("ipset KUBE-*EXTERNAL-IP*", "All external IPs with their ports, those of policy Local apart."),
+    ("ipset KUBE-*NODE-PORT-*SCTP-HAS*", "NodePorts of SCTP, of which the lab has none."),
     (
-        "ipset KUBE-NODE-PORT-LOCAL-*",
+        "ipset KUBE-*NODE-PORT-LOCAL-*",
         "NodePorts of policy Local, whose clients keep their address.",
     ),
-    ("ipset KUBE-NODE-PORT-*", "All NodePorts of a protocol."),
-    ("ipset KUBE-LOAD-BALANCER*", f"For load balancers; {_NOBODYS}"),
-    ("ipset KUBE-HEALTH-CHECK-NODE-PORT", f"For health checks of load balancers; {_NOBODYS}"),
-    ("ipset KUBE-IPVS-IPS", "What kube-ipvs0 holds."),
+    ("ipset KUBE-*NODE-PORT-*", "All NodePorts of a protocol."),
+    ("ipset KUBE-*LOAD-BALANCER*", f"For load balancers; {_NOBODYS}"),
+    ("ipset KUBE-*HEALTH-CHECK-NODE-PORT", f"For health checks of load balancers; {_NOBODYS}"),
+    ("ipset KUBE-*IPVS-IPS", "What kube-ipvs0 holds."),
     (
         f"{_NAT} OUTPUT: * -j KUBE-SERVICES",
         "What the node itself sends: IPVS leads it to an endpoint, the rules only mark it.",
@@ -89,7 +89,7 @@ _WHY = (
     (f"{_FILTER} INPUT: * -j KUBE-NODE-PORT", "For the health checks of load balancers."),
     (f"{_FILTER} FORWARD: * -j KUBE-FORWARD", "What kube-proxy says of packets that go on."),
     (
-        f"{_NAT} KUBE-POSTROUTING: * KUBE-LOOP-BACK *",
+        f"{_NAT} KUBE-POSTROUTING: * KUBE-*LOOP-BACK *",
         "A pod that was led to itself (hairpin) is masqueraded, else it would answer itself "
         "directly and not know the answer.",
     ),
@@ -103,7 +103,7 @@ _WHY = (
         "What was marked gets the node's address, so that answers come back this way.",
     ),
     (f"{_NAT} KUBE-MARK-MASQ*", "Marks a packet (bit 14) to be masqueraded when it leaves."),
-    (f"{_NAT} KUBE-SERVICES: -s 127.*", "What comes from localhost is left alone."),
+    (f"{_NAT} KUBE-SERVICES: -s * -j RETURN", "What comes from localhost is left alone."),
     (
         f"{_NAT} KUBE-SERVICES: * -j KUBE-MARK-MASQ",
         "Who is none of the pods' own asks by this node, and is masqueraded: the answer must come "

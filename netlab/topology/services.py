@@ -58,7 +58,7 @@ def resolve_services(
     found = []
     pods = Pods(nodes)
     for service, own in zip(every, given, strict=True):
-        ips = () if service.cluster_ip == HEADLESS else own or _allocated(service, addresses)
+        ips = () if service.cluster_ip == HEADLESS else _allocated(service, own, addresses)
         families: set[int] = {ip.version for ip in ips or [cidr[0] for cidr in service_cidrs]}
         endpoints = [e for e in _endpoints(service, nodes, pods) if e.address.version in families]
         found.append(_spec(service, ips, endpoints, ports, families))
@@ -177,6 +177,8 @@ def _flaws(service: Service) -> Iterator[str]:
         yield f"can have an affinity of 0 to {LONGEST_AFFINITY} seconds, not {service.affinity}"
     if headless and (outside or service.affinity or service.external_ips):
         yield "is headless, so that NodePorts, affinity and external IPs have no effect"
+    if headless and service.dual_stack:
+        yield "is headless, so that dual_stack has no effect: it has its pods' addresses"
     if service.external_traffic_policy == "Local" and not (outside or service.external_ips):
         yield "is not open to the outside, so that its external traffic policy has no effect"
     if service.selector and service.pods is not None:
@@ -280,13 +282,20 @@ def _given_address(name: str, text: str, ranges: Sequence[_Addresses]) -> Ip:
     raise BadInput(f"The ClusterIP {ip} of the Service {name} is of a family the cluster has not.")
 
 
-def _allocated(service: Service, ranges: Sequence[_Addresses]) -> tuple[Ip, ...]:
+def _allocated(
+    service: Service, given: tuple[Ip, ...], ranges: Sequence[_Addresses]
+) -> tuple[Ip, ...]:
+    """What is given, and what is drawn: one ClusterIP, or of each family that lacks one."""
+    if given and not service.dual_stack:
+        return given
     if service.dual_stack and len(ranges) < 2:
         raise BadInput(
             f"The Service {_name(service)} is dual-stack, and the cluster has one service CIDR",
             "give it a second of the other family",
         )
-    return tuple(one.draw(_name(service)) for one in ranges[: 1 + service.dual_stack])
+    there = {ip.version for ip in given}
+    lacking = (one for one in ranges[: 1 + service.dual_stack] if one.network.version not in there)
+    return (*given, *(one.draw(_name(service)) for one in lacking))
 
 
 @dataclass

@@ -80,7 +80,7 @@ def test_nothing_is_missing_on_debian(vm: DebianVM) -> None:
 def test_lab_works_and_leaves_the_machine_as_it_was(vm: DebianVM, topology: str) -> None:
     before = settled(lambda: looked(vm))
     verified(vm.run(f"netlab --json up {topology}", timeout=120))
-    assert outside(vm) == before[0]
+    assert settled(lambda: outside(vm), before[0]) == before[0]
     vm.run(f"netlab down -l {topology}").check()
     assert settled(lambda: looked(vm), before) == before
 

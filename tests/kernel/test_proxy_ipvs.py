@@ -83,6 +83,8 @@ from netlab import Cluster, Service, ServicePort, flannel
 topology = Cluster(
     nodes=2,
     pods_per_node=2,
+    cluster_cidr=("10.244.0.0/16", "fd44::/56"),
+    service_cidr=("10.96.0.0/12", "fd00:10:96::/112"),
     dataplane=flannel.HostGw(),
     proxy="ipvs",
     services=[
@@ -93,6 +95,7 @@ topology = Cluster(
                 ServicePort(80, 8080, "UDP", 30080, "udp"),
             ),
             cluster_ip="10.96.0.10",
+            dual_stack=True,
             pods=("pod-1-2", "pod-2-1"),
         ),
         Service("empty", port=80, pods=(), node_port=30082, cluster_ip="10.96.0.12"),
@@ -110,13 +113,16 @@ def test_a_lab(netlab: Netlab, topology: Callable[[str], str]) -> None:
         return netlab.inside(target, f"python3 -c '{ASK}' {' '.join(where)}").splitlines()
 
     web, empty = "10.96.0.10:80", "10.96.0.12:80"
+    services = netlab.ok("status")["services"]
+    (web6,) = {f"{ip}:80" for one in services for ip in one["cluster_ips"] if ":" in ip}
     for target in ("pod-1-1", "node-1"):
         # Twice, as real servers follow each other; then (of the pod) itself, by masquerading.
-        words = asked(target, web, web, "10.96.0.13:80", empty)
+        words = asked(target, web, web, web6, web6, "10.96.0.13:80", empty)
         assert {word.split()[0] for word in words[:2]} == {"pod-1-2", "pod-2-1"}, words
-        assert words[2].split()[0] == "pod-1-1"
-        assert words[3].split()[0] in ("pod-1-2", "pod-2-1")  # by UDP
-        assert words[4:] == ["refused"]
+        assert {word.split()[0] for word in words[2:4]} == {"pod-1-2", "pod-2-1"}, words
+        assert words[4].split()[0] == "pod-1-1"
+        assert words[5].split()[0] in ("pod-1-2", "pod-2-1")  # by UDP
+        assert words[6:] == ["refused"]
     words = asked("external", "192.168.0.1:30080", "192.168.0.1:30082")
     assert words[0].split()[0] in ("pod-1-2", "pod-2-1")
     assert words[1].split()[0] in ("pod-1-2", "pod-2-1")

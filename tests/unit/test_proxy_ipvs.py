@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from netlab import BadInput, Cluster, Service, ServicePort, flannel
+from netlab import Cluster, Service, ServicePort, flannel
 from netlab.designing import design
 from netlab.errors import Unmet
 from netlab.kernel import capabilities
@@ -23,7 +23,6 @@ from netlab.plan.shell import render
 from netlab.proxy import spared
 from netlab.proxy.kube_proxy import Iptables, Ipvs
 from netlab.state import Design
-from tests.unit.plans import DUAL_STACK
 
 WEB = Service(
     "web",
@@ -222,11 +221,6 @@ def test_where_node_ports_answer(given: tuple[str, ...], where: list[str]) -> No
     assert {one.address for one in table.servers if one.port == 30080} == set(where)
     (ports,) = (one for one in ruleset(lab, "node-1", Ipset) if one.name == "KUBE-NODE-PORT-TCP")
     assert bool(ports.entries) == bool(where)
-
-
-def test_dual_stack_is_refused() -> None:
-    with pytest.raises(BadInput, match="ipvs balances IPv4 alone"):
-        designed(Ipvs(), services=[], **DUAL_STACK)
 
 
 def test_a_kernel_without_it_is_named(lab: Design, monkeypatch: pytest.MonkeyPatch) -> None:
