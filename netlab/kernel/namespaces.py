@@ -31,8 +31,12 @@ _machine: int | None = None
 
 
 def remember_machine() -> None:
-    """Keep a way to the namespace in which this process is: in a sandbox it stands as MACHINE."""
+    """Keep a way to the namespace in which this process is: in a sandbox it stands as MACHINE.
+
+    This process is about to enter that sandbox, which then is its home.
+    """
     global _machine
+    home.cache_clear()  # of the process from which it was forked
     _machine = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 

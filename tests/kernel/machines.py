@@ -60,8 +60,13 @@ class Machines:
         command = ["ip", "-n", name, *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
-    def uplinks(self) -> list[str]:
-        return [self.ip(name, "-j", "link", "show", "eth1") for name in self.names]
+    @property
+    def settled(self) -> bool:
+        """Whether the kernel has told all that it has to of the links' states."""
+        awaited = {"eth0": "LOWERLAYERDOWN", "eth1": "UP"}
+        found = [json.loads(self.ip(name, "-j", "link")) for name in self.names]
+        states = [{link["ifname"]: link["operstate"] for link in links} for links in found]
+        return all(awaited.items() <= one.items() for one in states)
 
     def snapshot(self, name: str) -> tuple[str, ...]:
         """The machine's own network as `ip` shows it."""
@@ -135,7 +140,7 @@ def _build(made: Machines, routed: bool, addressed: bool) -> None:
             lines += [f"ip -n {name} address add 172.30.0.{number}/24 dev eth1"]
     subprocess.run(["sh", "-euc", "\n".join(lines)], check=True)
     deadline = time.monotonic() + 5
-    while not all('"operstate":"UP"' in link for link in made.uplinks()):
+    while not made.settled:
         assert time.monotonic() < deadline  # the kernel's link watch takes up to a second
         time.sleep(0.05)
 

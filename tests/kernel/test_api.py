@@ -17,7 +17,7 @@ import pytest
 import netlab
 from netlab import Cluster, Lab, flannel
 from netlab.errors import BadInput, LabUnavailable, NetlabError
-from netlab.kernel import answers, sandbox
+from netlab.kernel import answers, namespaces, sandbox
 from tests.kernel import host
 from tests.kernel.conftest import Netlab
 
@@ -213,6 +213,25 @@ def test_values_and_words_come_out(lab: Lab) -> None:
     assert heard == [("half", 0), ("half", 1), ("half", 2)]
     assert result["plan"] == lab.plan
     assert result["pid"] < 1000, "a process id of the sandbox's"
+
+
+def test_the_sandbox_is_the_home_of_what_works_there(lab: Lab) -> None:
+    """Also where the caller had a home of its own before it was forked."""
+
+    def network() -> str:
+        return os.readlink("/proc/thread-self/ns/net")
+
+    def work() -> tuple[str, str]:
+        before = network()
+        with namespaces.inside("node-1"):
+            pass
+        return before, network()
+
+    namespaces.home()
+    before, after = sandbox.run_inside(lab.keeper, work)
+    assert before == after != network()
+    with lab.capture("pod-1-1"):  # which has let go of the caller's descriptors
+        pass
 
 
 def test_threads_work_at_once_and_no_descriptor_is_left(lab: Lab) -> None:

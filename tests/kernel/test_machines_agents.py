@@ -137,8 +137,10 @@ def test_a_broken_netlab_on_a_machine_is_put_there_anew(machines: Make, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([digest(), "current"])
 
 
+# A shell's background ignores SIGINT, and so does what is started there.
 PREPARING = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from netlab.hosts.reached import Machines
 with Machines(sys.argv[1]) as reached:
     reached.ready(lambda words, *_: print(words, flush=True))
