@@ -84,6 +84,8 @@ def test_ipip_goes_between_subnets_and_bare_within_one(
         evidence = "192.168.1.1 > 192.168.2.1 IPIP, inner 10.244.0.2 > 10.244.1.2 ttl 63"
         assert evidence in [words for *_, words in wires(report)]
         assert lab.diff().ok, "neither the kernel's own neighbours nor tunl0 are drift"
+        assert lab.pod("pod-1-1").reaches("pod-2-1", timeout=8).via("ipip").mtu(1380)
+        assert lab.pod("pod-1-1").reaches("pod-3-1", timeout=8).via("direct")
 
 
 @pytest.mark.long
@@ -115,6 +117,7 @@ def test_wireguard_s_packets_cannot_be_read_on_the_way(
             assert form == "WireGuard, UDP 51820"
             assert "UDP 51820, WireGuard data: encrypted packet of" in evidence
             assert evidence.endswith("its addresses cannot be read")
+        assert lab.pod("pod-1-1").reaches("pod-2-1", timeout=8).via("wireguard")
         lab.node("node-1").run("sh", "-c", f"{peer} remove")
         found = {(check.kind, check.source, check.target) for check in failed(lab.verify())}
         assert {("wire", "pod-1-1", "pod-2-1"), ("wire", "pod-2-1", "pod-1-1")} <= found

@@ -165,8 +165,10 @@ def _answers(frames: Iterable[Captured], begun: bytes) -> Iterator[Seen]:
     words = number.to_bytes(4, "big")
     for one in frames:
         at = one.frame.find(words)
-        flags = one.frame[at + _FLAGS_AFTER_ACK] if at >= _ACK_AT else 0
-        if not (flags & _ACK and flags & (_SYN | _RESET)):
+        flags = at + _FLAGS_AFTER_ACK
+        if at < _ACK_AT or flags >= len(one.frame):
+            continue
+        if not (one.frame[flags] & _ACK and one.frame[flags] & (_SYN | _RESET)):
             continue
         # What the asker says next has the number too, elsewhere: no IP header ends there.
         if ends := _ends(one.frame, at - _ACK_AT, _TCP):
