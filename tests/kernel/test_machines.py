@@ -203,10 +203,13 @@ def test_an_agent_that_is_killed_costs_that_command_alone(netlab: Netlab, machin
     made = machines("vm-1", "vm-2")
     with untouched(made):
         up(netlab, made, "flannel-host-gw", "--no-verify")
+        _until_no_agent(made, "vm-2")
         running = netlab.start("verify", "--full")
         agents = _agents(made, "vm-2")
+        running.send_signal(signal.SIGSTOP)  # so that it does not end meanwhile
         for pid in agents:
             os.kill(pid, signal.SIGKILL)
+        running.send_signal(signal.SIGCONT)
         out, err = running.communicate(timeout=60)
         assert running.returncode != 0
         assert "vm-2" in out + err
@@ -339,6 +342,14 @@ def _command() -> list[str]:
     from tests.kernel.conftest import COMMAND
 
     return list(COMMAND)
+
+
+def _until_no_agent(made: Machines, name: str) -> None:
+    """Until that of the command before has ended."""
+    deadline = time.monotonic() + 10
+    while any(map(_is_agent, host.processes(made.state(name)))):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def _agents(made: Machines, name: str, within: float = 10.0) -> list[int]:
