@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Collection
 from typing import Any, Generic, TypeVar
 
-from netlab.kernel import answers
+from netlab.kernel import answers, interrupts
 from netlab.kernel.syscalls import die_with_parent
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class Apart(Generic[T]):
         self._work = work
         self._answer, sending = os.pipe()
         parent = os.getpid()
-        self._pid = os.fork()
+        self._pid = interrupts.fork()
         if self._pid == 0:
             try:
                 die_with_parent(parent)

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
-from netlab.kernel import answers, limits
+from netlab.kernel import answers, interrupts, limits
 from netlab.kernel.answers import Outcome
 from netlab.kernel.sandbox import FORKING, Keeper, ended, flush, step_in
 
@@ -30,13 +30,14 @@ class Background(Generic[T]):
         self._keeper = keeper
         self._outcome: Outcome | None = None
         self._ended = False
-        with FORKING, limits.named():
+        with FORKING, limits.named(), interrupts.held() as release:
             receiving, sending = os.pipe()
             self._pid = os.fork()
             if self._pid == 0:
                 with contextlib.suppress(OSError):
                     for number in _OF_THE_CALLER:
                         signal.signal(number, signal.SIG_IGN)
+                    release()
                     _let_go({sending, *keep})
                     step_in(keeper, work, sending)
                 os._exit(1)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from netlab.errors import Unmet
-from netlab.kernel import limits, sandbox
+from netlab.kernel import interrupts, limits, sandbox
 from netlab.kernel import syscalls as sys_
 from netlab.kernel.rulesets import RulesetError, ipset, iptables, ipvs, nft
 from netlab.plan.rulesets import Ipset, IptablesChain, IptablesTable, IpvsTable, VirtualServer
@@ -127,7 +127,7 @@ def _in_child(names: list[str]) -> tuple[set[str], str]:
     """
     with limits.named():
         out, into = os.pipe()
-        pid = os.fork()
+        pid = interrupts.fork()
     if pid == 0:
         found: list[str] = []
         problem = ""

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from netlab.errors import LabUnavailable, NetlabError, Unmet
-from netlab.kernel import answers, limits, namespaces
+from netlab.kernel import answers, interrupts, limits, namespaces
 from netlab.kernel import keeper as keeper_program
 from netlab.kernel import syscalls as sys_
+from netlab.kernel.interrupts import Interrupt
 
 T = TypeVar("T")
 FORKING = threading.Lock()
@@ -108,14 +109,14 @@ def create(state: Path) -> Sandbox:
 
     Raises Unmet when the kernel or its settings do not allow it.
     """
-    with FORKING, limits.named():
+    with FORKING, limits.named(), interrupts.held() as release:
         gate_out, gate = os.pipe()
         report_out, report = os.pipe()
         forked = os.fork()
         if forked == 0:
             os.close(gate)
             os.close(report_out)
-            _become_keeper(state, gate_out, report)
+            _become_keeper(state, gate_out, report, release)
         os.close(gate_out)
         os.close(report)
     with os.fdopen(report_out) as lines:
@@ -146,10 +147,11 @@ def remedy() -> str:
     return "run it with CAP_SYS_ADMIN, as a full root has it"
 
 
-def _become_keeper(state: Path, gate: int, report: int) -> NoReturn:
+def _become_keeper(state: Path, gate: int, report: int, release: Callable[[], None]) -> NoReturn:
     """In a forked process: make the namespaces, fork process 1 and have it become the keeper."""
     try:
         os.setsid()
+        release()  # no terminal's signal comes any more
         unshare(_NAMESPACES)
         pid = os.fork()
         if pid:
@@ -249,7 +251,7 @@ def run_inside(
     """
     flush()
     caller = os.getpid()
-    with _no_interrupt() as interrupt:
+    with interrupts.to_another() as interrupt:
         # No other process may get the pipe's end, or it would hold it open.
         with FORKING, limits.named():
             receiving, sending = os.pipe()
@@ -259,8 +261,9 @@ def run_inside(
             for fd in (sending, *keep):
                 os.close(fd)
         try:
+            interrupt.is_the_others()
             outcome = answers.receive(receiving, relay or _ignore)
-        except BaseException:  # of `relay`: nobody waits for the work any more
+        except BaseException:  # an interrupt, or of `relay`: nobody waits for the work any more
             os.kill(pid, signal.SIGKILL)
             raise
         finally:
@@ -301,24 +304,11 @@ def _ignore(*_words: Any) -> None:
     """Nobody listens."""
 
 
-@contextlib.contextmanager
-def _no_interrupt() -> Iterator[Any]:
-    """Ctrl-C is for the process inside. Only a main thread has signals to see to."""
-    if threading.current_thread() is not threading.main_thread():
-        yield None
-        return
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield interrupt
-    finally:
-        signal.signal(signal.SIGINT, interrupt)
-
-
 def step_in(
     keeper: Keeper,
     work: Callable[[], T],
     sending: int,
-    interrupt: Any = None,
+    interrupt: Interrupt | None = None,
     caller: int | None = None,
 ) -> NoReturn:
     """The middle process: enters everything, forks into the PID namespace, and waits for it.
@@ -333,12 +323,12 @@ def step_in(
         pid = os.fork()
         if pid == 0:
             sys_.die_with_parent(0)  # a parent outside one's own PID namespace shows as 0
-            if interrupt is not None:
-                signal.signal(signal.SIGINT, interrupt)
-            answers.answer(sending, work)
+            answers.answer(sending, interrupt.first(work) if interrupt else work)
             flush()
             os._exit(0)
         os.close(sending)
+        if interrupt:
+            interrupt.pass_on(pid)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         os._exit(code if code >= 0 else 128 - code)
     except LabUnavailable as error:

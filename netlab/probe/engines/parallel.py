@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable
 
+from netlab.kernel import interrupts
 from netlab.kernel.syscalls import die_with_parent
 
 
@@ -26,7 +27,7 @@ def spread(work: Callable[[int, int], None]) -> None:
 
 
 def _forked(caller: int, work: Callable[[], None]) -> int:
-    pid = os.fork()
+    pid = interrupts.fork()
     if pid == 0:
         with contextlib.suppress(BaseException):
             die_with_parent(caller)
