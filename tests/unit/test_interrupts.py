@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -12,7 +13,8 @@ from netlab.kernel import interrupts
 
 
 def interrupted() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+    """For this thread: a worker of the tests has others, which would take what is for all."""
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
 
 def code(pid: int) -> int:
