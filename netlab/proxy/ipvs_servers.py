@@ -11,13 +11,7 @@ from collections.abc import Iterable, Iterator
 from netlab.plan.rulesets import RealServer, VirtualServer
 from netlab.plan.rulesets.ipvs import SchedulerFlag
 from netlab.topology.endpoints import Reached, reached
-from netlab.topology.resolved import (
-    EndpointSpec,
-    Ip,
-    NodeSpec,
-    ServicePortSpec,
-    ServiceSpec,
-)
+from netlab.topology.resolved import EndpointSpec, Ip, NodeSpec, ServicePortSpec, ServiceSpec
 
 # mh looks at the client's port too (FlagSourceHash in pkg/proxy/ipvs/util/ipvs.go).
 _FLAGS: dict[str, tuple[SchedulerFlag, ...]] = {"mh": ("flag-2",)}
@@ -53,8 +47,8 @@ def virtual_servers(
     scheduler: str,
     ipv6: bool,
 ) -> Iterator[VirtualServer]:
-    """Those of one node and family; `addresses` are its own, at which NodePorts answer."""
-    own = tuple(each_of(addresses, ipv6))
+    """Those of one node and family; `addresses` are its own of that, where NodePorts answer."""
+    own = tuple(addresses)
     for service in services:
         for port in balanced(service, ipv6):
             for ip, number, real in _faces(service, port, node, own, ipv6):

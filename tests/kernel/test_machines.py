@@ -20,6 +20,7 @@ import pytest
 from tests.kernel import host
 from tests.kernel.conftest import Netlab, Result
 from tests.kernel.machines import UNDERLAY, Machines, Make, machines, prepared
+from tests.kernel.test_daemons import until
 
 __all__ = ["machines", "prepared"]
 pytestmark = pytest.mark.kernel
@@ -203,7 +204,8 @@ def test_an_agent_that_is_killed_costs_that_command_alone(netlab: Netlab, machin
     made = machines("vm-1", "vm-2")
     with untouched(made):
         up(netlab, made, "flannel-host-gw", "--no-verify")
-        _until_no_agent(made, "vm-2")
+        # That of the command before may end late.
+        until(lambda: not any(map(_is_agent, host.processes(made.state("vm-2")))))
         running = netlab.start("verify", "--full")
         agents = _agents(made, "vm-2")
         running.send_signal(signal.SIGSTOP)  # so that it does not end meanwhile
@@ -342,14 +344,6 @@ def _command() -> list[str]:
     from tests.kernel.conftest import COMMAND
 
     return list(COMMAND)
-
-
-def _until_no_agent(made: Machines, name: str) -> None:
-    """Until that of the command before has ended."""
-    deadline = time.monotonic() + 10
-    while any(map(_is_agent, host.processes(made.state(name)))):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def _agents(made: Machines, name: str, within: float = 10.0) -> list[int]:
